@@ -1,0 +1,70 @@
+"""NumPy arrays as C pointers, after checking dtype, shape, order and alignment; never cast or copied.
+
+The pointers keep their arrays alive and are passed straight to a function of the C core.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from native._octa import ffi
+
+Shape = tuple[int | None, ...]
+
+C_TYPES = {
+    np.dtype(np.float32): "float[]",
+    np.dtype(np.float64): "double[]",
+    np.dtype(np.uint8): "uint8_t[]",
+    np.dtype(np.int32): "int32_t[]",
+    np.dtype(np.uint32): "uint32_t[]",
+    np.dtype(np.int64): "int64_t[]",
+    np.dtype(np.uint64): "uint64_t[]",
+}
+
+
+def readable(array: Any, dtype: DTypeLike, shape: Shape, name: str) -> Any:
+    """Pointer to an input.
+
+    array : C-contiguous, aligned, of exactly ``dtype`` and ``shape``
+    dtype : one of ``C_TYPES``
+    shape : expected lengths, None where any length will do
+    name : of the argument, for error messages
+    Returns a cdata array of the C type, valid as ``const T *``
+    Raises TypeError for another type or dtype, ValueError for another shape or order
+    """
+    return ffi.from_buffer(_checked(array, np.dtype(dtype), shape, name), array)
+
+
+def writable(array: Any, dtype: DTypeLike, shape: Shape, name: str) -> Any:
+    """Pointer to an output: as ``readable``, and the array must be writable (else ValueError)."""
+    c_type = _checked(array, np.dtype(dtype), shape, name)
+    if not array.flags.writeable:
+        raise ValueError(f"{name}: expected a writable array, got a read-only one")
+    return ffi.from_buffer(c_type, array, require_writable=True)
+
+
+def _checked(array: Any, dtype: np.dtype[Any], shape: Shape, name: str) -> str:
+    """C type of an array that passes all checks."""
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"{name}: expected a numpy array of {dtype}, got {type(array).__name__}")
+    if array.dtype != dtype:
+        raise TypeError(f"{name}: expected dtype {dtype}, got {array.dtype}; convert it with astype")
+    if not _fits(array.shape, shape):
+        raise ValueError(f"{name}: expected shape {_text(shape)}, got {_text(array.shape)}")
+    if not (array.flags.c_contiguous and array.flags.aligned):
+        raise ValueError(f"{name}: expected a C-ordered, aligned array; copy it with numpy.array(order='C')")
+    return C_TYPES[dtype]
+
+
+def _fits(actual: tuple[int, ...], expected: Shape) -> bool:
+    return len(actual) == len(expected) and all(
+        want is None or have == want for have, want in zip(actual, expected, strict=True)
+    )
+
+
+def _text(shape: Shape) -> str:
+    lengths = ["N" if length is None else str(length) for length in shape]
+    return f"({', '.join(lengths)}{',' if len(lengths) == 1 else ''})"

@@ -1,0 +1,277 @@
+/* octastream C core: points to cells on a body-centred-cubic (BCC) lattice.
+ *
+ * Every fallible call returns octa_error and leaves its handle and its outputs as they were on error.
+ * Inputs are const, outputs are the caller's buffers; handles are opaque and have one owner at a time.
+ * Nothing here prints, reads a clock or keeps a global.
+ *
+ * Units: metres in the sensor or map frame; a site is an int32 triple, all even or all odd, in half edges.
+ */
+#ifndef OCTA_H
+#define OCTA_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- errors ------------------------------------------------------------------------------------------ */
+
+typedef uint32_t octa_error;
+
+enum {
+    OCTA_OK = 0,
+    OCTA_E_DOMAIN,   /* an argument is outside its domain (not finite, not positive, too large) */
+    OCTA_E_RANGE,    /* a site does not fit the 16-bit fields of Index64: beyond +-32768 half edges */
+    OCTA_E_PARITY,   /* a triple is neither all even nor all odd */
+    OCTA_E_ID,       /* a value is not an Index64 */
+    OCTA_E_TEXT,     /* a text is not strict bech32m of the expected kind */
+    OCTA_E_LOD,      /* no parent at LOD 0, no children at LOD 15 */
+    OCTA_E_POSE,     /* a pose is not a rigid transform */
+    OCTA_E_ORDER,    /* rows are not strictly ascending by cell id, or a record is older than the window */
+    OCTA_E_CAPACITY, /* the caller's buffer is too small */
+    OCTA_E_MEMORY,   /* allocation failed */
+    OCTA_ERROR_END
+};
+
+/** A sentence for a code, never NULL; codes from OCTA_ERROR_END on give "unknown error". */
+const char *octa_describe_error(octa_error error);
+
+/* ---- lattice ----------------------------------------------------------------------------------------- */
+
+#define OCTA_NEIGHBORS 14
+#define OCTA_CHILDREN 8
+
+/** Nearest site of each point; even wins a tie between sublattices, within one half rounds up. Distances
+ *  that differ by less than rounding (about 1e-16) count as ties.
+ *  @param points  n x 3, lattice units (metres / half edge); |v| <= 2^30, finite
+ *  @param sites   n x 3, receives the sites
+ *  @return OCTA_OK or OCTA_E_DOMAIN */
+octa_error octa_lattice_snap(const double *points, size_t n, int32_t *sites);
+
+/** The 14 neighbours in the order of OctaIndex3D: 8 diagonals, then +-2 on x, y, z.
+ *  @param sites  n x 3, |v| <= 2^30
+ *  @param out    n x 14 x 3 */
+octa_error octa_lattice_neighbors(const int32_t *sites, size_t n, int32_t *out);
+
+/** Parent one LOD coarser, by the lattice rule (exact inverse of the children); out n x 3. */
+octa_error octa_lattice_parent(const int32_t *sites, size_t n, int32_t *out);
+
+/** The 8 children one LOD finer; |v| <= 2^29; out n x 8 x 3. */
+octa_error octa_lattice_children(const int32_t *sites, size_t n, int32_t *out);
+
+/* ---- Index64 ----------------------------------------------------------------------------------------- */
+
+#define OCTA_INDEX64_TEXT 24 /* characters of the text form, without a terminator */
+
+/** Sites to ids: header 10, tier 2 bits, frame 8, LOD 4, Morton code of (coordinate + 32768) on 48 bits.
+ *  @return OCTA_E_DOMAIN (tier > 3, lod > 15), OCTA_E_PARITY, OCTA_E_RANGE */
+octa_error octa_index64_encode(const int32_t *sites, size_t n, uint8_t frame, uint8_t tier, uint8_t lod,
+                               uint64_t *ids);
+
+/** Ids to sites; frames, tiers and lods may each be NULL.  @return OCTA_E_ID, OCTA_E_PARITY */
+octa_error octa_index64_decode(const uint64_t *ids, size_t n, int32_t *sites, uint8_t *frames, uint8_t *tiers,
+                               uint8_t *lods);
+
+/** Lattice parent of each id (frame and tier kept).  @return OCTA_E_ID, OCTA_E_PARITY, OCTA_E_LOD */
+octa_error octa_index64_parent(const uint64_t *ids, size_t n, uint64_t *out);
+
+/** Lattice children, out n x 8.  @return OCTA_E_ID, OCTA_E_PARITY, OCTA_E_LOD, OCTA_E_RANGE */
+octa_error octa_index64_children(const uint64_t *ids, size_t n, uint64_t *out);
+
+/** Lower-case bech32m with the prefix i3d1; text receives OCTA_INDEX64_TEXT characters, no terminator. */
+octa_error octa_index64_to_text(uint64_t id, char *text);
+
+/** Strict: bech32m only, no stray padding, one case; both cases accepted.
+ *  @return OCTA_E_TEXT, OCTA_E_ID, OCTA_E_PARITY */
+octa_error octa_index64_from_text(const char *text, size_t length, uint64_t *id);
+
+/* ---- poses ------------------------------------------------------------------------------------------- */
+
+/* A pose vector is 7 doubles: translation x y z (m), unit quaternion x y z w.
+ * A pose matrix is 12 doubles, 3 x 4 row-major [R | t], child frame to parent frame. */
+
+/** Interpolate two pose vectors at 0 <= u <= 1: linear translation, normalised linear rotation on the
+ *  shorter arc.  Only + - * / and sqrt, so equal on every machine.
+ *  @return OCTA_E_DOMAIN (u), OCTA_E_POSE (quaternion not unit within 1e-3, or not finite) */
+octa_error octa_pose_interpolate(const double *a, const double *b, double u, double *out);
+
+/** Pose vector to pose matrix.  @return OCTA_E_POSE */
+octa_error octa_pose_matrix(const double *pose, double *out);
+
+/** Pose matrix to pose vector; w >= 0.  @return OCTA_E_POSE (R not a rotation within 1e-3) */
+octa_error octa_pose_vector(const double *matrix, double *out);
+
+/** out = a * b for pose matrices. */
+octa_error octa_pose_compose(const double *a, const double *b, double *out);
+
+/** Inverse of a rigid pose matrix.  @return OCTA_E_POSE */
+octa_error octa_pose_invert(const double *a, double *out);
+
+/* ---- binning ----------------------------------------------------------------------------------------- */
+
+typedef struct {
+    double half_edge_m;   /* >= 0.001 */
+    uint8_t frame;        /* frame id of the map, 0..255 */
+    uint8_t tier;         /* 0..3 */
+    uint8_t lod;          /* 0..15 */
+    double range_min_m;   /* returns nearer than this are rays but fill no cell */
+    double range_max_m;   /* returns farther than this are rays but fill no cell */
+    double intensity_max; /* intensity is clamped to [0, this] and stored as a share of it */
+} octa_grid;
+
+/* Integer sums of one cell, in units of 2^-12: offset from the site in half edges, intensity as a share.
+ * A second moment is the product of two unrounded values, rounded once. */
+#define OCTA_SUMS 11
+enum {
+    OCTA_SUM_X = 0,
+    OCTA_SUM_Y,
+    OCTA_SUM_Z,
+    OCTA_SUM_XX,
+    OCTA_SUM_YY,
+    OCTA_SUM_ZZ,
+    OCTA_SUM_XY,
+    OCTA_SUM_XZ,
+    OCTA_SUM_YZ,
+    OCTA_SUM_INTENSITY,
+    OCTA_SUM_INTENSITY2
+};
+#define OCTA_FIXED_ONE 4096
+#define OCTA_MAX_POINTS 524287 /* a sweep or part: int32 sums of |v| <= 1 cannot overflow */
+
+typedef struct {
+    uint64_t binned;            /* points that fell into a cell */
+    uint64_t rays;              /* finite points other than the origin, in range or not */
+    uint64_t not_finite;        /* NaN, infinite, or |coordinate| > 10 km: dropped */
+    uint64_t out_of_range;      /* outside range_min_m..range_max_m */
+    uint64_t off_map;           /* in range, but the cell has no Index64 */
+    uint64_t intensity_clamped; /* binned points whose intensity was NaN or outside [0, intensity_max] */
+} octa_bin_counts;
+
+typedef struct octa_binner octa_binner;
+
+octa_error octa_binner_new(const octa_grid *grid, octa_binner **out);
+void octa_binner_free(octa_binner *binner);
+
+/** Bin one sweep or part: transform, snap, aggregate; the result stays in the handle until the next run.
+ *  @param points     n x 3 row-major float32, metres, sensor frame; n <= OCTA_MAX_POINTS
+ *  @param intensity  n float32
+ *  @param pose       pose matrix, sensor frame to map frame
+ *  @param counts     receives where the points went
+ *  @param cells      receives the number of cells hit
+ *  @return OCTA_E_DOMAIN, OCTA_E_POSE, OCTA_E_RANGE (the sensor itself is off the map), OCTA_E_MEMORY */
+octa_error octa_binner_run(octa_binner *binner, const float *points, const float *intensity, size_t n,
+                           const double *pose, octa_bin_counts *counts, size_t *cells);
+
+/** Copy the result, rows ascending by id: ids m, hits m, sums m x OCTA_SUMS.
+ *  @return OCTA_E_CAPACITY if capacity is less than the cells of the last run */
+octa_error octa_binner_copy(const octa_binner *binner, size_t capacity, uint64_t *ids, uint32_t *hits,
+                            int32_t *sums);
+
+/** Row of each point of the last run in the copied result, -1 for points in no cell. */
+octa_error octa_binner_point_rows(const octa_binner *binner, size_t capacity, int32_t *rows);
+
+/* ---- visibility -------------------------------------------------------------------------------------- */
+
+typedef struct octa_rays octa_rays;
+
+octa_error octa_rays_new(const octa_grid *grid, octa_rays **out);
+void octa_rays_free(octa_rays *rays);
+
+/** Index the rays of one sweep or part: from the sensor's origin to every finite return. */
+octa_error octa_rays_load(octa_rays *rays, const float *points, size_t n, const double *pose);
+
+/** Number of loaded rays that cross each cell and leave it before their return.
+ *  A cell is the truncated octahedron |x|,|y|,|z| <= 1, |x|+|y|+|z| <= 3/2 in half edges about its site.
+ *  @param ids     m cells of the grid's frame, tier and LOD
+ *  @param passes  m
+ *  @return OCTA_E_ID, OCTA_E_PARITY, OCTA_E_DOMAIN (a cell of another grid) */
+octa_error octa_rays_passes(const octa_rays *rays, const uint64_t *ids, size_t m, uint32_t *passes);
+
+/* ---- rolling window ---------------------------------------------------------------------------------- */
+
+typedef struct {
+    octa_grid grid;
+    int64_t bin_ns;       /* length of a time bin, > 0 */
+    uint32_t bins;        /* K: the window holds ages 0..K-1; age = round_half_up((now - stamp) / bin_ns) */
+    uint32_t keep_bins;   /* records stay until age K - 1 + keep_bins, so that outcomes stay observable */
+    uint32_t max_records; /* more records than this evict the oldest */
+    uint32_t max_cells;   /* a push that would list more cells evicts the oldest records */
+} octa_window_options;
+
+/* One binned sweep or part; all arrays are the caller's and are copied. */
+typedef struct {
+    int64_t stamp_ns;
+    size_t cells;           /* tested cells */
+    const uint64_t *ids;    /* cells, strictly ascending */
+    const uint32_t *hits;   /* cells */
+    const uint32_t *passes; /* cells */
+    size_t hit_cells;       /* number of rows with hits > 0 */
+    const int32_t *sums;    /* hit_cells x OCTA_SUMS, in the order of the rows with hits > 0 */
+} octa_record;
+
+typedef struct octa_window octa_window;
+
+octa_error octa_window_new(const octa_window_options *options, octa_window **out);
+void octa_window_free(octa_window *window);
+
+/** Move the window's now forward and drop what has grown too old; an earlier stamp changes nothing. */
+octa_error octa_window_advance(octa_window *window, int64_t stamp_ns);
+
+/** Fold one record; advances first if it is newer than now.
+ *  @param evicted  receives the number of cells evicted to stay within the caps
+ *  @return OCTA_E_ORDER (ids not ascending, or the record is already too old to keep), OCTA_E_ID,
+ *          OCTA_E_PARITY, OCTA_E_DOMAIN (another grid, hit_cells or the sums disagree with hits),
+ *          OCTA_E_CAPACITY (one record alone lists more than max_cells), OCTA_E_MEMORY */
+octa_error octa_window_push(octa_window *window, const octa_record *record, uint64_t *evicted);
+
+/** Number of retained cells (hit in any retained record). */
+size_t octa_window_cells(const octa_window *window);
+/** Number of retained records. */
+size_t octa_window_records(const octa_window *window);
+
+/** Copy the retained cells, ascending by id: ids, in-window hits and passes, in-window sums (m x OCTA_SUMS).
+ *  Any output may be NULL. */
+octa_error octa_window_export(const octa_window *window, size_t capacity, uint64_t *ids, uint64_t *hits,
+                              uint64_t *passes, int64_t *sums);
+
+/** Check every invariant; reason receives a sentence when it fails, else NULL.  @return 1 or 0 */
+int octa_window_validate(const octa_window *window, const char **reason);
+
+/* ---- features ---------------------------------------------------------------------------------------- */
+
+#define OCTA_FEATURES_VERSION 1
+
+/* What features read beside the window: where the sensor is now and where it will be. */
+typedef struct {
+    double pose[12];          /* sensor to map at the predicted stamp */
+    double forecast_pose[12]; /* sensor to map at the primary horizon, as forecast */
+    double speed_mps;
+    double yaw_rate_rps;
+} octa_view;
+
+/** Number of features with K time bins. */
+size_t octa_features_count(uint32_t bins);
+
+/** Name of feature i with K time bins; writes at most capacity bytes with a terminator.
+ *  @return OCTA_E_DOMAIN (i), OCTA_E_CAPACITY */
+octa_error octa_features_name(uint32_t bins, size_t i, char *name, size_t capacity);
+
+/** Number of window cells: hit at ages 0..K-1. */
+size_t octa_window_active(const octa_window *window);
+
+/** Features of every window cell, rows ascending by id.
+ *  @param ids        m
+ *  @param x          m x octa_features_count(K), float32, finite
+ *  @param neighbors  m x 14 rows of the neighbours, m where the neighbour is not in the window
+ *  @param before     m: at age 0, 0 unobserved, 1 seen through, 2 hit
+ *  @return OCTA_E_CAPACITY, OCTA_E_POSE, OCTA_E_DOMAIN (|translation| > 10^9 m, |speed| or |rate| > 10^6),
+ *          OCTA_E_MEMORY */
+octa_error octa_window_features(const octa_window *window, const octa_view *view, size_t capacity,
+                                uint64_t *ids, float *x, int32_t *neighbors, uint8_t *before);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,51 @@
+/* The columns of the feature schema. History comes first, one column a time bin and kind; then the rest. */
+#ifndef OCTA_FEATURE_COLUMNS_H
+#define OCTA_FEATURE_COLUMNS_H
+
+enum { HISTORY_HITS, HISTORY_PASSES, HISTORY_STATE, HISTORY_KINDS };
+
+/* One column each, in this order, after HISTORY_KINDS * bins columns. */
+#define OCTA_FEATURE_COLUMNS(X)                                                                              \
+    X(hit_bins)        /* time bins with a hit */                                                            \
+    X(observed_bins)   /* time bins in which the cell was observed */                                        \
+    X(hit_share)       /* hit_bins / observed_bins */                                                        \
+    X(evidence)        /* hits / (hits + passes) over the window */                                          \
+    X(evidence_recent) /* the same, decayed by 0.7 a bin */                                                  \
+    X(hit_age)         /* bins since the newest hit */                                                       \
+    X(pass_age)        /* bins since it was newest seen through, K if never */                               \
+    X(hit_run)         /* newest observed bins in a row that hit */                                          \
+    X(log_points)      /* log(1 + hits over the window) */                                                   \
+    X(offset_x)        /* mean return relative to the site, half edges, map axes */                          \
+    X(offset_y)                                                                                              \
+    X(offset_z)                                                                                              \
+    X(spread_xx) /* covariance of the returns, square half edges */                                          \
+    X(spread_yy)                                                                                             \
+    X(spread_zz)                                                                                             \
+    X(spread_xy)                                                                                             \
+    X(spread_xz)                                                                                             \
+    X(spread_yz)                                                                                             \
+    X(intensity_mean)                                                                                        \
+    X(intensity_variance)                                                                                    \
+    X(height_in_column) /* half edges above the lowest window cell of the same column */                     \
+    X(height_in_block)  /* the same over the 3 x 3 columns around */                                         \
+    X(x)                /* position in the sensor frame, metres */                                           \
+    X(y)                                                                                                     \
+    X(z)                                                                                                     \
+    X(range)                                                                                                 \
+    X(elevation)  /* sine */                                                                                 \
+    X(forecast_x) /* the same from the forecast pose */                                                      \
+    X(forecast_y)                                                                                            \
+    X(forecast_z)                                                                                            \
+    X(forecast_range)                                                                                        \
+    X(forecast_elevation)                                                                                    \
+    X(neighbors)          /* share of the 14 neighbours in the window */                                     \
+    X(neighbors_hit)      /* share of the 14 neighbours hit in the newest bin */                             \
+    X(neighbors_evidence) /* mean evidence_recent of the neighbours in the window */                         \
+    X(speed)              /* of the sensor, m/s */                                                           \
+    X(yaw_rate)           /* of the sensor, rad/s */
+
+#define OCTA_FEATURE_ENUM(name) FEATURE_##name,
+enum { OCTA_FEATURE_COLUMNS(OCTA_FEATURE_ENUM) FEATURE_COLUMNS };
+#undef OCTA_FEATURE_ENUM
+
+#endif

@@ -1,0 +1,121 @@
+/* The BCC lattice: nearest site, neighbours, parent and children.
+ *
+ * Source: Conway & Sloane, "Fast quantizing and decoding algorithms for lattice quantizers", 1982. */
+#include "internal.h"
+
+#include <math.h>
+
+#define SNAP_LIMIT 1073741824.0 /* 2^30 */
+#define SITE_LIMIT (1 << 30)
+#define CHILDREN_LIMIT (1 << 29)
+
+const int8_t octa_neighbor_offsets[OCTA_NEIGHBORS][3] = {
+    {1, 1, 1},    {1, 1, -1}, {1, -1, 1}, {1, -1, -1}, {-1, 1, 1}, {-1, 1, -1}, {-1, -1, 1},
+    {-1, -1, -1}, {2, 0, 0},  {-2, 0, 0}, {0, 2, 0},   {0, -2, 0}, {0, 0, 2},   {0, 0, -2},
+};
+
+static const int8_t child_offsets[OCTA_CHILDREN][3] = {
+    {0, 0, 0}, {2, 0, 0}, {0, 2, 0}, {0, 0, 2}, {1, 1, 1}, {1, 1, -1}, {1, -1, 1}, {1, -1, -1},
+};
+
+/* The nearest even integer, half rounding up. floor(v/2 + 1/2) would round the sum; the difference is exact
+ * wherever it could be near one half. */
+static inline double nearest_even(double v) {
+    double half = 0.5 * v;
+    double below = floor(half);
+    return 2.0 * (half - below >= 0.5 ? below + 1.0 : below);
+}
+
+OCTA_HOT static int all_within(const double *values, size_t n, double limit) {
+    int bad = 0;
+    for (size_t i = 0; i < n; i++)
+        bad |= !(fabs(values[i]) <= limit);
+    return !bad;
+}
+
+/* With d = v - even in [-1, 1), the odd candidate lies 1 - |d| away on each axis, so its squared distance is
+ * less exactly when |dx| + |dy| + |dz| > 3/2. On an axis d = 0 is the odd sublattice's tie, and rounds up. */
+OCTA_HOT static void snap(const double *points, size_t n, int32_t *sites) {
+    for (size_t i = 0; i < n; i++) {
+        const double *p = points + 3 * i;
+        double ex = nearest_even(p[0]), ey = nearest_even(p[1]), ez = nearest_even(p[2]);
+        double dx = p[0] - ex, dy = p[1] - ey, dz = p[2] - ez;
+        int32_t odd = (fabs(dx) + fabs(dy)) + fabs(dz) > 1.5;
+        sites[3 * i] = (int32_t)ex + (dx >= 0.0 ? odd : -odd);
+        sites[3 * i + 1] = (int32_t)ey + (dy >= 0.0 ? odd : -odd);
+        sites[3 * i + 2] = (int32_t)ez + (dz >= 0.0 ? odd : -odd);
+    }
+}
+
+octa_error octa_lattice_snap(const double *points, size_t n, int32_t *sites) {
+    if (!all_within(points, 3 * n, SNAP_LIMIT))
+        return OCTA_E_DOMAIN;
+    snap(points, n, sites);
+    return OCTA_OK;
+}
+
+static octa_error check_sites(const int32_t *sites, size_t n, int64_t limit) {
+    for (size_t i = 0; i < n; i++) {
+        const int32_t *s = sites + 3 * i;
+        for (int axis = 0; axis < 3; axis++)
+            if (s[axis] < -limit || s[axis] > limit)
+                return OCTA_E_DOMAIN;
+        if (!octa_is_site(s[0], s[1], s[2]))
+            return OCTA_E_PARITY;
+    }
+    return OCTA_OK;
+}
+
+octa_error octa_lattice_neighbors(const int32_t *sites, size_t n, int32_t *out) {
+    OCTA_TRY(check_sites(sites, n, SITE_LIMIT));
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < OCTA_NEIGHBORS; k++)
+            for (size_t axis = 0; axis < 3; axis++)
+                out[(i * OCTA_NEIGHBORS + k) * 3 + axis] =
+                    sites[3 * i + axis] + octa_neighbor_offsets[k][axis];
+    return OCTA_OK;
+}
+
+static inline int32_t odd(int32_t v) { return v & 1; }
+
+/* The halves of an even site are no site when one axis disagrees with the two others; that one steps down. */
+static void parent_of_even(const int32_t *s, int32_t *out) {
+    int32_t x = s[0] / 2, y = s[1] / 2, z = s[2] / 2;
+    if (odd(y) == odd(z))
+        x -= odd(x) != odd(y);
+    else if (odd(x) == odd(z))
+        y -= 1;
+    else
+        z -= 1;
+    out[0] = x;
+    out[1] = y;
+    out[2] = z;
+}
+
+/* An odd child lies above its parent on x, and on y and z on whichever side has a site. */
+static void parent_of_odd(const int32_t *s, int32_t *out) {
+    int32_t x = (s[0] - 1) / 2, y = (s[1] - 1) / 2, z = (s[2] - 1) / 2;
+    out[0] = x;
+    out[1] = y + (odd(y) != odd(x));
+    out[2] = z + (odd(z) != odd(x));
+}
+
+octa_error octa_lattice_parent(const int32_t *sites, size_t n, int32_t *out) {
+    OCTA_TRY(check_sites(sites, n, INT32_MAX));
+    for (size_t i = 0; i < n; i++) {
+        if (odd(sites[3 * i]))
+            parent_of_odd(sites + 3 * i, out + 3 * i);
+        else
+            parent_of_even(sites + 3 * i, out + 3 * i);
+    }
+    return OCTA_OK;
+}
+
+octa_error octa_lattice_children(const int32_t *sites, size_t n, int32_t *out) {
+    OCTA_TRY(check_sites(sites, n, CHILDREN_LIMIT));
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < OCTA_CHILDREN; k++)
+            for (size_t axis = 0; axis < 3; axis++)
+                out[(i * OCTA_CHILDREN + k) * 3 + axis] = 2 * sites[3 * i + axis] + child_offsets[k][axis];
+    return OCTA_OK;
+}

@@ -1,0 +1,157 @@
+"""Every feature of every window cell from the records alone, one cell and one column at a time."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from native import index64
+from native.grid import Grid
+from tests.native.oracle import WindowModel, ids_of
+
+DECAY = 0.7
+Site = tuple[int, int, int]
+OFFSETS: list[Site] = [
+    *((x, y, z) for x in (1, -1) for y in (1, -1) for z in (1, -1)),
+    *((2, 0, 0), (-2, 0, 0), (0, 2, 0), (0, -2, 0), (0, 0, 2), (0, 0, -2)),
+]
+MOMENTS = ("offset_x", "offset_y", "offset_z")
+SECONDS = {"xx": (3, 0, 0), "yy": (4, 1, 1), "zz": (5, 2, 2), "xy": (6, 0, 1), "xz": (7, 0, 2), "yz": (8, 1, 2)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """Arguments of ``Window.features``."""
+
+    pose: NDArray[np.float64]
+    forecast_pose: NDArray[np.float64]
+    speed_mps: float = 0.0
+    yaw_rate_rps: float = 0.0
+
+    def arguments(self) -> tuple[NDArray[np.float64], NDArray[np.float64], float, float]:
+        return self.pose, self.forecast_pose, self.speed_mps, self.yaw_rate_rps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureRows:
+    """Columns by name for each window cell, its neighbours' rows and its state in the newest bin."""
+
+    cell_id: list[int]
+    columns: list[dict[str, float]]
+    neighbors: list[list[int]]
+    before: list[int]
+
+
+Bins = tuple[list[int], list[int]]
+
+
+def bins_of(model: WindowModel) -> dict[int, Bins]:
+    """Hits and passes by age of every listed cell."""
+    k = model.options.bins
+    bins: dict[int, Bins] = {}
+    for record in model.in_window():
+        age = model.age(record.stamp_ns)
+        for cell, (hits, passes, _) in record.cells.items():
+            row = bins.setdefault(cell, ([0] * k, [0] * k))
+            row[0][age] += hits
+            row[1][age] += passes
+    return bins
+
+
+def history(bins: Bins, sweeps: list[int]) -> dict[str, float]:
+    columns: dict[str, float] = {}
+    for age, (hits, passes, n) in enumerate(zip(*bins, sweeps, strict=True)):
+        columns[f"hits_{age}"] = math.log1p(hits / max(n, 1))
+        columns[f"passes_{age}"] = math.log1p(passes / max(n, 1))
+        columns[f"state_{age}"] = 1 if hits else -1 if passes else 0
+    return columns
+
+
+def evidence(bins: Bins) -> dict[str, float]:
+    hits, passes = bins
+    observed = [age for age, (h, p) in enumerate(zip(hits, passes, strict=True)) if h or p]
+    hit = [age for age in observed if hits[age]]
+    free = [age for age in observed if not hits[age]]
+    weights = [DECAY**age for age in range(len(hits))]
+    recent = sum(w * h for w, h in zip(weights, hits, strict=True))
+    return {
+        "hit_bins": len(hit),
+        "observed_bins": len(observed),
+        "hit_share": len(hit) / len(observed),
+        "evidence": sum(hits) / (sum(hits) + sum(passes)),
+        "evidence_recent": recent / (recent + sum(w * p for w, p in zip(weights, passes, strict=True))),
+        "hit_age": min(hit),
+        "pass_age": min(free, default=len(hits)),
+        "hit_run": sum(age < min(free, default=len(hits)) for age in hit),
+    }
+
+
+def moments(hits: int, sums: tuple[int, ...]) -> dict[str, float]:
+    mean = [s / (4096 * hits) for s in sums]
+    return {
+        "log_points": math.log1p(hits),
+        **dict(zip(MOMENTS, mean[:3], strict=True)),
+        **{f"spread_{name}": mean[at] - mean[i] * mean[j] for name, (at, i, j) in SECONDS.items()},
+        "intensity_mean": mean[9],
+        "intensity_variance": mean[10] - mean[9] ** 2,
+    }
+
+
+def place(prefix: str, site: Site, half_edge_m: float, pose: NDArray[np.float64]) -> dict[str, float]:
+    """Position of a site in the frame of a sensor pose."""
+    matrix = pose.reshape(3, 4)
+    local = matrix[:, :3].T @ (np.array(site) * half_edge_m - matrix[:, 3])
+    reach = math.sqrt(float(local @ local))
+    values = [*local.tolist(), reach, local[2] / reach if reach else 0.0]
+    return {prefix + name: v for name, v in zip(("x", "y", "z", "range", "elevation"), values, strict=True)}
+
+
+def heights(site: Site, lowest: dict[tuple[int, int], int]) -> dict[str, float]:
+    column = (site[0] // 2, site[1] // 2)
+    around = [(column[0] + dx, column[1] + dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1)]
+    return {
+        "height_in_column": site[2] - lowest[column],
+        "height_in_block": site[2] - min(lowest[c] for c in around if c in lowest),
+    }
+
+
+def features(grid: Grid, model: WindowModel, view: View) -> FeatureRows:
+    """All columns of all window cells."""
+    totals, bins, cells = model.totals(), bins_of(model), model.active()
+    sweeps = [0] * model.options.bins
+    for record in model.in_window():
+        sweeps[model.age(record.stamp_ns)] += 1
+    decoded = index64.decode(np.array(cells, np.uint64)).sites.tolist()
+    sites: list[Site] = [(x, y, z) for x, y, z in decoded]
+    assert ids_of(grid, np.array(sites, np.int32).reshape(-1, 3)).tolist() == cells
+    row_of = {site: row for row, site in enumerate(sites)}
+    lowest: dict[tuple[int, int], int] = {}
+    for x, y, z in sites:
+        lowest[x // 2, y // 2] = min(z, lowest.get((x // 2, y // 2), z))
+    neighbors = [
+        [row_of.get((x + dx, y + dy, z + dz), len(cells)) for dx, dy, dz in OFFSETS] for x, y, z in sites
+    ]
+    before = [2 if bins[cell][0][0] else 1 if bins[cell][1][0] else 0 for cell in cells]
+    columns = [
+        {
+            **history(bins[cell], sweeps),
+            **evidence(bins[cell]),
+            **moments(totals[cell][0], totals[cell][2]),
+            **heights(site, lowest),
+            **place("", site, grid.half_edge_m, view.pose),
+            **place("forecast_", site, grid.half_edge_m, view.forecast_pose),
+            "speed": view.speed_mps,
+            "yaw_rate": view.yaw_rate_rps,
+        }
+        for cell, site in zip(cells, sites, strict=True)
+    ]
+    for row, around in zip(columns, neighbors, strict=True):
+        present = [n for n in around if n < len(cells)]
+        row["neighbors"] = len(present) / 14
+        row["neighbors_hit"] = sum(before[n] == 2 for n in present) / 14
+        recent = [columns[n]["evidence_recent"] for n in present]
+        row["neighbors_evidence"] = sum(recent) / len(recent) if recent else 0
+    return FeatureRows(cell_id=cells, columns=columns, neighbors=neighbors, before=before)
