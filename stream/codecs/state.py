@@ -1,0 +1,99 @@
+"""Plain values and arrays as bytes, for snapshots: no pickle, so reading foreign bytes runs no code."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import struct
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+
+MAGIC = b"OCTASTATE1"
+T = TypeVar("T")
+
+
+class StateError(ValueError):
+    """Bytes that are not a state written by ``pack``."""
+
+
+def pack(value: Any) -> bytes:
+    """Encode a tree of dict (string keys), list, tuple, str, int, float, bool, None, bytes and arrays.
+
+    Deterministic: equal trees give equal bytes. Tuples come back as lists.
+    Raises TypeError for anything else.
+    """
+    buffers: list[bytes] = []
+    header = json.dumps(_encode(value, buffers), separators=(",", ":")).encode()
+    return MAGIC + struct.pack("<Q", len(header)) + header + b"".join(buffers)
+
+
+def unpack(data: bytes) -> Any:
+    """Decode what ``pack`` wrote; arrays are read-only views into ``data``. Raises StateError."""
+    start = len(MAGIC) + 8
+    if data[: len(MAGIC)] != MAGIC or len(data) < start:
+        raise StateError("state: not a snapshot of this version")
+    (length,) = struct.unpack_from("<Q", data, len(MAGIC))
+    try:
+        tree = json.loads(data[start : start + length])
+        return _decode(tree, memoryview(data)[start + length :])
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise StateError(f"state: damaged: {error}") from error
+
+
+def to_dict(record: Any) -> dict[str, Any]:
+    """Fields of a dataclass, one level deep."""
+    return {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
+
+
+def from_dict(kind: type[T], values: Mapping[str, Any]) -> T:
+    """A dataclass from its fields; lists become tuples, since records are immutable."""
+    return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+
+
+def _encode(value: Any, buffers: list[bytes]) -> Any:
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if isinstance(value, bytes):
+        return {"$bytes": _append(value, buffers)}
+    if isinstance(value, np.ndarray):
+        array = np.ascontiguousarray(value)
+        return {"$array": _append(array.tobytes(), buffers), "dtype": array.dtype.str, "shape": value.shape}
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, list | tuple):
+        return [_encode(item, buffers) for item in value]
+    if isinstance(value, Mapping):
+        if any(not isinstance(key, str) or key.startswith("$") for key in value):
+            raise TypeError("state: keys must be strings that do not start with $")
+        return {key: _encode(item, buffers) for key, item in value.items()}
+    raise TypeError(f"state: cannot encode {type(value).__name__}")
+
+
+def _append(data: bytes, buffers: list[bytes]) -> list[int]:
+    offset = sum(len(buffer) for buffer in buffers)
+    buffers.append(data)
+    return [offset, len(data)]
+
+
+def _decode(value: Any, buffer: memoryview) -> Any:
+    if isinstance(value, list):
+        return [_decode(item, buffer) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if "$bytes" in value:
+        return bytes(_slice(value["$bytes"], buffer))
+    if "$array" in value:
+        dtype = np.dtype(value["dtype"])
+        if dtype.hasobject:
+            raise ValueError("arrays of objects are not allowed")
+        return np.frombuffer(_slice(value["$array"], buffer), dtype).reshape(value["shape"])
+    return {key: _decode(item, buffer) for key, item in value.items()}
+
+
+def _slice(span: list[int], buffer: memoryview) -> memoryview:
+    offset, length = span
+    if offset < 0 or length < 0 or offset + length > len(buffer):
+        raise ValueError("a buffer reaches past the end")
+    return buffer[offset : offset + length]

@@ -1,0 +1,274 @@
+"""The resolved configuration of a run: defaults, then a YAML file, then ``--set key=value``."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+SECOND_NS = 1_000_000_000
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; names the field, the value and the way out."""
+
+
+def _require(condition: bool, name: str, value: object, way_out: str) -> None:
+    if not condition:
+        raise ConfigError(f"{name}: {value!r} {way_out}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GridConfig:
+    """The lattice and which returns fill it.
+
+    half_edge_lod0_m : half edge at LOD 0; at LOD l it is this / 2^l
+    map_frame : frame of the map; "auto" takes the root of the log's transform tree
+    frame_ids : 8-bit id of every frame that may be a map frame
+    intensity_max : intensity that counts as 1; larger values are clamped
+    max_not_finite_share : a sweep with more points that are not finite is rejected; organised clouds mark
+        beams without a return that way, so the default refuses only a sweep that is nearly all of them
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    half_edge_lod0_m: float = 51.2
+    lod: int = 7
+    tier: int = 0
+    map_frame: str = "auto"
+    frame_ids: dict[str, int] = field(
+        default_factory=lambda: {"map": 1, "odom": 2, "base_link": 3, "world": 4}
+    )
+    range_min_m: float = 3.0
+    range_max_m: float = 40.0
+    intensity_max: float = 1.0
+    max_not_finite_share: float = 0.95
+
+    def __post_init__(self) -> None:
+        _require(self.half_edge_lod0_m > 0, "grid.half_edge_lod0_m", self.half_edge_lod0_m, "must be > 0")
+        _require(0 <= self.lod <= 15, "grid.lod", self.lod, "must be 0..15")
+        _require(0 <= self.tier <= 3, "grid.tier", self.tier, "must be 0..3")
+        _require(0 <= self.range_min_m < self.range_max_m, "grid.range_min_m", self.range_min_m,
+                 "must be >= 0 and below grid.range_max_m")  # fmt: skip
+        _require(self.intensity_max > 0, "grid.intensity_max", self.intensity_max, "must be > 0")
+        for name, number in self.frame_ids.items():
+            _require(0 <= number <= 255, f"grid.frame_ids.{name}", number, "must be 0..255")
+
+    @property
+    def half_edge_m(self) -> float:
+        """Half edge at the configured LOD, metres."""
+        return self.half_edge_lod0_m / 2.0**self.lod
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowConfig:
+    """The rolling container: ``bins`` time bins of ``bin_ns``; caps keep memory bounded."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    bin_ns: int = 100_000_000
+    bins: int = 10
+    max_records: int = 128
+    max_cells: int = 200_000
+
+    def __post_init__(self) -> None:
+        _require(self.bin_ns > 0, "window.bin_ns", self.bin_ns, "must be > 0")
+        _require(1 <= self.bins <= 64, "window.bins", self.bins, "must be 1..64")
+        _require(self.max_records >= 2, "window.max_records", self.max_records, "must be >= 2")
+        _require(self.max_cells >= 1, "window.max_cells", self.max_cells, "must be >= 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskConfig:
+    """What is forecast, and from when on it is scored.
+
+    horizons_ns : ascending; primary_horizon_ns : the one that quoted scores rest on
+    warmup_sweeps : predictions of the first so many sweeps of a stream are not scored
+    tolerance_ns : the outcome comes from the sweep nearest to the horizon, at most this far from it: a
+        little over half a sweep period
+    region_levels : regions of the error map are that many LODs coarser than cells
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    horizons_ns: tuple[int, ...] = (200_000_000, 500_000_000, 1_000_000_000)
+    primary_horizon_ns: int = 500_000_000
+    warmup_sweeps: int = 30
+    tolerance_ns: int = 60_000_000
+    region_levels: int = 3
+
+    def __post_init__(self) -> None:
+        _require(
+            bool(self.horizons_ns) and list(self.horizons_ns) == sorted(set(self.horizons_ns)),
+            "task.horizons_ns", self.horizons_ns, "must be ascending and not empty",
+        )  # fmt: skip
+        _require(self.horizons_ns[0] > 0, "task.horizons_ns", self.horizons_ns, "must be > 0")
+        _require(self.primary_horizon_ns in self.horizons_ns, "task.primary_horizon_ns",
+                 self.primary_horizon_ns, "must be one of task.horizons_ns")  # fmt: skip
+        _require(self.tolerance_ns > 0, "task.tolerance_ns", self.tolerance_ns, "must be > 0")
+        _require(self.region_levels >= 0, "task.region_levels", self.region_levels, "must be >= 0")
+        _require(self.warmup_sweeps >= 0, "task.warmup_sweeps", self.warmup_sweeps, "must be >= 0")
+
+    @property
+    def primary(self) -> int:
+        """Column of the primary horizon."""
+        return self.horizons_ns.index(self.primary_horizon_ns)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoseConfig:
+    """How long a sweep may wait for its pose, in event time, and how far transforms may be apart."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    max_wait_ns: int = 2 * SECOND_NS
+    max_gap_ns: int = SECOND_NS // 2
+    max_held_sweeps: int = 32
+    history: int = 5
+
+    def __post_init__(self) -> None:
+        for name in ("max_wait_ns", "max_gap_ns", "max_held_sweeps"):
+            _require(getattr(self, name) > 0, f"pose.{name}", getattr(self, name), "must be > 0")
+        _require(self.history >= 0, "pose.history", self.history, "must be >= 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkConfig:
+    """Shape of the BCC-convolution network."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    width: int = 32
+    layers: int = 2
+
+    def __post_init__(self) -> None:
+        _require(1 <= self.width <= 1024, "network.width", self.width, "must be 1..1024")
+        _require(1 <= self.layers <= 16, "network.layers", self.layers, "must be 1..16")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearnConfig:
+    """Training while outcomes arrive. Every number that decides weights is here, so a run repeats.
+
+    steps_per_sweep : optimiser steps after each newly labelled sweep
+    newest_share : probability that a step uses the newest labelled sweep instead of an earlier one
+    auxiliary_weight : weight of the loss at the other horizons
+    averaging : decay of the averaged weights that are served, per step
+    buffer_bytes : cap of the replay buffer (float16 features)
+    guard_sweeps : an update is compared with an anchor over this many labelled sweeps
+    guard_margin : loss increase (nats per cell) that rolls updates back
+    gate_sweeps : labelled sweeps a challenger must be scored on before it can be promoted
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    enabled: bool = True
+    steps_per_sweep: int = 16
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-2
+    warmup_steps: int = 20
+    newest_share: float = 0.5
+    auxiliary_weight: float = 0.5
+    averaging: float = 0.99
+    sector_degrees: float = 90.0
+    buffer_bytes: int = 2 << 30
+    guard_sweeps: int = 10
+    guard_margin: float = 0.02
+    gate_sweeps: int = 5
+    challengers: dict[str, NetworkConfig] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("steps_per_sweep", "learning_rate", "buffer_bytes", "guard_sweeps", "gate_sweeps"):
+            _require(getattr(self, name) > 0, f"learn.{name}", getattr(self, name), "must be > 0")
+        for name in ("newest_share", "averaging"):
+            _require(0 <= getattr(self, name) <= 1, f"learn.{name}", getattr(self, name), "must be 0..1")
+        _require(0 < self.sector_degrees <= 360, "learn.sector_degrees", self.sector_degrees,
+                 "must be above 0 and at most 360")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything that decides a run, beside the log itself.
+
+    seed : of everything random; log_features : share of cells whose feature vectors are archived, 0..1
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    seed: int = 0
+    log_features: float = 0.0
+    grid: GridConfig = field(default_factory=GridConfig)
+    window: WindowConfig = field(default_factory=WindowConfig)
+    task: TaskConfig = field(default_factory=TaskConfig)
+    pose: PoseConfig = field(default_factory=PoseConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    learn: LearnConfig = field(default_factory=LearnConfig)
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.seed < 2**63, "seed", self.seed, "must be 0..2^63 - 1")
+        _require(0 <= self.log_features <= 1, "log_features", self.log_features, "must be 0..1")
+
+    @property
+    def keep_bins(self) -> int:
+        """Time bins that cells are kept beyond the window so that the longest horizon finds them."""
+        return -(-self.task.horizons_ns[-1] // self.window.bin_ns) + 1
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    """The configuration as plain values, ready for YAML."""
+    values: dict[str, Any] = dataclasses.asdict(config)
+    values["task"]["horizons_ns"] = list(config.task.horizons_ns)
+    return values
+
+
+def _nest(overrides: list[str]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"--set {text}: expected key=value, for example --set grid.lod=8")
+        inner = nested
+        *path, last = key.split(".")
+        for name in path:
+            inner = inner.setdefault(name, {})
+        inner[last] = yaml.safe_load(value)
+    return nested
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def load_config(path: Path | None = None, overrides: list[str] | None = None) -> Config:
+    """Defaults, then the YAML file, then ``key=value`` overrides.
+
+    Raises ConfigError with one line that names the field, the value and what is allowed.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            values = yaml.safe_load(path.read_text()) or {}
+        except (OSError, yaml.YAMLError) as error:
+            raise ConfigError(f"{path}: not a readable YAML file: {error}") from error
+        if not isinstance(values, dict):
+            raise ConfigError(f"{path}: expected a mapping of configuration keys")
+    return parse_config(_merge(to_dict(Config()), _merge(values, _nest(overrides or []))))
+
+
+def parse_config(values: dict[str, Any]) -> Config:
+    """A configuration from plain values; raises ConfigError as ``load_config``."""
+    try:
+        return TypeAdapter(Config).validate_python(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        cause = first.get("ctx", {}).get("error")
+        raise ConfigError(str(cause) if cause else f"{name}: {first['input']!r}: {first['msg']}") from error

@@ -1,0 +1,90 @@
+"""The rolling container of one robot: folds binned records and gives features; a function of the records."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+from numpy.typing import NDArray
+
+from native.grid import Grid
+from native.window import CellFeatures, Window, WindowOptions
+from stream.config import Config, ConfigError
+from stream.ego import forecast
+from stream.features import digest_arrays
+from stream.records import Binned
+
+
+def grid_of(config: Config) -> Grid:
+    """The C core's grid; raises ConfigError when the map frame is not resolved or has no id."""
+    frame = config.grid.map_frame
+    if frame not in config.grid.frame_ids:
+        raise ConfigError(
+            f"grid.map_frame: {frame!r} has no 8-bit id; add it with --set grid.frame_ids.{frame}=5"
+        )
+    return Grid(
+        half_edge_m=config.grid.half_edge_m,
+        frame=config.grid.frame_ids[frame],
+        tier=config.grid.tier,
+        lod=config.grid.lod,
+        range_min_m=config.grid.range_min_m,
+        range_max_m=config.grid.range_max_m,
+        intensity_max=config.grid.intensity_max,
+    )
+
+
+class RollingContainer:
+    """Binned records of the last time bins.
+
+    Perceive and Learn fold the same records through this class, which is why their features are equal.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._bin_ns = config.window.bin_ns
+        self._horizon_ns = config.task.primary_horizon_ns
+        self._keep_ns = (config.window.bins + config.keep_bins) * config.window.bin_ns
+        self._window = Window(
+            grid_of(config),
+            WindowOptions(
+                bin_ns=config.window.bin_ns,
+                bins=config.window.bins,
+                keep_bins=config.keep_bins,
+                max_records=config.window.max_records,
+                max_cells=config.window.max_cells,
+            ),
+        )
+        self._records: deque[Binned] = deque()
+        self.newest_ns = 0
+
+    @property
+    def keep_ns(self) -> int:
+        """Age beyond which a sweep is too late to be folded."""
+        return self._keep_ns - self._bin_ns
+
+    def tested(self, stamp_ns: int, hit: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        """Cells a sweep must report on: those it hit and every retained one, ascending, uint64 (N,)."""
+        self._window.advance(stamp_ns)
+        return np.union1d(self._window.cell_ids(), hit)
+
+    def fold(self, record: Binned) -> int:
+        """Add one record; returns the number of cells evicted by the caps."""
+        evicted = self._window.push(record.stamp_ns, record.cell_id, record.hits, record.passes, record.sums)
+        self.newest_ns = max(self.newest_ns, record.stamp_ns)
+        self._records.append(record)
+        while self._records and self._records[0].stamp_ns < self.newest_ns - self._keep_ns:
+            self._records.popleft()
+        return evicted
+
+    def features(self, record: Binned) -> CellFeatures:
+        """Features of every window cell, seen from the pose of the last record folded."""
+        ego = forecast(record.pose, record.pose_history, self._bin_ns, self._horizon_ns)
+        return self._window.features(ego.pose, ego.forecast_pose, ego.speed_mps, ego.yaw_rate_rps)
+
+    def digest(self) -> str:
+        """Sha256 of the retained cells and their exact in-window totals."""
+        cells = self._window.cells()
+        return digest_arrays(cells.cell_id, cells.hits, cells.passes, cells.sums)
+
+    def records(self) -> list[Binned]:
+        """The records that make up the state, oldest first: folding them again gives the same container."""
+        return list(self._records)

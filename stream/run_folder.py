@@ -1,0 +1,123 @@
+"""A run folder on disk: files appear whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.ipc as ipc
+import pyarrow.parquet as pq
+
+from stream.records import Binned
+from stream.tables import BINNED_SCHEMA, binned_from_batch, check_binned_schema
+
+CONTAINERS = "containers"
+SWEEPS = "sweeps"
+
+
+class RunFolder:
+    """Writes and reads one run; datasets are folders of numbered chunks.
+
+    path : created when missing
+    Writing raises OSError when the disk is full or not writable; what was written before stays readable.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._chunks: dict[str, int] = {}
+
+    @property
+    def models(self) -> Path:
+        """Folder of the model registry."""
+        return self.path / "models"
+
+    def create(self) -> None:
+        """Make the folder and its datasets, so that an empty run is readable too."""
+        for name in ("predictions", "shadows", "outcomes", CONTAINERS, "models"):
+            (self.path / name).mkdir(parents=True, exist_ok=True)
+        (self.path / "events.jsonl").touch()
+
+    def write_table(self, dataset: str, table: pa.Table) -> None:
+        """Append a chunk: Parquet with page checksums; containers as an uncompressed Arrow file."""
+        if dataset == SWEEPS:
+            self._append_sweeps(table)
+            return
+        number = self._chunks.get(dataset, 0)
+        self._chunks[dataset] = number + 1
+        suffix = "arrow" if dataset == CONTAINERS else "parquet"
+        path = self.path / dataset / f"part-{number:05d}.{suffix}"
+        path.parent.mkdir(exist_ok=True)
+        if dataset == CONTAINERS:
+            _replace(path, lambda temporary: _write_arrow(temporary, table))
+        else:
+            _replace(path, lambda temporary: _write_parquet(temporary, table))
+
+    def _append_sweeps(self, table: pa.Table) -> None:
+        """sweeps.parquet is one file by contract and small, so a chunk is appended by rewriting it."""
+        path = self.path / "sweeps.parquet"
+        if self._chunks.get(SWEEPS) and path.exists():
+            table = pa.concat_tables([pq.read_table(path), table])
+        self._chunks[SWEEPS] = 1
+        _replace(path, lambda temporary: _write_parquet(temporary, table))
+
+    def append_event(self, event: Mapping[str, Any]) -> None:
+        """Append one JSON line."""
+        with (self.path / "events.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(event, allow_nan=False) + "\n")
+
+    def write_text(self, name: str, text: str) -> Path:
+        """Write a whole text file."""
+        path = self.path / name
+        _replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+        return path
+
+    def read_json(self, name: str) -> Any:
+        """Read a JSON file of the run."""
+        return json.loads((self.path / name).read_text(encoding="utf-8"))
+
+    def records(self, robot_id: str, first_stamp_ns: int, last_seq: int) -> Iterator[Binned]:
+        """Stored binned sweeps of a robot from a stamp on, up to a place in its fold order.
+
+        Files are memory-mapped and arrays are views into them.
+        Raises ValueError when they were written by another version, OSError when one cannot be read
+        """
+        for path in sorted((self.path / CONTAINERS).glob("*.arrow")):
+            with pa.memory_map(str(path)) as source:
+                reader = ipc.open_file(source)
+                check_binned_schema(reader.schema, str(path))
+                for number in range(reader.num_record_batches):
+                    batch = reader.get_batch(number)
+                    if (
+                        batch.column("robot_id")[0].as_py() == robot_id
+                        and batch.column("stamp_ns")[0].as_py() >= first_stamp_ns
+                        and batch.column("seq")[0].as_py() <= last_seq
+                    ):
+                        yield binned_from_batch(batch)
+
+
+def container_table(batches: Sequence[pa.RecordBatch]) -> pa.Table:
+    """A chunk of binned sweeps, one record batch each."""
+    return pa.Table.from_batches(batches, BINNED_SCHEMA)
+
+
+def _write_arrow(path: Path, table: pa.Table) -> None:
+    with ipc.new_file(str(path), table.schema) as writer:
+        for batch in table.to_batches():
+            writer.write_batch(batch)
+
+
+def _write_parquet(path: Path, table: pa.Table) -> None:
+    pq.write_table(table, path, compression="zstd", write_page_checksum=True)
+
+
+def _replace(path: Path, write: Any) -> None:
+    """Write beside, then rename: a reader never sees half a file."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

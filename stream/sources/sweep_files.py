@@ -1,0 +1,122 @@
+"""Logs that are a folder of files, one sweep a file, with a pose file: what their formats share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.codecs.cdr import CodecError
+from stream.records import SweepRejected
+from stream.sources.base import Item, SourceError, SourceInfo, SourceOptions
+from stream.sources.pose_file import MAP_FRAME, SENSOR_FRAME, read_poses, require_count, to_transform
+from stream.sweep import MAX_STAMP_NS, Sweep
+
+POSES_NAME = "poses.txt"
+
+Decode = Callable[[bytes], tuple[NDArray[np.float32], NDArray[np.float32]]]
+"""Bytes of a file to points float32 (N, 3) m and intensity float32 (N,); raises CodecError."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepFiles:
+    """Files as sweeps of the frame ``velodyne``, each preceded by its pose in ``odom``.
+
+    location, format : for messages and ``info``
+    paths : one file a sweep, in order
+    decode : how to read one; a file it refuses is a SweepRejected with the reason ``corrupt``
+    pose_folders : where to look for ``poses.txt`` when ``options.poses`` is None
+    stamps_ns : stamps of the files, or None: then they are ``first_stamp_ns + i / rate_hz``
+    """
+
+    location: Path
+    format: str
+    paths: Sequence[Path]
+    decode: Decode
+    pose_folders: Sequence[Path]
+    options: SourceOptions
+    stamps_ns: Sequence[int] | None = None
+
+    def info(self) -> SourceInfo:
+        """Describe the folder without opening its sweeps; stamps are None without a rate."""
+        stamps: Sequence[int | None] = [None]
+        if self.stamps_ns is not None or self.options.rate_hz is not None:
+            stamps = self._stamps()
+        return SourceInfo(
+            location=str(self.location),
+            format=self.format,
+            sweeps=len(self.paths),
+            start_ns=stamps[0],
+            end_ns=stamps[-1],
+            topics={f"*{self.paths[0].suffix}": (self.format, len(self.paths))},
+            sensor_frames=(SENSOR_FRAME,),
+            root_frame=None if self._pose_file() is None else MAP_FRAME,
+        )
+
+    def __iter__(self) -> Iterator[Item]:
+        """Items from the start; raises SourceError at once when stamps or poses are missing or do not fit."""
+        stamps = self._stamps()
+        pose_file = self._pose_file()
+        if pose_file is None:
+            raise SourceError(
+                f"{self.location}: no {POSES_NAME} beside the sweeps; name the pose file with --poses "
+                "(12 numbers a line, KITTI format)"
+            )
+        poses = read_poses(pose_file)
+        require_count(pose_file, poses, len(self.paths))
+        return self._items(stamps, poses)
+
+    def _items(self, stamps: Sequence[int], poses: list[NDArray[np.float64]]) -> Iterator[Item]:
+        for path, stamp_ns, vector in zip(self.paths, stamps, poses, strict=True):
+            yield to_transform(vector, robot_id=self.options.robot_id, stamp_ns=stamp_ns)
+            yield self._sweep(path, stamp_ns)
+
+    def _sweep(self, path: Path, stamp_ns: int) -> Sweep | SweepRejected:
+        stream_id = f"{self.options.robot_id}/{SENSOR_FRAME}"
+        try:
+            points, intensity = self.decode(path.read_bytes())
+        except (CodecError, OSError) as error:
+            return SweepRejected(
+                robot_id=self.options.robot_id,
+                stream_id=stream_id,
+                stamp_ns=stamp_ns,
+                part=0,
+                reason="corrupt",
+                detail=f"{path.name}: {error}",
+            )
+        return Sweep(
+            stream_id=stream_id,
+            stamp_ns=stamp_ns,
+            frame=SENSOR_FRAME,
+            points=points,
+            intensity=intensity,
+        )
+
+    def _stamps(self) -> Sequence[int]:
+        if self.stamps_ns is not None:
+            return self.stamps_ns
+        rate, first = self.options.rate_hz, self.options.first_stamp_ns
+        if rate is None:
+            raise SourceError(f"{self.location}: the sweeps have no stamps; give --rate-hz, for example 10")
+        if not (math.isfinite(rate) and rate > 0):
+            raise SourceError(f"{self.location}: rate_hz: {rate} must be > 0, for example 10")
+        last = first + (len(self.paths) - 1) * 1e9 / rate
+        if first <= 0 or last > MAX_STAMP_NS:
+            raise SourceError(f"{self.location}: stamps {first}..{last:.0f} ns are outside 1..2^63 - 1")
+        return [first + round(number * 1e9 / rate) for number in range(len(self.paths))]
+
+    def _pose_file(self) -> Path | None:
+        if self.options.poses is not None:
+            return self.options.poses
+        places = (folder / POSES_NAME for folder in self.pose_folders)
+        return next((path for path in places if path.is_file()), None)
+
+
+def list_files(folder: Path, suffix: str) -> list[Path]:
+    """Files of a folder with this suffix, in name order; hidden files are left out."""
+    found = (path for path in folder.iterdir() if path.suffix.lower() == suffix and path.is_file())
+    return sorted(path for path in found if not path.name.startswith("."))

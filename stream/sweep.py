@@ -1,0 +1,56 @@
+"""One sensor frame of points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_STAMP_NS = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Sweep:
+    """One sensor frame of points, or one part of it.
+
+    stream_id : ``robot/sensor``
+    stamp_ns : start of the sweep, nanoseconds since the epoch, > 0
+    frame : coordinate frame of the points
+    points : float32 (N, 3), metres, sensor frame; may hold values that are not finite (they are counted)
+    intensity : float32 (N,), in the sensor's own unit
+    time_offset_ns : int32 (N,) from ``stamp_ns``, or None
+    part, parts : a sweep too large for one message comes in parts 0..parts-1 with one stamp
+    """
+
+    stream_id: str
+    stamp_ns: int
+    frame: str
+    points: NDArray[np.float32]
+    intensity: NDArray[np.float32]
+    time_offset_ns: NDArray[np.int32] | None = None
+    part: int = 0
+    parts: int = 1
+
+    def __post_init__(self) -> None:
+        count = len(self.points)
+        if self.points.dtype != np.float32 or self.points.shape != (count, 3):
+            raise ValueError(f"points: expected float32 (N, 3), got {self.points.dtype} {self.points.shape}")
+        if self.intensity.dtype != np.float32 or self.intensity.shape != (count,):
+            raise ValueError(
+                f"intensity: expected float32 ({count},), got {self.intensity.dtype} {self.intensity.shape}"
+            )
+        if "/" not in self.stream_id:
+            raise ValueError(f"stream_id: expected robot/sensor, got {self.stream_id!r}")
+        if not 0 <= self.part < self.parts:
+            raise ValueError(f"part: expected 0 <= part < parts, got {self.part} of {self.parts}")
+
+    @property
+    def robot_id(self) -> str:
+        """The part of the stream id before the first slash."""
+        return self.stream_id.split("/", 1)[0]
+
+    @property
+    def prediction_id(self) -> str:
+        """``stream_id/stamp_ns``: names the sweep and the prediction made from it."""
+        return f"{self.stream_id}/{self.stamp_ns}"
