@@ -1,0 +1,249 @@
+"""Training while outcomes arrive: a few optimiser steps after each newly labelled sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.nets.bcc_conv import NEIGHBORS, BccNet
+from models.training.replay import UNLABELLED, Example, ReplayBuffer, to_float16
+from models.training.sector import Sector, cut_sector
+from models.training.standard import RunningStandard
+from stream.config import LearnConfig, NetworkConfig
+
+BETAS = (0.9, 0.99)
+CLIP_NORM = 1.0
+
+
+class TrainingDiverged(RuntimeError):
+    """A loss or gradient that is not finite; the weights are as before that step. ``load`` starts over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainReport:
+    """What one call of ``train`` did.
+
+    steps : optimiser steps taken, 0 while nothing is labelled; total_steps : since the start
+    loss : mean training loss of these steps, nats; None without steps
+    examples : trainable examples held; first_stamp_ns, last_stamp_ns : of all examples ever trained on
+    """
+
+    steps: int
+    total_steps: int
+    loss: float | None
+    examples: int
+    first_stamp_ns: int | None
+    last_stamp_ns: int | None
+
+
+class OnlineTrainer:
+    """One network, its optimiser and its past sweeps.
+
+    network, learn : shape and schedule; feature_count, horizons : F, H; primary : column of the main horizon
+    seed : decides initial weights, replay and sectors
+
+    Deterministic on one machine type: two trainers that saw the same calls hold the same bits, whatever
+    number of threads torch has elsewhere. Not thread-safe.
+    """
+
+    def __init__(
+        self,
+        network: NetworkConfig,
+        learn: LearnConfig,
+        feature_count: int,
+        horizons: int,
+        primary: int,
+        seed: int,
+    ) -> None:
+        if not 0 <= primary < horizons:
+            raise ValueError(f"primary: {primary} must be 0..{horizons - 1}")
+        self._learn = learn
+        self._primary = primary
+        self._layers = network.layers
+        self._shape = (feature_count, horizons)
+        draw, evict = np.random.SeedSequence(seed).spawn(2)
+        self._sectors = np.random.default_rng(draw)
+        self.replay = ReplayBuffer(learn.buffer_bytes, primary, np.random.default_rng(evict))
+        self._standard = RunningStandard(feature_count)
+        self._net = BccNet(network, feature_count, horizons, seed)
+        self._total_steps = 0
+        self._stamps: tuple[int, int] | None = None
+        self._restart(average_mass=0.0)
+
+    @property
+    def net(self) -> BccNet:
+        """The network in training (not averaged); for export of the graph."""
+        return self._net
+
+    def add_example(
+        self,
+        prediction_id: str,
+        stamp_ns: int,
+        X: NDArray[np.float32],
+        neighbor_index: NDArray[np.int32],
+        azimuth: NDArray[np.float32],
+    ) -> bool:
+        """Keep a sweep's features until its outcomes come; folds them into the standardisation.
+
+        X : float32 (N, F), raw, finite; neighbor_index : int32 (N, 14), N where there is no neighbour
+        azimuth : float32 (N,), radians, of the cells about the sensor
+        Returns False, and changes nothing, when the id is known or the sweep alone exceeds the buffer
+        Raises ValueError for another dtype or shape, or values that are not finite
+        """
+        features, horizons = self._shape
+        _require("X", X, np.dtype(np.float32), (len(X), features))
+        _require("neighbor_index", neighbor_index, np.dtype(np.int32), (len(X), NEIGHBORS))
+        _require("azimuth", azimuth, np.dtype(np.float32), (len(X),))
+        if not (np.isfinite(X).all() and np.isfinite(azimuth).all()):
+            raise ValueError(f"X: {prediction_id}: holds values that are not finite")
+        example = Example(
+            prediction_id=prediction_id,
+            stamp_ns=stamp_ns,
+            X=to_float16(X),
+            neighbor_index=neighbor_index.copy(),
+            azimuth=azimuth.copy(),
+            label=np.full((len(X), horizons), UNLABELLED, dtype=np.int8),
+        )
+        kept = self.replay.add(example)
+        if kept:
+            self._standard.update(X)
+            self._set_standard()
+        return kept
+
+    def add_labels(
+        self, prediction_id: str, column: int, row: NDArray[np.int32], occupied: NDArray[np.bool_]
+    ) -> bool:
+        """Add the outcomes of one prediction at one horizon; see ``ReplayBuffer.label``."""
+        return self.replay.label(prediction_id, column, row, occupied)
+
+    def train(self, steps: int) -> TrainReport:
+        """Take optimiser steps, each on a random sector of the newest or of an earlier labelled sweep.
+
+        Does nothing while no example has an outcome at the primary horizon
+        Raises TrainingDiverged when a loss or gradient is not finite
+        """
+        with _one_thread():
+            losses = [self._step() for _ in range(steps if self.replay.trainable else 0)]
+        first, last = self._stamps or (None, None)
+        return TrainReport(
+            steps=len(losses),
+            total_steps=self._total_steps,
+            loss=sum(losses) / len(losses) if losses else None,
+            examples=self.replay.trainable,
+            first_stamp_ns=first,
+            last_stamp_ns=last,
+        )
+
+    def weights(self) -> dict[str, NDArray[np.float32]]:
+        """Averaged weights and the present standardisation, by the names of ``BccNet.state_dict``; copies."""
+        state = self._net.state_dict()
+        return {name: self._average.get(name, value).numpy().copy() for name, value in state.items()}
+
+    def load(self, weights: Mapping[str, NDArray[np.float32]]) -> None:
+        """Go on from other weights: a prior, or an earlier model after a rollback.
+
+        Network, average and standardisation become these; the optimiser starts over with its warm-up. The
+        examples stay. Raises ValueError naming a weight that is missing, unknown, misshapen or not finite
+        """
+        state = self._net.state_dict()
+        if set(weights) != set(state):
+            raise ValueError(
+                f"weights: {sorted(set(weights) ^ set(state))} are not in both; other architecture"
+            )
+        for name, value in weights.items():
+            _require(f"weights[{name}]", value, np.dtype(np.float32), tuple(state[name].shape))
+            if not np.isfinite(value).all():
+                raise ValueError(f"weights[{name}]: holds values that are not finite")
+        self._net.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in weights.items()})
+        self._standard = RunningStandard.from_scale(weights["mean"], weights["inv_std"])
+        decay = self._learn.averaging
+        self._restart(average_mass=1 / (1 - decay) if decay < 1 else 1.0)
+
+    def _restart(self, average_mass: float) -> None:
+        """Average and optimiser anew; the mass says for how many steps the present weights count."""
+        self._average = {name: value.detach().clone() for name, value in self._net.named_parameters()}
+        self._average_mass = average_mass
+        self._optimizer = torch.optim.AdamW(
+            self._net.parameters(),
+            lr=self._learn.learning_rate,
+            betas=BETAS,
+            weight_decay=self._learn.weight_decay,
+            fused=True,
+        )
+        self._optimizer_steps = 0
+
+    def _set_standard(self) -> None:
+        mean, inv_std = self._standard.scale()
+        self._net.mean.copy_(torch.from_numpy(mean))
+        self._net.inv_std.copy_(torch.from_numpy(inv_std))
+
+    def _step(self) -> float:
+        example = self.replay.draw(self._learn.newest_share)
+        centre = float(self._sectors.random()) * 2 * np.pi
+        width = float(np.deg2rad(self._learn.sector_degrees))
+        sector = cut_sector(example, centre, width, self._layers, self._primary)
+        self._optimizer.zero_grad(set_to_none=True)
+        loss = self._loss(example, sector)
+        torch.autograd.backward(loss)
+        norm = float(nn.utils.clip_grad_norm_(self._net.parameters(), CLIP_NORM))
+        value = float(loss.detach())
+        if not np.isfinite([value, norm]).all():
+            raise TrainingDiverged(
+                f"{example.prediction_id}: loss {value}, gradient norm {norm}; load a model"
+            )
+        self._optimizer_steps += 1
+        warm = min(1.0, self._optimizer_steps / max(1, self._learn.warmup_steps))
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._learn.learning_rate * warm
+        self._optimizer.step()
+        self._fold_average()
+        self._total_steps += 1
+        first, last = self._stamps or (example.stamp_ns, example.stamp_ns)
+        self._stamps = (min(first, example.stamp_ns), max(last, example.stamp_ns))
+        return value
+
+    def _loss(self, example: Example, sector: Sector) -> Tensor:
+        """Cross-entropy at the primary horizon plus the weighted mean of that at the others."""
+        X = torch.from_numpy(example.X[sector.rows]).float()
+        logits = self._net(X, torch.from_numpy(sector.neighbor_index))[torch.from_numpy(sector.scored)]
+        label = torch.from_numpy(example.label[sector.rows[sector.scored]])  # (S, H)
+        observed = label != UNLABELLED
+        each = functional.binary_cross_entropy_with_logits(logits, label.float(), reduction="none") * observed
+        count = observed.sum(0)
+        mean = each.sum(0) / count.clamp(min=1)  # (H,), 0 where nothing is observed
+        others = [column for column in range(len(mean)) if column != self._primary and count[column]]
+        if not others:
+            return mean[self._primary]
+        return mean[self._primary] + self._learn.auxiliary_weight * mean[others].mean()
+
+    def _fold_average(self) -> None:
+        """Exponential average that starts unbiased: a step weighs 1 / (1 + decay + decay^2 + ...)."""
+        self._average_mass = 1 + self._learn.averaging * self._average_mass
+        with torch.no_grad():
+            for name, value in self._net.named_parameters():
+                self._average[name].lerp_(value, 1 / self._average_mass)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One torch thread: sums have one order, and the caller's cores stay free."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _require(
+    name: str, array: NDArray[np.generic], dtype: np.dtype[np.generic], shape: tuple[int, ...]
+) -> None:
+    if array.dtype != dtype or array.shape != shape:
+        raise ValueError(f"{name}: expected {dtype} {shape}, got {array.dtype} {array.shape}")

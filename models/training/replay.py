@@ -1,0 +1,135 @@
+"""Past sweeps to train on again, under a cap on bytes."""
+
+from __future__ import annotations
+
+from bisect import insort
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+UNLABELLED = -1
+FLOAT16_MAX = np.float32(65504)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Example:
+    """One sweep's features, and the outcomes known so far.
+
+    X : float16 (N, F); neighbor_index : int32 (N, 14); azimuth : float32 (N,), radians, any turn
+    label : int8 (N, H), 1 occupied, 0 seen through, -1 not observed (yet); filled in by ``ReplayBuffer``
+    """
+
+    prediction_id: str
+    stamp_ns: int
+    X: NDArray[np.float16]
+    neighbor_index: NDArray[np.int32]
+    azimuth: NDArray[np.float32]
+    label: NDArray[np.int8]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays."""
+        return self.X.nbytes + self.neighbor_index.nbytes + self.azimuth.nbytes + self.label.nbytes
+
+
+class ReplayBuffer:
+    """Examples by prediction id, at most ``capacity_bytes`` of them.
+
+    capacity_bytes : > 0; primary : column that makes an example trainable
+    generator : decides which examples are dropped and drawn; nothing else is random here
+
+    An example becomes trainable with its first outcome at the primary horizon. When a new one does not fit,
+    one that is older than the newest trainable example is dropped at random, trainable or not; if there is
+    none, the oldest. The newest trainable example and those that may still get their outcomes stay longest.
+    """
+
+    def __init__(self, capacity_bytes: int, primary: int, generator: np.random.Generator) -> None:
+        if capacity_bytes <= 0:
+            raise ValueError(f"capacity_bytes: {capacity_bytes} must be > 0")
+        self._capacity = capacity_bytes
+        self._primary = primary
+        self._generator = generator
+        self._examples: dict[str, Example] = {}
+        self._trainable: list[tuple[int, str]] = []  # ascending by stamp
+        self._bytes = 0
+        self.evicted = 0
+        self.refused = 0
+        self.unmatched = 0
+
+    def __len__(self) -> int:
+        """Number of examples, trainable or not."""
+        return len(self._examples)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held, never above the cap."""
+        return self._bytes
+
+    @property
+    def trainable(self) -> int:
+        """Number of examples with an outcome at the primary horizon."""
+        return len(self._trainable)
+
+    def add(self, example: Example) -> bool:
+        """Keep an example; False when its id is known already, or it alone exceeds the cap (``refused``)."""
+        if example.prediction_id in self._examples:
+            return False
+        if example.nbytes > self._capacity:
+            self.refused += 1
+            return False
+        while self._bytes + example.nbytes > self._capacity:
+            self._evict()
+        self._examples[example.prediction_id] = example
+        self._bytes += example.nbytes
+        return True
+
+    def label(
+        self, prediction_id: str, column: int, row: NDArray[np.int32], occupied: NDArray[np.bool_]
+    ) -> bool:
+        """Record outcomes; False when the example is not held (any more), counted in ``unmatched``.
+
+        row : int32 (M,), rows of the example; occupied : bool (M,). Repeating a call changes nothing.
+        Raises ValueError for a column or row that the example does not have
+        """
+        example = self._examples.get(prediction_id)
+        if example is None:
+            self.unmatched += 1
+            return False
+        rows, columns = example.label.shape
+        if not 0 <= column < columns:
+            raise ValueError(f"column: {column} must be 0..{columns - 1}")
+        if row.shape != occupied.shape or (len(row) and not (row.min() >= 0 and row.max() < rows)):
+            raise ValueError(f"row: must be {occupied.shape} rows of 0..{rows - 1}, got {row.shape}")
+        example.label[row, column] = occupied
+        key = (example.stamp_ns, prediction_id)
+        if column == self._primary and len(row) and key not in self._trainable:
+            insort(self._trainable, key)
+        return True
+
+    def draw(self, newest_share: float) -> Example:
+        """The newest trainable example with probability ``newest_share``, else one of the others, uniformly.
+
+        Takes two numbers from the generator, whatever it returns. Raises LookupError without examples
+        """
+        choice, place = self._generator.random(2)
+        if not self._trainable:
+            raise LookupError("replay buffer: no example has an outcome at the primary horizon yet")
+        earlier = len(self._trainable) - 1
+        index = earlier if choice < newest_share or earlier == 0 else int(place * earlier)
+        return self._examples[self._trainable[index][1]]
+
+    def _evict(self) -> None:
+        newest = self._trainable[-1] if self._trainable else None
+        held = [(example.stamp_ns, key) for key, example in self._examples.items()]
+        older = [key for key in held if newest is not None and key < newest]
+        victim = older[int(self._generator.integers(len(older)))] if older else min(held)
+        self._bytes -= self._examples.pop(victim[1]).nbytes
+        if victim in self._trainable:
+            self._trainable.remove(victim)
+        self.evicted += 1
+
+
+def to_float16(X: NDArray[np.float32]) -> NDArray[np.float16]:
+    """Features at half the size, clamped to what float16 can hold; relative error at most 2^-11."""
+    return np.clip(X, -FLOAT16_MAX, FLOAT16_MAX).astype(np.float16)

@@ -1,0 +1,54 @@
+"""A part of a sweep that can be trained on alone, with the neighbours it needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.training.replay import UNLABELLED, Example
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Sector:
+    """Rows of an example, ready for the network.
+
+    rows : int32 (M,), rows of the example, ascending
+    neighbor_index : int32 (M, 14), places in ``rows``, M where there is no neighbour or it is left out
+    scored : int32 (S,), places in ``rows`` whose output is that of the whole sweep and that carry a label
+    """
+
+    rows: NDArray[np.int32]
+    neighbor_index: NDArray[np.int32]
+    scored: NDArray[np.int32]
+
+
+def cut_sector(example: Example, centre: float, width: float, layers: int, primary: int) -> Sector:
+    """The labelled cells within an azimuth range, and all cells that ``layers`` convolutions reach from them.
+
+    centre, width : radians; the range is centre +- width / 2
+    The network's output at ``scored`` and its gradient are exactly those on the whole sweep. A range without
+    a label at the primary horizon gives the whole sweep instead, so that no step is spent on nothing.
+    """
+    labelled = (example.label != UNLABELLED).any(axis=1)
+    turned = np.remainder(example.azimuth - np.float32(centre) + np.pi, 2 * np.pi) - np.pi
+    inside = labelled & (np.abs(turned) <= width / 2)
+    if not (example.label[inside, primary] != UNLABELLED).any():
+        inside = labelled
+    return _with_neighbors(example.neighbor_index, inside, layers)
+
+
+def _with_neighbors(neighbor_index: NDArray[np.int32], inside: NDArray[np.bool_], layers: int) -> Sector:
+    count = len(inside)
+    reached = np.append(inside, False)
+    ring = np.flatnonzero(inside)
+    for _ in range(layers):
+        before = reached.copy()
+        reached[neighbor_index[ring].ravel()] = True
+        reached[count] = False
+        ring = np.flatnonzero(reached & ~before)
+    rows = np.flatnonzero(reached).astype(np.int32)
+    place = np.full(count + 1, len(rows), dtype=np.int32)
+    place[rows] = np.arange(len(rows), dtype=np.int32)
+    return Sector(rows=rows, neighbor_index=place[neighbor_index[rows]], scored=place[np.flatnonzero(inside)])

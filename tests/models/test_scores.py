@@ -1,0 +1,347 @@
+"""Scores from integer histograms against scikit-learn and plain numpy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, log_loss
+
+from models.probability import GRID, quantise
+from models.scores.histogram import ScoreHistogram
+from models.scores.prequential import NAMES, PrequentialScores
+from models.scores.regions import ErrorMap
+from models.scores.series import ScoreSeries
+from models.scores.tally import SweepScore, sweep_score, tally_of
+from stream.records import HIT, SEEN_THROUGH, UNOBSERVED
+
+HORIZONS = (200, 500)
+
+
+def sample(rows, seed=0, levels=None):
+    """Probabilities on the grid and labels that follow them; ``levels`` makes ties heavy."""
+    rng = np.random.default_rng(seed)
+    p = rng.beta(0.7, 0.6, rows)
+    if levels:
+        p = np.round(p * levels) / levels
+    return quantise(p), rng.random(rows) < p
+
+
+def filled(p, y):
+    histogram = ScoreHistogram()
+    histogram.add(p, y)
+    return histogram
+
+
+def plain_ece(p, y, bins=15):
+    order = np.argsort(p, kind="stable")
+    parts = zip(np.array_split(p[order].astype(float), bins), np.array_split(y[order], bins), strict=True)
+    return sum(abs(a.mean() - b.mean()) * len(a) for a, b in parts if len(a)) / len(p)
+
+
+@pytest.mark.parametrize("levels", [None, 2, 7, 40])
+@pytest.mark.parametrize("rows", [1, 2, 14, 15, 16, 1000, 20_011])
+def test_scores_match_scikit_learn(rows, levels):
+    p, y = sample(rows, seed=rows, levels=levels)
+    y[0] = True
+    histogram, wide = filled(p, y), p.astype(np.float64)
+    assert histogram.average_precision() == pytest.approx(average_precision_score(y, wide), abs=1e-12)
+    clipped = np.clip(wide, 1e-7, 1 - 1e-7)
+    assert histogram.log_loss() == pytest.approx(log_loss(y, clipped, labels=[False, True]), abs=1e-12)
+    assert histogram.brier() == pytest.approx(np.mean((wide - y) ** 2), abs=1e-12)
+    assert (histogram.n, histogram.positives) == (rows, y.sum())
+
+
+@pytest.mark.parametrize("rows", [3, 15, 997, 20_000])
+def test_ece_is_the_plain_one_without_ties(rows):
+    rng = np.random.default_rng(rows)
+    p = ((rng.permutation(GRID - 1)[:rows] + 1) / GRID).astype(np.float32)
+    y = rng.random(rows) < p**2
+    assert filled(p, y).ece() == pytest.approx(plain_ece(p, y), abs=1e-9)
+
+
+def test_ece_under_heavy_ties_is_the_expectation_over_the_order_of_ties():
+    p, y = sample(5000, seed=3, levels=4)
+    rng = np.random.default_rng(0)
+    table = filled(p, y).reliability()
+    shares = []
+    for _ in range(400):
+        order = rng.permutation(len(p))
+        order = order[np.argsort(p[order], kind="stable")]
+        shares.append([part.mean() for part in np.array_split(y[order], 15)])
+    np.testing.assert_allclose(table.occupied, np.mean(shares, axis=0), atol=0.01)
+    assert filled(p, y).ece() == pytest.approx(plain_ece(p, y), abs=0.02)  # one order of ties: noise
+    run_mean = np.array([y[p == value].mean() for value in p])
+    order = np.argsort(p, kind="stable")
+    np.testing.assert_allclose(
+        table.occupied, [part.mean() for part in np.array_split(run_mean[order], 15)], atol=1e-12
+    )
+
+
+def test_reliability_bins_hold_all_rows_and_their_means():
+    p, y = sample(1003)
+    table = filled(p, y).reliability(15)
+    assert table.count.tolist() == [67] * 13 + [66] * 2
+    assert np.sum(table.count * table.probability) == pytest.approx(p.astype(float).sum(), abs=1e-9)
+    assert np.sum(table.count * table.occupied) == pytest.approx(y.sum(), abs=1e-9)
+    assert np.all(np.diff(table.probability) >= 0)
+
+
+def test_known_values():
+    p, y = quantise(np.array([0.75, 0.5, 0.25])), np.array([True, False, True])
+    histogram = filled(p, y)
+    assert histogram.average_precision() == pytest.approx((1 + 2 / 3) / 2)
+    assert histogram.log_loss() == pytest.approx(-(np.log(0.75) + np.log(0.5) + np.log(0.25)) / 3)
+    assert histogram.brier() == pytest.approx((0.0625 + 0.25 + 0.5625) / 3)
+    assert histogram.ece() == pytest.approx((0.25 + 0.5 + 0.75) / 3)
+
+
+def test_no_support_is_none():
+    empty = ScoreHistogram()
+    assert [empty.average_precision(), empty.log_loss(), empty.brier(), empty.ece(), empty.n] == [
+        None
+    ] * 4 + [0]
+    assert len(empty.reliability().count) == 0
+    assert empty.complement().n == 0
+    negatives = filled(quantise(np.array([0.2, 0.9])), np.zeros(2, dtype=np.bool_))
+    assert negatives.average_precision() is None
+    assert negatives.log_loss() is not None
+    assert negatives.complement().average_precision() == 1.0
+
+
+def test_the_ends_of_the_grid_are_scored():
+    p = quantise(np.array([0.0, 1.0]))
+    assert filled(p, np.array([True, False])).log_loss() == pytest.approx(np.log(GRID))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(1, GRID - 1), st.booleans()), max_size=60),
+    st.integers(0, 60),
+    st.randoms(use_true_random=False),
+)
+def test_order_and_partition_do_not_matter(rows, cut, random):
+    def histogram(part):
+        k, y = np.array([a for a, _ in part], dtype=np.int64), np.array([b for _, b in part], dtype=np.bool_)
+        return filled((k / GRID).astype(np.float32), y)
+
+    whole = histogram(rows)
+    shuffled = list(rows)
+    random.shuffle(shuffled)
+    parts = histogram(shuffled[:cut])
+    parts.merge(histogram(shuffled[cut:]))
+    for name in ("average_precision", "log_loss", "brier", "ece"):
+        assert getattr(parts, name)() == getattr(whole, name)()
+    restored = ScoreHistogram.from_state(parts.state())
+    assert np.array_equal(restored._counts, whole._counts)
+    flipped = histogram([(GRID - k, not y) for k, y in rows])
+    assert np.array_equal(whole.complement()._counts, flipped._counts)
+
+
+def test_rows_that_do_not_fit_are_refused():
+    p, y = sample(4)
+    with pytest.raises(ValueError, match="off the grid"):
+        tally_of(np.array([0.3], dtype=np.float32), y[:1])
+    with pytest.raises(ValueError, match="occupied: expected bool"):
+        tally_of(p, y[:3])
+    with pytest.raises(ValueError, match="occupied: expected bool"):
+        tally_of(p, y.astype(np.uint8))
+    with pytest.raises(ValueError, match="bins"):
+        filled(p, y).reliability(0)
+
+
+def sweeps(count, rows=400):
+    """Outcomes of ``count`` sweeps at the primary horizon, as the arguments of ``add``."""
+    for index in range(count):
+        rng = np.random.default_rng(index)
+        probability = {name: sample(rows, seed=10 * index + place)[0] for place, name in enumerate(NAMES)}
+        occupied = rng.random(rows) < (0.0 if index == 5 else probability["online"])
+        yield {
+            "stamp_ns": 1000 + index,
+            "horizon_ns": 500,
+            "sweep_index": index,
+            "cells_predicted": rows + 100,
+            "probability": probability,
+            "occupied": occupied,
+            "before": rng.integers(UNOBSERVED, HIT + 1, rows).astype(np.uint8),
+        }
+
+
+def test_prequential_scores_match_scikit_learn_on_the_scored_sweeps():
+    running, outcomes = PrequentialScores(HORIZONS, 500, 3), list(sweeps(9))
+    for outcome in outcomes:
+        running.add(**outcome)
+    scored = outcomes[3:]
+    y = np.concatenate([outcome["occupied"] for outcome in scored])
+    before = np.concatenate([outcome["before"] for outcome in scored])
+    assert list(running.summary()["scores"]) == list(NAMES)
+    for name, found in running.summary()["scores"].items():
+        p = np.concatenate([outcome["probability"][name] for outcome in scored]).astype(np.float64)
+        freed, appeared = before == HIT, before == SEEN_THROUGH
+        each = [
+            average_precision_score(outcome["occupied"], outcome["probability"][name])
+            for outcome in scored
+            if outcome["occupied"].any()
+        ]
+        assert len(each) == 5  # sweep 5 has no positive
+        assert found == pytest.approx({
+            "average_precision": average_precision_score(y, p),
+            "average_precision_per_sweep": np.mean(each),
+            "log_loss": log_loss(y, p),
+            "brier": np.mean((p - y) ** 2),
+            "ece": plain_ece(p, y),
+            "freed_average_precision": average_precision_score(~y[freed], 1 - p[freed]),
+            "appeared_average_precision": average_precision_score(y[appeared], p[appeared]),
+            "n": 2400,
+        }, abs=1e-4)  # fmt: skip
+        assert found["average_precision"] == pytest.approx(average_precision_score(y, p), abs=1e-12)
+    assert (running.cells_predicted, running.cells_observed) == (4500, 3600)
+    assert running.reliability().count.sum() == 2400
+
+
+def test_summary_shape_without_support():
+    summary = PrequentialScores(HORIZONS, 500, 3).summary()
+    assert summary["scores_by_horizon"].keys() == {"200", "500"}
+    assert list(summary["scores_by_horizon"]["200"]) == ["online"]
+    assert summary["scores_by_horizon"]["500"] == summary["scores"]
+    for scores in summary["scores"].values():
+        assert scores.pop("n") == 0
+        assert set(scores.values()) == {None}
+
+
+def test_other_horizons_score_the_served_forecast_only():
+    running = PrequentialScores(HORIZONS, 500, 0)
+    outcome = next(sweeps(1)) | {"horizon_ns": 200}
+    assert list(running.add(**outcome)) == ["online"]
+    summary = running.summary()
+    assert summary["scores_by_horizon"]["200"]["online"]["n"] == 400
+    assert summary["scores"]["online"]["n"] == 0
+    assert (running.cells_predicted, len(running.series()["stamp_ns"])) == (0, 0)
+
+
+def test_absent_and_foreign_predictors():
+    running, outcome = PrequentialScores(HORIZONS, 500, 0), next(sweeps(1))
+    outcome["probability"]["challenger"] = outcome["probability"].pop("frozen")
+    assert set(running.add(**outcome)) == set(NAMES) - {"frozen"}
+    assert running.summary()["scores"]["frozen"]["n"] == 0
+    series = running.series()
+    assert np.isnan(series["frozen"]["log_loss"][0])
+    assert series["frozen"]["n"][0] == 0
+    assert series["online"]["n"][0] == 400
+    del outcome["probability"]["online"]
+    with pytest.raises(ValueError, match="'online' is missing"):
+        running.add(**outcome)
+
+
+def test_prequential_refuses_what_does_not_fit():
+    with pytest.raises(ValueError, match="primary_horizon_ns"):
+        PrequentialScores(HORIZONS, 300, 0)
+    with pytest.raises(ValueError, match="warmup_sweeps"):
+        PrequentialScores(HORIZONS, 500, -1)
+    running, outcome = PrequentialScores(HORIZONS, 500, 0), next(sweeps(1))
+    with pytest.raises(ValueError, match="horizon_ns"):
+        running.add(**outcome | {"horizon_ns": 300})
+    with pytest.raises(ValueError, match="before"):
+        running.add(**outcome | {"before": outcome["before"][1:]})
+
+
+def test_prequential_state_continues_the_same_run():
+    outcomes = list(sweeps(8))
+    straight, first = PrequentialScores(HORIZONS, 500, 2), PrequentialScores(HORIZONS, 500, 2)
+    for outcome in outcomes:
+        straight.add(**outcome)
+    for outcome in outcomes[:4]:
+        first.add(**outcome)
+    second = PrequentialScores.from_state(first.state())
+    for outcome in outcomes[4:]:
+        second.add(**outcome)
+    assert second.summary() == straight.summary()
+    assert second.cells_observed == straight.cells_observed
+    assert np.array_equal(second.series()["online"]["brier"], straight.series()["online"]["brier"])
+
+
+@pytest.mark.parametrize("cap", [2, 5, 8])
+def test_series_stays_bounded_and_evenly_spaced(cap):
+    series = ScoreSeries(("online",), cap)
+    for stamp in range(100):
+        series.add(stamp, {"online": SweepScore(n=1, average_precision=None, log_loss=stamp / 10, brier=0.0)})
+        assert len(series) <= cap
+    stamps = series.arrays()["stamp_ns"]
+    assert stamps.tolist() == list(range(0, 100, series.stride))
+    assert np.array_equal(series.arrays()["online"]["log_loss"], stamps / 10)
+    again = ScoreSeries.from_state(series.state())
+    again.add(100, {})
+    series.add(100, {})
+    assert np.array_equal(again.arrays()["stamp_ns"], series.arrays()["stamp_ns"])
+    with pytest.raises(ValueError, match="cap"):
+        ScoreSeries((), 1)
+
+
+def test_sweep_score_without_rows():
+    empty = tally_of(np.zeros(0, dtype=np.float32), np.zeros(0, dtype=np.bool_))
+    assert sweep_score(empty) == SweepScore(n=0, average_precision=None, log_loss=None, brier=None)
+
+
+def region_rows(rows=3000, regions=20, seed=0):
+    p, y = sample(rows, seed)
+    ids = np.random.default_rng(seed).integers(2**63, 2**63 + regions, rows, dtype=np.uint64)
+    return ids, p, y
+
+
+def test_error_map_means_match_plain_numpy():
+    ids, p, y = region_rows()
+    errors = ErrorMap()
+    errors.add(ids, p, y)
+    table = errors.arrays()
+    assert table["region"].tolist() == sorted(set(ids.tolist()))
+    for row, region in enumerate(table["region"]):
+        q, z = p[ids == region].astype(np.float64), y[ids == region]
+        assert table["n"][row] == len(q)
+        assert table["log_loss"][row] == pytest.approx(-np.mean(np.log(np.where(z, q, 1 - q))), abs=1e-7)
+        assert table["brier"][row] == pytest.approx(np.mean((q - z) ** 2), abs=1e-7)
+        assert table["probability"][row] == pytest.approx(q.mean(), abs=1e-7)
+        assert table["occupied"][row] == z.mean()
+    worst = errors.worst(3)
+    assert [error.log_loss for error in worst] == sorted(table["log_loss"], reverse=True)[:3]
+    assert errors.worst(3, min_rows=10**6) == []
+
+
+def test_error_map_does_not_depend_on_order_or_partition():
+    ids, p, y = region_rows()
+    whole, left, right = ErrorMap(), ErrorMap(), ErrorMap()
+    whole.add(ids, p, y)
+    order = np.random.default_rng(1).permutation(len(ids))
+    left.add(ids[order][:1000], p[order][:1000], y[order][:1000])
+    right.add(ids[order][1000:], p[order][1000:], y[order][1000:])
+    right.merge(left)
+    restored = ErrorMap.from_state(right.state())
+    for name, column in whole.arrays().items():
+        assert np.array_equal(column, restored.arrays()[name]), name
+
+
+def test_error_map_evicts_the_smallest_but_lets_new_terrain_in():
+    errors = ErrorMap(max_regions=2)
+    half = quantise(np.full(9, 0.5))
+    yes = np.ones(9, dtype=np.bool_)
+    errors.add(np.array([1] * 5 + [2] * 4, dtype=np.uint64), half, yes)
+    errors.add(np.array([3], dtype=np.uint64), half[:1], yes[:1])
+    assert errors.arrays()["region"].tolist() == [1, 3]
+    assert (errors.evicted_regions, errors.evicted_rows, len(errors)) == (1, 4, 2)
+    errors.add(np.array([7, 8, 8, 9, 9], dtype=np.uint64), half[:5], yes[:5])
+    assert errors.arrays()["region"].tolist() == [8, 9]
+    assert errors.evicted_regions == 4
+    assert ErrorMap.from_state(errors.state()).evicted_rows == errors.evicted_rows == 11
+
+
+def test_error_map_refuses_what_does_not_fit():
+    ids, p, y = region_rows(5)
+    errors = ErrorMap()
+    errors.add(ids[:0], p[:0], y[:0])
+    assert (len(errors), errors.worst(5)) == (0, [])
+    with pytest.raises(ValueError, match="lengths differ"):
+        errors.add(ids[:2], p, y)
+    with pytest.raises(ValueError, match="strictly between"):
+        errors.add(ids[:1], np.ones(1, dtype=np.float32), y[:1])
+    with pytest.raises(ValueError, match="max_regions"):
+        ErrorMap(0)
