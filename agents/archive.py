@@ -1,0 +1,207 @@
+"""Archive: everything that happened, in chunks, as the run folder's tables and events."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from agents.protocol import Step, StepBuilder, WriteEvent, WriteTable
+from stream.codecs.state import from_dict, pack, to_dict, unpack
+from stream.features import digest_arrays
+from stream.records import (
+    Binned,
+    EndOfLog,
+    Event,
+    FeatureSample,
+    ModelActivated,
+    ModelPublished,
+    Outcome,
+    Prediction,
+    Shadow,
+    SweepRejected,
+)
+from stream.run_folder import CONTAINERS, SWEEPS, container_table
+from stream.tables import (
+    binned_to_batch,
+    feature_table,
+    outcome_table,
+    prediction_table,
+    shadow_table,
+    sweep_table,
+)
+
+CHUNK_SWEEPS = 32
+"""Sweeps a file; a chunk of the default grid holds a million prediction rows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """Milliseconds by stage of one prediction, measured by the runtime."""
+
+    prediction_id: str
+    milliseconds: dict[str, float]
+
+
+class RunDigest:
+    """Sha256 over predictions, then outcomes, whatever order they came in.
+
+    A table's rows are sorted by all key columns; rows of one prediction (and horizon) are hashed as
+    little-endian columns, and those hashes are hashed in key order.
+    """
+
+    def __init__(self) -> None:
+        self._parts: dict[tuple[str, str, int], str] = {}
+
+    def add_prediction(self, record: Prediction) -> None:
+        """Add one prediction; the same prediction again changes nothing."""
+        for column, horizon in enumerate(record.horizons_ns):
+            self._parts["0-predictions", record.prediction_id, horizon] = digest_arrays(
+                record.cell_id, record.probability[:, column]
+            )
+
+    def add_outcome(self, record: Outcome) -> None:
+        """Add one outcome."""
+        self._parts["1-outcomes", record.prediction_id, record.horizon_ns] = digest_arrays(
+            record.cell_id, record.occupied, record.before
+        )
+
+    def hex(self) -> str:
+        """The digest so far."""
+        sha = hashlib.sha256()
+        for (table, prediction_id, horizon), part in sorted(self._parts.items()):
+            sha.update(f"{table} {prediction_id} {horizon} {part}\n".encode())
+        return sha.hexdigest()
+
+    def state(self) -> list[list[Any]]:
+        """Plain values."""
+        return [[*key, part] for key, part in sorted(self._parts.items())]
+
+    def restore(self, state: list[list[Any]]) -> None:
+        """Continue from ``state``."""
+        self._parts = {(table, name, horizon): part for table, name, horizon, part in state}
+
+
+class Archive:
+    """Every record in; chunks of tables and lines of events out, as effects."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.dead_letters: Counter[str] = Counter()
+        self.digest = RunDigest()
+        self._tables: dict[str, list[pa.Table]] = {}
+        self._batches: list[pa.RecordBatch] = []
+        self._predictions: list[Prediction] = []
+        self._latency: dict[str, dict[str, float]] = {}
+
+    def handle(self, record: Any) -> Step:
+        """Fold any record of the system."""
+        step = StepBuilder()
+        if isinstance(record, Binned):
+            self._binned(record)
+        elif isinstance(record, Prediction):
+            self._prediction(record)
+        elif isinstance(record, Shadow):
+            self._add("shadows", shadow_table(record))
+        elif isinstance(record, Outcome):
+            self.digest.add_outcome(record)
+            self._add("outcomes", outcome_table(record))
+        elif isinstance(record, FeatureSample):
+            self._add("features", feature_table(record))
+        elif isinstance(record, Latency):
+            self._latency[record.prediction_id] = record.milliseconds
+        elif isinstance(record, EndOfLog):
+            self._flush(step)
+        else:
+            self._event(record, step)
+        if len(self._predictions) >= CHUNK_SWEEPS or len(self._batches) >= 2 * CHUNK_SWEEPS:
+            self._flush(step)
+        return step.build()
+
+    def _binned(self, record: Binned) -> None:
+        self.counts["sweeps"] += record.part == 0
+        self.counts["points"] += record.points
+        self._batches.append(binned_to_batch(record))
+
+    def _prediction(self, record: Prediction) -> None:
+        self.counts["predictions"] += 1
+        self.digest.add_prediction(record)
+        self._add("predictions", prediction_table(record))
+        self._predictions.append(record)
+
+    def _add(self, dataset: str, table: pa.Table) -> None:
+        self._tables.setdefault(dataset, []).append(table)
+
+    def _event(self, record: Any, step: StepBuilder) -> None:
+        event = event_of(record)
+        self.counts[event["event"]] += 1
+        if isinstance(record, SweepRejected):
+            self.dead_letters[record.reason] += 1
+        step.effects.append(WriteEvent(event=event))
+
+    def _flush(self, step: StepBuilder) -> None:
+        """Containers first: a prediction on disk can always be explained."""
+        if self._batches:
+            step.effects.append(WriteTable(dataset=CONTAINERS, table=container_table(self._batches)))
+        for dataset, tables in sorted(self._tables.items()):
+            step.effects.append(WriteTable(dataset=dataset, table=pa.concat_tables(tables)))
+        if self._predictions:
+            rows = [(record, self._latency.pop(record.prediction_id, {})) for record in self._predictions]
+            step.effects.append(WriteTable(dataset=SWEEPS, table=sweep_table(rows)))
+        self._batches, self._predictions = [], []
+        self._tables.clear()
+
+    def snapshot(self) -> bytes:
+        """Counts, digest and the records of the open chunk."""
+        return pack(
+            {
+                "counts": dict(self.counts),
+                "dead_letters": dict(self.dead_letters),
+                "digest": self.digest.state(),
+                "batches": [_to_bytes(pa.Table.from_batches([batch])) for batch in self._batches],
+                "tables": {name: _to_bytes(pa.concat_tables(t)) for name, t in self._tables.items()},
+                "predictions": [to_dict(record) for record in self._predictions],
+                "latency": self._latency,
+            }
+        )
+
+    def restore(self, data: bytes) -> None:
+        """Continue from a snapshot; raises StateError."""
+        tree = unpack(data)
+        self.counts, self.dead_letters = Counter(tree["counts"]), Counter(tree["dead_letters"])
+        self.digest.restore(tree["digest"])
+        self._batches = [_from_bytes(item).to_batches()[0] for item in tree["batches"]]
+        self._tables = {name: [_from_bytes(item)] for name, item in tree["tables"].items()}
+        self._predictions = [from_dict(Prediction, values) for values in tree["predictions"]]
+        self._latency = dict(tree["latency"])
+
+
+def event_of(record: Event | ModelActivated | ModelPublished | SweepRejected) -> dict[str, Any]:
+    """One line of events.jsonl."""
+    if isinstance(record, ModelActivated):
+        values = to_dict(record)
+        return {"event": "activated", "stamp_ns": values.pop("first_stamp_ns"), **values}
+    if isinstance(record, ModelPublished):
+        values = to_dict(record)
+        del values["manifest"]
+        return {"event": "published", "stamp_ns": values.pop("stamp_ns"), **values}
+    if isinstance(record, SweepRejected):
+        return {"event": "dead_letter", **to_dict(record)}
+    event: dict[str, Any] = {"event": record.kind, "stamp_ns": record.stamp_ns}
+    if record.robot_id:
+        event["robot_id"] = record.robot_id
+    return event | record.fields
+
+
+def _to_bytes(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue())
+
+
+def _from_bytes(data: bytes) -> pa.Table:
+    return pa.ipc.open_stream(data).read_all()

@@ -1,0 +1,182 @@
+"""The command line: each command calls one function of another module and shows what it returns."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agents.failure import EXIT_DAMAGED, EXIT_ERROR, describe, require_learning
+from agents.options import ConfigOptions, LogOptions, ReplayFlags, spread
+
+if TYPE_CHECKING:
+    from agents.replay import RunResult
+    from stream.config import Config
+    from stream.sources.base import Source
+
+DEMO_LOG = "sim:city?sweeps=80&beams=32&seed=5&events=rain@55"
+
+app = typer.Typer(
+    name="octastream",
+    help="Streaming 3D occupancy forecasts that learn from what later LiDAR sweeps reveal.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Log = Annotated[str, typer.Argument(metavar="LOG", help="A log (MCAP, PCD or KITTI folder) or sim:city?...")]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Run folder; a run that lies there is replaced.")] = Path(
+        "runs/demo"
+    ),
+) -> None:
+    """Replay a simulated city in which it begins to rain, learn on the way and write a report."""
+    from agents.outfolder import claim
+
+    config = ConfigOptions().load()
+    source = LogOptions(robot="demo").open(DEMO_LOG)
+    flags = ReplayFlags(force=True)
+    require_learning()
+    _show_run(_replay([source], config, claim(out, force=True), flags))
+
+
+@app.command()
+@spread
+def replay(
+    logs: Annotated[list[str], typer.Argument(metavar="LOG...", help="Logs, or sim:city?...")],
+    out: Annotated[Path, typer.Option(help="Folder for the run.")],
+    log: LogOptions,
+    settings: ConfigOptions,
+    flags: ReplayFlags,
+) -> None:
+    """Forecast every sweep of a log, score the forecasts on what later sweeps reveal, and learn from them."""
+    from agents.outfolder import claim
+
+    config = settings.load(*flags.overrides())
+    sources = [log.open(location) for location in logs]
+    if config.learn.enabled:
+        require_learning()
+    _show_run(_replay(sources, config, claim(out, force=flags.force), flags))
+
+
+@app.command()
+@spread
+def doctor(
+    location: Log,
+    log: LogOptions,
+    settings: ConfigOptions,
+    sweeps: Annotated[int | None, typer.Option(min=1, help="Look at the first N sweeps only.")] = None,
+) -> None:
+    """Dry run on a log: topics, frames, poses, stamps, points, what a replay would reject and cost."""
+    from time import perf_counter
+
+    from agents import console
+    from agents.advice import advise, replay_command
+    from agents.doctor import diagnose
+    from agents.stopwatch import Stopwatch
+
+    config, source = settings.load(), log.open(location)
+    with console.progress_bar("reading") as progress:
+        diagnosis = diagnose(
+            source,
+            config,
+            stopwatch=Stopwatch(perf_counter),
+            max_sweeps=sweeps,
+            progress=progress,
+        )
+    findings = advise(diagnosis, config)
+    command = replay_command(location, log.arguments() + settings.arguments(), findings)
+    console.show(
+        console.grid(console.log_rows(diagnosis.info) + console.diagnosis_rows(diagnosis)),
+        *console.findings_text(findings),
+        console.command_text(command),
+    )
+    if any(finding.level == "problem" and not finding.flags for finding in findings):
+        raise typer.Exit(EXIT_ERROR)
+
+
+@app.command()
+def explain(
+    run: Run,
+    prediction_id: Annotated[str, typer.Argument(help="robot/sensor/stamp, as in sweeps.parquet.")],
+    cells: Annotated[int, typer.Option(min=0, help="Show the N cells that surprised most.")] = 8,
+    features: Annotated[bool, typer.Option("--features", help="Show the features of these cells.")] = False,
+) -> None:
+    """Rebuild a prediction's features from stored containers, compare their digest, show the cells."""
+    from agents import console, explanation
+    from agents.explain import explain as rebuild
+
+    found = rebuild(run, prediction_id)
+    console.show(*explanation.describe(found, cells, features))
+    if not found.matches:
+        raise typer.Exit(EXIT_ERROR)
+
+
+@app.command()
+@spread
+def info(location: Log, log: LogOptions) -> None:
+    """What a log holds, without decoding its points."""
+    from agents import console
+
+    console.show(console.grid(console.log_rows(log.open(location).info())))
+
+
+@app.command()
+def report(run: Run) -> None:
+    """Write report.html of a run again."""
+    from agents import console
+    from agents.report import build_report
+
+    console.show(f"report: {build_report(run)}")
+
+
+@app.command()
+def version() -> None:
+    """Versions of octastream and of what its results depend on."""
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as version_of
+
+    for name in ("octastream", "numpy", "onnxruntime", "torch", "river"):
+        try:
+            typer.echo(f"{name} {version_of(name)}")
+        except PackageNotFoundError:
+            typer.echo(f"{name} not installed")
+    typer.echo(f"python {sys.version.split()[0]}")
+
+
+def _replay(sources: Sequence[Source], config: Config, out: Path, flags: ReplayFlags) -> RunResult:
+    from agents import console
+    from agents.replay import replay as run
+
+    with console.progress_bar("replaying") as progress:
+        return run(list(sources), config, out, flags.to_options(), progress)
+
+
+def _show_run(result: RunResult) -> None:
+    from agents import console
+
+    console.show(console.scores(result.summary), *console.run_lines(result.summary, result.report))
+    if result.damage:
+        typer.echo(f"octastream: processed up to the damage: {result.damage}", err=True)
+        raise typer.Exit(EXIT_DAMAGED)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; an error becomes one line on stderr, with a traceback only under OCTA_DEBUG=1."""
+    try:
+        code = app(args=arguments, prog_name="octastream", standalone_mode=False)
+    except BaseException as error:
+        if isinstance(error, SystemExit) or os.environ.get("OCTA_DEBUG") == "1":
+            raise
+        line, code = describe(error)
+        if line:
+            typer.echo(f"octastream: {line}", err=True)
+    return code if isinstance(code, int) else 0

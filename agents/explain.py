@@ -1,0 +1,152 @@
+"""Rebuild the features behind one stored prediction, from stored containers alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import yaml
+from numpy.typing import NDArray
+
+from native.window import CellFeatures
+from stream.config import Config, ConfigError, parse_config
+from stream.container import RollingContainer
+from stream.features import FeatureSchema, digest, schema_of
+from stream.records import Binned, robot_of
+from stream.run_folder import RunFolder
+
+
+class ExplainError(ValueError):
+    """A prediction that cannot be explained: unknown, or its containers are gone."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Explanation:
+    """One prediction, its rebuilt features and what became of it.
+
+    names : feature columns; features : float32 (N, F); cell_id : uint64 (N,); neighbor_index : int32 (N, 14)
+    probability : float32 (N, H); occupied : int8 (N, H), -1 where the later sweep did not observe the cell
+    """
+
+    prediction_id: str
+    model_id: str
+    stamp_ns: int
+    horizons_ns: tuple[int, ...]
+    digest_stored: str
+    digest_rebuilt: str
+    names: tuple[str, ...]
+    cell_id: NDArray[np.uint64]
+    features: NDArray[np.float32]
+    neighbor_index: NDArray[np.int32]
+    probability: NDArray[np.float32]
+    occupied: NDArray[np.int8]
+    half_edge_m: float
+
+    @property
+    def matches(self) -> bool:
+        """Whether the rebuilt features are those that were predicted from, bit for bit."""
+        return self.digest_stored == self.digest_rebuilt
+
+    @property
+    def cells(self) -> int:
+        """Number of cells."""
+        return len(self.cell_id)
+
+
+def run_config(folder: RunFolder) -> Config:
+    """The configuration of a run; raises ConfigError when the folder holds none."""
+    path = folder.path / "config.yaml"
+    if not path.exists():
+        raise ConfigError(f"{folder.path}: not a run folder (no config.yaml)")
+    values: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    values.pop("logs", None)
+    values.pop("versions", None)
+    return parse_config(values)
+
+
+def rebuild(
+    folder: RunFolder, config: Config, stream_id: str, stamp_ns: int
+) -> tuple[CellFeatures, FeatureSchema]:
+    """Features at one sweep, from the stored records of the rolling container up to it.
+
+    Raises ExplainError when the records are not stored
+    """
+    container = RollingContainer(config)
+    last: Binned | None = None
+    records = folder.records(robot_of(stream_id), stamp_ns - container.keep_ns, 2**62)
+    for record in records:
+        if record.stamp_ns > stamp_ns and not record.late:
+            break
+        container.fold(record)
+        if record.stream_id == stream_id and record.stamp_ns == stamp_ns:
+            last = record
+    if last is None:
+        raise ExplainError(f"{stream_id}/{stamp_ns}: no stored container for this sweep")
+    return container.features(last), schema_of(config)
+
+
+def explain(run: Path, prediction_id: str) -> Explanation:
+    """Rebuild a prediction's features and compare their digest with the stored one.
+
+    prediction_id : ``robot/sensor/stamp_ns``
+    Raises ExplainError when the run does not hold it, ConfigError when ``run`` is no run folder
+    """
+    folder = RunFolder(run)
+    config = run_config(folder)
+    sweeps = pq.read_table(
+        run / "sweeps.parquet", filters=[("prediction_id", "=", prediction_id)]
+    ).to_pylist()
+    if not sweeps:
+        raise ExplainError(f"{prediction_id}: not in this run; sweeps.parquet lists the ids")
+    sweep = sweeps[0]
+    features, schema = rebuild(folder, config, sweep["stream_id"], sweep["stamp_ns"])
+    horizons = config.task.horizons_ns
+    return Explanation(
+        prediction_id=prediction_id,
+        model_id=sweep["model_id"],
+        stamp_ns=sweep["stamp_ns"],
+        horizons_ns=horizons,
+        digest_stored=sweep["feature_digest"],
+        digest_rebuilt=digest(features),
+        names=schema.names,
+        cell_id=features.cell_id,
+        features=features.x,
+        neighbor_index=features.neighbor_index,
+        probability=_by_horizon(
+            run / "predictions", prediction_id, features, horizons, "probability", np.float32(np.nan)
+        ).astype(np.float32),
+        occupied=_by_horizon(
+            run / "outcomes", prediction_id, features, horizons, "occupied", np.int8(-1)
+        ).astype(np.int8),
+        half_edge_m=config.grid.half_edge_m,
+    )
+
+
+def _by_horizon(
+    dataset: Path,
+    prediction_id: str,
+    features: CellFeatures,
+    horizons: tuple[int, ...],
+    column: str,
+    absent: np.generic,
+) -> NDArray[Any]:
+    """A stored column of one prediction, laid out by cell and horizon."""
+    values = np.full((len(features.cell_id), len(horizons)), absent)
+    if not list(dataset.glob("*.parquet")):
+        return values
+    table = ds.dataset(dataset, format="parquet").to_table(
+        columns=["horizon_ns", "cell_id", column], filter=ds.field("prediction_id") == prediction_id
+    )
+    horizon, cell = table["horizon_ns"].to_numpy(), table["cell_id"].to_numpy()
+    stored = table[column].to_numpy(zero_copy_only=False)
+    for place, horizon_ns in enumerate(horizons):
+        chosen = horizon == horizon_ns
+        row = np.searchsorted(features.cell_id, cell[chosen])
+        known = row < len(features.cell_id)
+        known[known] = features.cell_id[row[known]] == cell[chosen][known]
+        values[row[known], place] = stored[chosen][known]
+    return values

@@ -1,0 +1,66 @@
+"""Errors as a user meets them: one line that says what is wrong and the way out, and an exit code."""
+
+from __future__ import annotations
+
+import errno
+from importlib.util import find_spec
+
+import typer
+
+EXIT_ERROR = 1
+EXIT_USAGE = 2
+EXIT_DAMAGED = 3
+EXIT_INTERNAL = 70
+EXIT_INTERRUPTED = 130
+
+OWN_PACKAGES = frozenset({"native", "stream", "models", "agents"})
+"""Errors defined here are written for people; others are shown with their class."""
+
+LEARNING_PACKAGES = ("torch", "onnx", "river")
+"""What the extra ``learn`` installs and nothing but learning imports."""
+
+
+def require_learning() -> None:
+    """Raises ModuleNotFoundError when a package that learning needs is not installed."""
+    for name in LEARNING_PACKAGES:
+        if find_spec(name) is None:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+def describe(error: BaseException) -> tuple[str, int]:
+    """One line for an error, empty when all has been said, and the exit code that goes with it."""
+    if isinstance(error, (KeyboardInterrupt, typer.Abort)):
+        return "interrupted", EXIT_INTERRUPTED
+    if isinstance(error, typer.TyperException):
+        message = _line(error.format_message())
+        return f"{message} (octastream --help)" if message else "", EXIT_USAGE
+    package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if package and package not in OWN_PACKAGES:
+        return _missing(package), EXIT_ERROR
+    if type(error).__module__.partition(".")[0] in OWN_PACKAGES:
+        return _line(str(error)), EXIT_ERROR
+    if isinstance(error, OSError):
+        return _os_error(error), EXIT_ERROR
+    text = f"internal error: {type(error).__name__}: {_line(str(error))} (OCTA_DEBUG=1 shows where)"
+    return text, EXIT_INTERNAL
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _missing(package: str) -> str:
+    if package in LEARNING_PACKAGES:
+        return f"learning needs {package}: pip install 'octastream[learn]', or add --no-learn"
+    return f"the package {package} is not installed: pip install {package}"
+
+
+def _os_error(error: OSError) -> str:
+    name = f"{error.filename}: " if error.filename else ""
+    if error.errno == errno.ENOSPC:
+        return f"{name}disk full: free some space, then run again with --force"
+    if error.errno == errno.ENOENT and error.filename:
+        return f"{name}no such file or folder"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and error.filename:
+        return f"{name}{(error.strerror or 'permission denied').lower()}; name a place you may use"
+    return _line(f"{name}{error.strerror}" if error.strerror and error.filename else str(error))

@@ -1,0 +1,101 @@
+"""One robot as Learn sees it: its container, and the predictions that wait for labels."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.protocol import Example
+from native.window import CellFeatures
+from stream.codecs.state import from_dict, to_dict
+from stream.container import RollingContainer
+from stream.features import FeatureSchema
+from stream.records import Binned, FeatureSample, Outcome, Prediction
+
+
+@dataclass(slots=True, kw_only=True)
+class Pending:
+    """One prediction with its rebuilt features, until all its outcomes are in."""
+
+    prediction: Prediction
+    features: CellFeatures
+    challengers: dict[str, NDArray[np.float32]]
+    open_horizons: set[int]
+
+    def example(self, schema: FeatureSchema) -> Example:
+        """The features as a trainer takes them."""
+        x = self.features.x
+        return Example(
+            prediction_id=self.prediction.prediction_id,
+            stamp_ns=self.prediction.stamp_ns,
+            x=x,
+            neighbor_index=self.features.neighbor_index,
+            azimuth=np.arctan2(x[:, schema.names.index("y")], x[:, schema.names.index("x")]),
+        )
+
+
+@dataclass(slots=True)
+class RobotState:
+    """One robot's container and the predictions that wait for labels."""
+
+    container: RollingContainer
+    last_record: Binned | None = None
+    pending: OrderedDict[str, Pending] = field(default_factory=OrderedDict)
+    newest_prediction: dict[str, int] = field(default_factory=dict)
+    held_outcomes: list[Outcome] = field(default_factory=list)
+
+    def state(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "records": [to_dict(record) for record in self.container.records()],
+            "last_record": to_dict(self.last_record) if self.last_record else None,
+            "pending": [
+                {
+                    "prediction": to_dict(pending.prediction),
+                    "features": to_dict(pending.features),
+                    "challengers": pending.challengers,
+                    "open_horizons": sorted(pending.open_horizons),
+                }
+                for pending in self.pending.values()
+            ],
+            "newest_prediction": self.newest_prediction,
+            "held_outcomes": [to_dict(outcome) for outcome in self.held_outcomes],
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any], container: RollingContainer) -> RobotState:
+        """Rebuild from ``state`` into an empty container."""
+        robot = cls(container)
+        for values in state["records"]:
+            container.fold(from_dict(Binned, values))
+        last = state["last_record"]
+        robot.last_record = from_dict(Binned, last) if last else None
+        for item in state["pending"]:
+            prediction = from_dict(Prediction, item["prediction"])
+            robot.pending[prediction.prediction_id] = Pending(
+                prediction=prediction,
+                features=from_dict(CellFeatures, item["features"]),
+                challengers=item["challengers"],
+                open_horizons=set(item["open_horizons"]),
+            )
+        robot.newest_prediction = dict(state["newest_prediction"])
+        robot.held_outcomes = [from_dict(Outcome, values) for values in state["held_outcomes"]]
+        return robot
+
+
+def sample_features(prediction: Prediction, features: CellFeatures, rate: float) -> FeatureSample:
+    """Cells chosen by a hash of their id, so that one cell is followed through time."""
+    mixed = features.cell_id * np.uint64(0x9E3779B97F4A7C15)
+    row = np.flatnonzero((mixed >> np.uint64(40)) < np.uint64(round(rate * 2**24)))
+    return FeatureSample(
+        prediction_id=prediction.prediction_id,
+        robot_id=prediction.robot_id,
+        stream_id=prediction.stream_id,
+        stamp_ns=prediction.stamp_ns,
+        cell_id=features.cell_id[row],
+        x=features.x[row],
+    )

@@ -1,0 +1,52 @@
+"""The folder that a run is written into: claimed once, and never at the cost of anything but an older run."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+RUN_ENTRIES = (
+    "config.yaml",
+    "summary.json",
+    "report.html",
+    "sweeps.parquet",
+    "events.jsonl",
+    "predictions",
+    "shadows",
+    "outcomes",
+    "containers",
+    "features",
+    "models",
+)
+"""What a run may consist of; nothing else is ever removed."""
+
+
+def holds_run(folder: Path) -> bool:
+    """Whether a folder holds a run, complete or not."""
+    return (folder / "config.yaml").is_file() or (folder / "summary.json").is_file()
+
+
+def claim(folder: Path, *, force: bool = False) -> Path:
+    """Check that a folder can take a new run, and return it; it need not exist and is not made.
+
+    force : remove an older run that lies there
+    Raises FileExistsError for a file, for a run without ``force``, and for a folder of other things
+    """
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"{folder}: is a file; name a folder")
+    if holds_run(folder):
+        if not force:
+            raise FileExistsError(f"{folder}: already holds a run; name another folder or add --force")
+        _remove(folder)
+    if folder.is_dir() and any(folder.iterdir()):
+        raise FileExistsError(f"{folder}: is not empty and holds no run; name another folder")
+    return folder
+
+
+def _remove(folder: Path) -> None:
+    for name in RUN_ENTRIES:
+        path = folder / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)

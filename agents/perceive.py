@@ -1,0 +1,367 @@
+"""Perceive: waits for the pose, bins, updates the rolling container, predicts. The only agent on the
+latency path."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents import perceive_state
+from agents.protocol import Key, LoadModel, ModelLoaded, Step, StepBuilder
+from agents.stopwatch import Stopwatch
+from models.model import Model
+from models.runtime import ModelFailed
+from native.binning import MAX_POINTS, Binner, Bins
+from native.errors import OctaError
+from native.visibility import Rays
+from stream.config import Config
+from stream.container import RollingContainer, grid_of
+from stream.features import digest
+from stream.frames import FrameError, FrameRegistry, NoChainError, NotYet
+from stream.records import Binned, EndOfLog, Event, ModelActivated, ModelPublished, Prediction, SweepRejected
+from stream.sweep import Sweep
+from stream.transform import Transform
+
+MAX_STAMP_NS = 2**61  # year 2043; beyond is a broken clock
+
+
+def sweep_key(sweep: Sweep) -> Key:
+    """Names a sweep or part as an input."""
+    return ("sweep", sweep.stream_id, sweep.stamp_ns, sweep.part)
+
+
+@dataclass(slots=True)
+class StreamState:
+    """One sensor of a robot: its newest stamp, the parts still missing, and the model that serves it."""
+
+    newest_ns: int = -1
+    parts_seen: set[int] = field(default_factory=set)
+    open_record: Binned | None = None  # last part of a sweep whose other parts have not come yet
+    model_id: str = ""
+
+
+class RobotState:
+    """One robot: transforms, sweeps that wait for theirs, and the rolling container."""
+
+    def __init__(self, config: Config) -> None:
+        window_ns = (config.window.bins + config.keep_bins) * config.window.bin_ns
+        self.frames = FrameRegistry(
+            max_gap_ns=config.pose.max_gap_ns,
+            horizon_ns=config.pose.max_wait_ns + config.pose.max_gap_ns + 2 * window_ns,
+        )
+        self.container = RollingContainer(config)
+        self.held: list[Sweep] = []
+        self.seen: dict[Key, int] = {}
+        self.streams: dict[str, StreamState] = {}
+        self.seq = 0
+        self.newest_input_ns = 0
+
+
+class Perceive:
+    """Sweeps and transforms in; binned sweeps, activations, predictions and rejections out.
+
+    builtin : the model that serves until another one is activated
+    """
+
+    def __init__(self, config: Config, builtin: Model, stopwatch: Stopwatch | None = None) -> None:
+        self._config = config
+        self._stopwatch = stopwatch or Stopwatch()
+        grid = grid_of(config)
+        self._binner, self._rays = Binner(grid), Rays(grid)
+        self._models: dict[str, tuple[Model, str]] = {builtin.model_id: (builtin, "builtin")}
+        self._builtin = builtin.model_id
+        self._staged = builtin.model_id
+        self._robots: dict[str, RobotState] = {}
+
+    def handle(self, record: Any) -> Step:
+        """Fold a Sweep, Transform, ModelPublished, ModelLoaded or EndOfLog."""
+        step = StepBuilder()
+        if isinstance(record, Sweep):
+            self._receive(record, step)
+        elif isinstance(record, Transform):
+            self._transform(record, step)
+        elif isinstance(record, ModelPublished):
+            step.effects.append(LoadModel(model_id=record.model_id, stamp_ns=record.stamp_ns))
+        elif isinstance(record, ModelLoaded):
+            self._stage(record, step)
+        elif isinstance(record, EndOfLog):
+            for robot in self._robots.values():
+                self._finish(robot, step)
+        else:
+            raise TypeError(f"Perceive does not handle {type(record).__name__}")
+        return step.build()
+
+    # ---- inputs ----------------------------------------------------------------------------------------
+
+    def _robot(self, robot_id: str) -> RobotState:
+        return self._robots.setdefault(robot_id, RobotState(self._config))
+
+    def _transform(self, transform: Transform, step: StepBuilder) -> None:
+        robot = self._robot(transform.robot_id)
+        try:
+            robot.frames.add(transform)
+        except FrameError as error:
+            step.outputs.append(
+                Event(
+                    kind="transform_refused",
+                    stamp_ns=transform.stamp_ns,
+                    robot_id=transform.robot_id,
+                    fields={"reason": str(error)},
+                )
+            )
+        self._drain(robot, step)
+
+    def _receive(self, sweep: Sweep, step: StepBuilder) -> None:
+        reason = self._unusable(sweep)
+        if reason:
+            self._reject(sweep, *reason, step)
+            return
+        robot = self._robot(sweep.robot_id)
+        key = sweep_key(sweep)
+        if key in robot.seen:
+            fields = {"stream_id": sweep.stream_id, "part": sweep.part}
+            step.outputs.append(
+                Event(kind="duplicate", stamp_ns=sweep.stamp_ns, robot_id=sweep.robot_id, fields=fields)
+            )
+            step.released.append(key)
+            return
+        if sweep.stamp_ns < robot.container.newest_ns - robot.container.keep_ns:
+            self._reject(sweep, "late", "older than the rolling container reaches", step)
+            return
+        robot.seen[key] = sweep.stamp_ns
+        robot.newest_input_ns = max(robot.newest_input_ns, sweep.stamp_ns)
+        robot.held.append(sweep)
+        robot.held.sort(key=lambda held: (held.stamp_ns, held.stream_id, held.part))
+        self._drain(robot, step)
+
+    def _unusable(self, sweep: Sweep) -> tuple[str, str] | None:
+        if not 0 < sweep.stamp_ns <= MAX_STAMP_NS:
+            return "bad_stamp", f"stamp_ns {sweep.stamp_ns} is not within 1..2^61"
+        if len(sweep.points) > MAX_POINTS:
+            return "too_many", f"{len(sweep.points)} points; send parts of at most {MAX_POINTS}"
+        return None
+
+    def _reject(self, sweep: Sweep, reason: str, detail: str, step: StepBuilder) -> None:
+        step.outputs.append(
+            SweepRejected(
+                robot_id=sweep.robot_id,
+                stream_id=sweep.stream_id,
+                stamp_ns=sweep.stamp_ns,
+                part=sweep.part,
+                reason=reason,
+                detail=detail,
+            )
+        )
+        step.released.append(sweep_key(sweep))
+
+    # ---- waiting for poses -----------------------------------------------------------------------------
+
+    def _drain(self, robot: RobotState, step: StepBuilder) -> None:
+        """Process held sweeps in event time until one has to wait."""
+        while robot.held:
+            sweep = robot.held[0]
+            try:
+                pose = self._pose(robot, sweep.frame, sweep.stamp_ns)
+            except (NotYet, NoChainError) as error:
+                if not self._waited_enough(robot, sweep):
+                    return
+                robot.held.pop(0)
+                self._reject(sweep, "no_pose", f"gave up waiting: {error}", step)
+            except FrameError as error:
+                robot.held.pop(0)
+                self._reject(sweep, "no_pose", str(error), step)
+            else:
+                robot.held.pop(0)
+                self._process(robot, sweep, pose, step)
+
+    def _pose(self, robot: RobotState, frame: str, stamp_ns: int) -> NDArray[np.float64]:
+        return robot.frames.look_up(self._config.grid.map_frame, frame, stamp_ns)
+
+    def _waited_enough(self, robot: RobotState, sweep: Sweep) -> bool:
+        waited = robot.newest_input_ns - sweep.stamp_ns
+        return waited > self._config.pose.max_wait_ns or len(robot.held) > self._config.pose.max_held_sweeps
+
+    def _pose_history(self, robot: RobotState, sweep: Sweep) -> NDArray[np.float64]:
+        poses: list[NDArray[np.float64]] = []
+        for age in range(1, self._config.pose.history + 1):
+            try:
+                poses.append(
+                    self._pose(robot, sweep.frame, sweep.stamp_ns - age * self._config.window.bin_ns)
+                )
+            except FrameError:
+                break  # the log starts here
+        return np.array(poses, np.float64).reshape(-1, 12)
+
+    def _finish(self, robot: RobotState, step: StepBuilder) -> None:
+        for sweep in robot.held:
+            self._reject(sweep, "no_pose", "the log ended before a transform reached its stamp", step)
+        robot.held.clear()
+        for stream in robot.streams.values():
+            self._close(robot, stream, step)
+
+    # ---- from points to predictions --------------------------------------------------------------------
+
+    def _process(self, robot: RobotState, sweep: Sweep, pose: NDArray[np.float64], step: StepBuilder) -> None:
+        stream = robot.streams.setdefault(sweep.stream_id, StreamState())
+        late = sweep.stamp_ns < stream.newest_ns
+        if sweep.stamp_ns > stream.newest_ns:
+            self._close(robot, stream, step)
+            stream.newest_ns = sweep.stamp_ns
+            stream.parts_seen = set()
+        try:
+            with self._stopwatch.stage("bin"):
+                bins = self._binner.run(sweep.points, sweep.intensity, pose)
+        except OctaError as error:
+            self._reject(sweep, "off_map", str(error), step)
+            return
+        if bins.not_finite > self._config.grid.max_not_finite_share * max(bins.points, 1):
+            self._reject(sweep, "bad_points", f"{bins.not_finite} of {bins.points} are not finite", step)
+            return
+        record = self._fold(robot, sweep, pose, bins, late)
+        robot.seq += 1
+        step.outputs.append(record)
+        step.released.append(sweep_key(sweep))
+        self._forget_old_keys(robot)
+        if late:
+            return
+        stream.parts_seen.add(sweep.part)
+        stream.open_record = record
+        if len(stream.parts_seen) == sweep.parts:
+            self._close(robot, stream, step)
+
+    def _fold(
+        self, robot: RobotState, sweep: Sweep, pose: NDArray[np.float64], bins: Bins, late: bool
+    ) -> Binned:
+        stage = self._stopwatch.stage
+        with stage("bin"):
+            tested = robot.container.tested(sweep.stamp_ns, bins.cell_id)
+            hits = np.zeros(len(tested), np.uint32)
+            hits[np.searchsorted(tested, bins.cell_id)] = bins.hits
+        with stage("visibility"):
+            self._rays.load(sweep.points, pose)
+            passes = self._rays.passes(tested)
+        record = Binned(
+            robot_id=sweep.robot_id,
+            seq=robot.seq,
+            stream_id=sweep.stream_id,
+            stamp_ns=sweep.stamp_ns,
+            part=sweep.part,
+            parts=sweep.parts,
+            late=late,
+            pose=pose,
+            pose_history=self._pose_history(robot, sweep),
+            cell_id=tested,
+            hits=hits,
+            passes=passes,
+            sums=bins.sums,
+            points=bins.points,
+            rays=bins.rays,
+            binned=bins.binned,
+        )
+        with stage("bin"):
+            evicted = robot.container.fold(record)
+        return perceive_state.with_evicted(record, evicted)
+
+    def _forget_old_keys(self, robot: RobotState) -> None:
+        """Keys older than the container are refused as late anyway, so they need not be remembered."""
+        oldest = robot.container.newest_ns - robot.container.keep_ns
+        while robot.seen and (key := next(iter(robot.seen))) and robot.seen[key] < oldest:
+            del robot.seen[key]
+
+    def _close(self, robot: RobotState, stream: StreamState, step: StepBuilder) -> None:
+        """Predict from a sweep once its last part is in, or the next sweep has begun."""
+        record, stream.open_record = stream.open_record, None
+        if record is not None:
+            self._predict(robot, stream, record, step)
+
+    def _predict(self, robot: RobotState, stream: StreamState, record: Binned, step: StepBuilder) -> None:
+        with self._stopwatch.stage("features"):
+            features = robot.container.features(record)
+        self._activate(stream, record, self._staged, step)
+        with self._stopwatch.stage("inference"):
+            probability = self._infer(stream, record, features.x, features.neighbor_index, step)
+        step.outputs.append(
+            Prediction(
+                prediction_id=record.prediction_id,
+                robot_id=record.robot_id,
+                stream_id=record.stream_id,
+                stamp_ns=record.stamp_ns,
+                seq=record.seq,
+                model_id=stream.model_id,
+                horizons_ns=self._config.task.horizons_ns,
+                cell_id=features.cell_id,
+                probability=probability,
+                before=features.before,
+                feature_digest=digest(features),
+                state_digest=robot.container.digest(),
+            )
+        )
+
+    def _infer(
+        self,
+        stream: StreamState,
+        record: Binned,
+        x: NDArray[np.float32],
+        neighbor_index: NDArray[np.int32],
+        step: StepBuilder,
+    ) -> NDArray[np.float32]:
+        """Predict with the active model; one that fails at run time gives way to the built-in one."""
+        try:
+            return self._models[stream.model_id][0].predict(x, neighbor_index)
+        except ModelFailed as error:
+            fields = {"model_id": stream.model_id, "reason": str(error)}
+            step.outputs.append(
+                Event(kind="model_failed", stamp_ns=record.stamp_ns, robot_id=record.robot_id, fields=fields)
+            )
+        self._staged = self._builtin
+        self._activate(stream, record, self._builtin, step)
+        return self._models[self._builtin][0].predict(x, neighbor_index)
+
+    # ---- models ----------------------------------------------------------------------------------------
+
+    def _stage(self, loaded: ModelLoaded, step: StepBuilder) -> None:
+        if loaded.model is None:
+            fields = {"model_id": loaded.model_id, "reason": loaded.reason}
+            step.outputs.append(Event(kind="refused", stamp_ns=loaded.stamp_ns, fields=fields))
+            return
+        self._models[loaded.model_id] = (loaded.model, loaded.sha256)
+        self._staged = loaded.model_id
+
+    def _activate(self, stream: StreamState, record: Binned, model_id: str, step: StepBuilder) -> None:
+        """Switch at a sweep boundary; the record of it comes before the first prediction under the model."""
+        if stream.model_id == model_id:
+            return
+        stream.model_id = model_id
+        step.outputs.append(
+            ModelActivated(
+                robot_id=record.robot_id,
+                stream_id=record.stream_id,
+                first_stamp_ns=record.stamp_ns,
+                model_id=model_id,
+                sha256=self._models[model_id][1],
+            )
+        )
+        self._drop_unused_models()
+
+    def _drop_unused_models(self) -> None:
+        used = {stream.model_id for robot in self._robots.values() for stream in robot.streams.values()}
+        for model_id in set(self._models) - used - {self._builtin, self._staged}:
+            del self._models[model_id]
+
+    # ---- snapshots -------------------------------------------------------------------------------------
+
+    def snapshot(self) -> bytes:
+        """Transforms, held sweeps, retained records and serving models of every robot."""
+        return perceive_state.save(self._robots, self._staged)
+
+    def restore(self, data: bytes) -> None:
+        """Continue from a snapshot; ``missing_models`` says which models have to be loaded first."""
+        self._robots, self._staged = perceive_state.load(data, lambda: RobotState(self._config))
+
+    def missing_models(self) -> tuple[str, ...]:
+        """Models that the restored state serves and that have to be loaded before the next sweep."""
+        used = {stream.model_id for robot in self._robots.values() for stream in robot.streams.values()}
+        return tuple(sorted((used | {self._staged}) - set(self._models) - {""}))

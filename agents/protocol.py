@@ -1,0 +1,169 @@
+"""What an agent is: a fold over records, with effects asked for and answered as records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.manifest import Manifest
+from models.model import Model
+
+Key = tuple[str | int, ...]
+"""Names an input: kind, then what makes it unique."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadModel:
+    """Load, verify and warm up a published model; answered by ModelLoaded."""
+
+    model_id: str
+    stamp_ns: int
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class ModelLoaded:
+    """``model`` is None when it was refused, and ``reason`` says why."""
+
+    model_id: str
+    stamp_ns: int
+    sha256: str
+    model: Model | None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Example:
+    """Features of one prediction, for a trainer.
+
+    x float32 (N, F), neighbor_index int32 (N, 14), azimuth float32 (N,) radians about the sensor
+    """
+
+    prediction_id: str
+    stamp_ns: int
+    x: NDArray[np.float32]
+    neighbor_index: NDArray[np.int32]
+    azimuth: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Labels:
+    """Outcomes of one prediction at one horizon: row int32 (M,), occupied bool (M,)."""
+
+    prediction_id: str
+    horizon: int
+    row: NDArray[np.int32]
+    occupied: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Train:
+    """Give a lineage its new examples and labels, then take steps; answered by Trained or TrainingFailed."""
+
+    lineage: str
+    stamp_ns: int
+    examples: tuple[Example, ...]
+    labels: tuple[Labels, ...]
+    steps: int
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Trained:
+    """Averaged weights of a lineage after training, and the model they make. ``data`` is the ONNX file."""
+
+    lineage: str
+    stamp_ns: int
+    data: bytes
+    model: Model
+    weights: Mapping[str, NDArray[np.float32]]
+    report: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingFailed:
+    """The other answer to Train: the loss diverged, and these steps came to nothing."""
+
+    lineage: str
+    stamp_ns: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Restore:
+    """Put a lineage's trainer back to earlier weights; not answered."""
+
+    lineage: str
+    weights: Mapping[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class StoreModel:
+    """Put a model into the registry, before it is published; not answered."""
+
+    data: bytes
+    manifest: Manifest
+    champion: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class WriteTable:
+    """Append one file to the archive: ``table`` is a pyarrow Table or list of record batches."""
+
+    dataset: str
+    table: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteEvent:
+    """Append one line to the archive's event log."""
+
+    event: Mapping[str, Any]
+
+
+Effect = LoadModel | Train | Restore | StoreModel | WriteTable | WriteEvent
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Step:
+    """What handling one record led to.
+
+    outputs : records, in the order they must become durable
+    released : inputs that are now safe to acknowledge
+    effects : requests to the outside, after the outputs
+    """
+
+    outputs: tuple[Any, ...] = ()
+    released: tuple[Key, ...] = ()
+    effects: tuple[Effect, ...] = ()
+
+
+@dataclass(slots=True)
+class StepBuilder:
+    """Collects a step while an agent handles one record."""
+
+    outputs: list[Any] = field(default_factory=list)
+    released: list[Key] = field(default_factory=list)
+    effects: list[Effect] = field(default_factory=list)
+
+    def build(self) -> Step:
+        """The finished step."""
+        return Step(outputs=tuple(self.outputs), released=tuple(self.released), effects=tuple(self.effects))
+
+
+class Agent(Protocol):
+    """A deterministic fold. No I/O, no clock, no randomness that was not passed in."""
+
+    def handle(self, record: Any) -> Step:
+        """Fold one record."""
+        ...
+
+    def snapshot(self) -> bytes:
+        """The whole state."""
+        ...
+
+    def restore(self, data: bytes) -> None:
+        """Continue from a snapshot of an agent with the same configuration."""
+        ...

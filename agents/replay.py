@@ -1,0 +1,190 @@
+"""Replay recorded or simulated logs through the agents into a run folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from agents.archive import Archive
+from agents.effects import LocalEffects
+from agents.inprocess import Agents, InProcess
+from agents.judge import Judge
+from agents.learn import Learn
+from agents.perceive import Perceive
+from agents.report import build_report
+from agents.stopwatch import Stopwatch
+from agents.summary import Latencies, rebuild_check, summarise
+from models.model import Model
+from models.online.builtin import FrequencyModel
+from models.online.linear import OnlineLinear
+from models.runtime import OnnxModel
+from stream.config import Config, NetworkConfig, to_dict
+from stream.features import FeatureSchema, schema_of
+from stream.run_folder import RunFolder
+from stream.sources.base import Damage, Item, Source, SourceError
+from stream.sweep import Sweep
+
+Progress = Callable[[int, int | None, str], None]
+"""Called with sweeps done, sweeps in all (None when unknown) and a short text."""
+
+VERSIONED = ("octastream", "numpy", "onnxruntime", "torch", "river", "pyarrow")
+CHAMPION_LINEAGE = "network"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayOptions:
+    """What to do beside the configuration. max_sweeps : stop after so many sweeps."""
+
+    max_sweeps: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """A finished run: its summary, where the report is, and what cut it short, if anything."""
+
+    summary: dict[str, Any]
+    report: Path
+    damage: str | None
+
+
+def replay(
+    sources: Sequence[Source],
+    config: Config,
+    out: Path,
+    options: ReplayOptions,
+    progress: Progress,
+) -> RunResult:
+    """Run the whole loop over logs, one after the other, and write the run folder.
+
+    Deterministic: predictions, outcomes and models follow from logs, configuration and seed, bit for bit.
+    Raises SourceError for a log without sweeps or transforms, ConfigError, OSError (disk full)
+    """
+    infos = [source.info() for source in sources]
+    config = with_map_frame(config, [info.root_frame for info in infos])
+    totals = [info.sweeps for info in infos]
+    total = None if None in totals else sum(count for count in totals if count is not None)
+    folder = RunFolder(out)
+    folder.create()
+    folder.write_text("config.yaml", _config_text(config, [info.location for info in infos]))
+
+    done = 0
+    latencies = Latencies()
+
+    def count(sweep: Sweep) -> None:
+        nonlocal done
+        done += 1
+        progress(done, options.max_sweeps or total, sweep.stream_id)
+
+    agents, runtime = _build(config, folder, count, latencies)
+    damages = [runtime.run(_limited(source, options.max_sweeps)) for source in sources]
+    runtime.finish()
+    if done == 0:
+        raise SourceError(f"{infos[0].location}: holds no sweep that could be read")
+    progress(done, done, "rebuilding features from stored containers")
+    summary = summarise(config, agents, latencies, rebuild_check(folder, config))
+    folder.write_text("summary.json", json.dumps(summary, indent=1, allow_nan=False) + "\n")
+    progress(done, done, "writing the report")
+    return RunResult(summary=summary, report=build_report(out), damage=_describe(damages))
+
+
+def with_map_frame(config: Config, roots: Sequence[str | None]) -> Config:
+    """The configuration with ``grid.map_frame: auto`` resolved to the root of the logs' transform trees."""
+    if config.grid.map_frame != "auto":
+        return config
+    found = sorted({root for root in roots if root is not None})
+    if len(found) != 1:
+        what = f"several roots: {', '.join(found)}" if found else "no transforms"
+        raise SourceError(
+            f"poses: the log has {what}; name the map frame with --set grid.map_frame=NAME, "
+            "or give the poses of the sensor with --poses FILE"
+        )
+    ids = dict(config.grid.frame_ids)
+    if found[0] not in ids:  # any free id will do: it is written to config.yaml
+        ids[found[0]] = next(number for number in range(1, 256) if number not in ids.values())
+    grid = dataclasses.replace(config.grid, map_frame=found[0], frame_ids=ids)
+    return dataclasses.replace(config, grid=grid)
+
+
+def networks_of(config: Config) -> dict[str, NetworkConfig]:
+    """Networks to train by lineage: the configured one, then its challengers; none when learning is off."""
+    return {CHAMPION_LINEAGE: config.network, **config.learn.challengers} if config.learn.enabled else {}
+
+
+def load_version(builtin: Model) -> Callable[[str, bytes], Model]:
+    """Makes models of snapshots: empty bytes stand for the built-in one."""
+    return lambda model_id, data: OnnxModel(model_id, data) if data else builtin
+
+
+def _build(
+    config: Config, folder: RunFolder, on_sweep: Callable[[Sweep], None], latencies: Latencies
+) -> tuple[Agents, InProcess]:
+    schema, stopwatch = schema_of(config), Stopwatch(time.perf_counter)
+    builtin, networks = FrequencyModel(schema.names, len(config.task.horizons_ns)), networks_of(config)
+    agents = Agents(
+        perceive=Perceive(config, builtin, stopwatch),
+        judge=Judge(config),
+        learn=Learn(
+            config,
+            schema,
+            builtin,
+            networks=networks,
+            linear=linear_baseline(config, schema),
+            load=load_version(builtin),
+        ),
+        archive=Archive(),
+    )
+    effects = LocalEffects(config, schema, folder, networks)
+    runtime = InProcess(
+        agents,
+        effects,
+        stopwatch,
+        clock=time.perf_counter,
+        on_sweep=on_sweep,
+        on_latency=latencies.add,
+    )
+    return agents, runtime
+
+
+def linear_baseline(config: Config, schema: FeatureSchema) -> OnlineLinear | None:
+    """The online linear model, or None where river is not installed."""
+    try:
+        return OnlineLinear(schema.count, seed=config.seed)
+    except ImportError:
+        return None
+
+
+def _limited(source: Source, max_sweeps: int | None) -> Iterator[Item]:
+    """The items up to and with the given number of sweeps."""
+    left = max_sweeps
+    for item in source:
+        yield item
+        if isinstance(item, Sweep) and left is not None:
+            left -= 1
+            if left == 0:
+                return
+
+
+def _describe(damages: Sequence[Damage | None]) -> str | None:
+    texts = [f"{damage.location}: {damage.detail}" for damage in damages if damage is not None]
+    return "; ".join(texts) or None
+
+
+def _config_text(config: Config, logs: list[str]) -> str:
+    """The resolved configuration, with what else decides the bits: logs by name, versions, machine type."""
+    versions = {"python": platform.python_version(), "machine": platform.machine()}
+    for name in VERSIONED:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "not installed"
+    names = [Path(log).name if "://" not in log and not log.startswith("sim:") else log for log in logs]
+    return yaml.safe_dump(to_dict(config) | {"logs": names, "versions": versions}, sort_keys=False)

@@ -1,0 +1,289 @@
+"""The dry run: what it measures, what it says would be rejected, and what it advises."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from agents.advice import Finding, advise, replay_command
+from agents.doctor import Diagnosis, diagnose
+from agents.measures import Period, PointTally, Spread
+from agents.stopwatch import Stopwatch
+from stream.config import Config, ConfigError, load_config
+from stream.records import SweepRejected
+from stream.sources import open_source
+from stream.sources.base import Damage, Item, SourceInfo
+from stream.sweep import Sweep
+from stream.transform import Transform
+from tests.data import data_path
+
+PERIOD_NS = 100_000_000
+START_NS = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Log:
+    """A source made of a list."""
+
+    items: Sequence[Item]
+    root: str | None = "odom"
+
+    def info(self) -> SourceInfo:
+        sweeps = sum(isinstance(item, Sweep) for item in self.items)
+        return SourceInfo(
+            location="list", format="list", sweeps=sweeps, start_ns=None, end_ns=None, root_frame=self.root
+        )
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self.items)
+
+
+def sweep(stamp_ns: int, intensity: float = 1.0, radius: float = 10.0, count: int = 200) -> Sweep:
+    angle = np.linspace(0, 2 * np.pi, count, endpoint=False)
+    points = np.stack([radius * np.cos(angle), radius * np.sin(angle), 0 * angle], axis=1)
+    return Sweep(
+        stream_id="robot/lidar",
+        stamp_ns=stamp_ns,
+        frame="lidar",
+        points=points.astype(np.float32),
+        intensity=np.linspace(0, intensity, count, dtype=np.float32),
+    )
+
+
+def pose(stamp_ns: int, parent: str = "odom") -> Transform:
+    return Transform(
+        robot_id="robot",
+        stamp_ns=stamp_ns,
+        parent=parent,
+        child="lidar",
+        translation=(stamp_ns * 1e-9, 0.0, 0.0),
+        rotation=(0.0, 0.0, 0.0, 1.0),
+    )
+
+
+def drive(stamps: Sequence[int], parent: str = "odom") -> list[Item]:
+    """Sweeps with a pose just before and at each stamp."""
+    items: list[Item] = [pose(stamps[0] - PERIOD_NS, parent)]
+    for stamp in stamps:
+        items += [sweep(stamp), pose(stamp, parent)]
+    return items
+
+
+STAMPS = [START_NS + index * PERIOD_NS for index in range(50)]
+
+
+def diagnose_items(
+    items: Sequence[Item], config: Config | None = None, root: str | None = "odom"
+) -> Diagnosis:
+    return diagnose(Log(items, root), config or Config())
+
+
+def texts(diagnosis: Diagnosis, config: Config | None = None) -> list[str]:
+    return [f"{found.level}: {found.text}" for found in advise(diagnosis, config or Config())]
+
+
+def flags(diagnosis: Diagnosis, config: Config | None = None) -> list[str]:
+    return [
+        flag for found in advise(diagnosis, config or Config()) for flag in found.flags if flag != "--set"
+    ]
+
+
+def test_a_good_log_needs_no_advice() -> None:
+    diagnosis = diagnose_items(drive(STAMPS))
+    assert advise(diagnosis, Config()) == ()
+    assert (diagnosis.sweeps, diagnosis.binned, diagnosis.predicted) == (50, 50, 50)
+    assert diagnosis.rejected == {}
+    assert diagnosis.streams == {"robot/lidar": 50}
+    assert diagnosis.period == Period(
+        median_ns=1e8, longest_ns=1e8, jitter_ns=0, gaps=0, backward=0, repeated=0
+    )
+    assert diagnosis.sizes == Spread(least=200, median=200, most=200)
+    (edge,) = diagnosis.edges
+    assert (edge.parent, edge.child, edge.count, edge.static) == ("odom", "lidar", 51, False)
+    assert diagnosis.cells_hit is not None
+    assert diagnosis.cells_window is not None
+    assert diagnosis.cells_tested is not None
+    assert 0 < diagnosis.cells_hit.most <= diagnosis.cells_window.most < diagnosis.cells_tested.most
+    assert diagnosis.complete
+    assert diagnosis.stage_ms == {}
+
+
+def test_the_same_log_gives_the_same_diagnosis() -> None:
+    assert diagnose_items(drive(STAMPS)) == diagnose_items(drive(STAMPS))
+
+
+def test_a_log_without_transforms_is_a_problem() -> None:
+    items = [item for item in drive(STAMPS) if isinstance(item, Sweep)]
+    diagnosis = diagnose_items(items, root=None)
+    assert diagnosis.rejected == {"no_pose": 50}
+    assert len(diagnosis.rejections) == 3
+    assert texts(diagnosis)[0].startswith("problem: no transforms")
+    assert "--poses" in texts(diagnosis)[0]
+
+
+def test_sweeps_before_the_first_and_after_the_last_transform_are_rejected() -> None:
+    items = [sweep(START_NS - 2 * PERIOD_NS), *drive(STAMPS), sweep(STAMPS[-1] + PERIOD_NS)]
+    diagnosis = diagnose_items(items)
+    assert diagnosis.rejected == {"no_pose": 2}
+    assert [item.stamp_ns for item in diagnosis.rejections] == [
+        START_NS - 2 * PERIOD_NS,
+        STAMPS[-1] + PERIOD_NS,
+    ]
+    assert "warning: 2 of 52 sweeps would be rejected: no_pose 2" in texts(diagnosis)
+
+
+def test_a_map_frame_without_an_id_is_given_one_unless_it_was_named() -> None:
+    items = drive(STAMPS, "utm_local")
+    assert diagnose_items(items, root="utm_local").predicted == 50
+    with pytest.raises(ConfigError, match=r"utm_local.*--set grid.frame_ids.utm_local"):
+        diagnose_items(items, load_config(overrides=["grid.map_frame=utm_local"]))
+
+
+@pytest.mark.parametrize(
+    ("reach", "scale"), [(255.0, "255"), (40.0, "255"), (4095.0, "65535"), (7e4, "70000")]
+)
+def test_intensity_above_the_cap_gets_a_flag(reach: float, scale: str) -> None:
+    items = [
+        replace(item, intensity=np.linspace(0, reach, 200, dtype=np.float32))
+        if isinstance(item, Sweep)
+        else item
+        for item in drive(STAMPS)
+    ]
+    diagnosis = diagnose_items(items)
+    assert flags(diagnosis) == [f"grid.intensity_max={scale}"]
+    assert flags(diagnosis, load_config(overrides=flags(diagnosis))) == []
+
+
+def test_a_short_log_gets_a_shorter_warmup() -> None:
+    diagnosis = diagnose_items(drive(STAMPS[:22]))
+    assert flags(diagnosis) == ["task.warmup_sweeps=5"]
+    assert advise(diagnosis, load_config(overrides=flags(diagnosis))) == ()
+
+
+def test_a_slow_sensor_gets_wider_bins_and_tolerance() -> None:
+    diagnosis = diagnose_items(drive([START_NS + index * 300_000_000 for index in range(60)]))
+    assert flags(diagnosis) == ["window.bin_ns=300000000", "task.tolerance_ns=180000000"]
+    assert advise(diagnosis, load_config(overrides=flags(diagnosis))) == ()
+
+
+def test_gaps_repeats_and_steps_back_are_counted() -> None:
+    stamps = [*STAMPS[:20], STAMPS[19], *STAMPS[25:40], STAMPS[30], *STAMPS[41:]]
+    diagnosis = diagnose_items(drive(stamps))
+    period = diagnosis.period
+    assert period is not None
+    assert (period.gaps, period.longest_ns) == (2, 11 * PERIOD_NS)
+    assert (period.backward, period.repeated) == (1, 1)
+    assert diagnosis.events["duplicate"] == 2
+    shown = texts(diagnosis)
+    assert any("2 gaps" in text and "1100 ms" in text for text in shown)
+    assert any("1 stamps go back in time and 1 repeat" in text for text in shown)
+
+
+def test_points_are_counted_by_where_they_fall() -> None:
+    points = np.array(
+        [[1, 0, 0], [0, 10, 0], [0, 0, 41], [np.nan, 0, 0], [3, 0, 0], [np.inf, 0, 0]], np.float32
+    )
+    tally = PointTally(Config())
+    assert tally.result() is None
+    intensity = np.array([1, 2, 3, np.nan, 5, 6], np.float32)
+    tally.add(replace(sweep(START_NS), points=points, intensity=intensity))
+    result = tally.result()
+    assert result is not None
+    assert (result.in_range, result.nearer, result.farther) == (2 / 6, 1 / 6, 1 / 6)
+    assert result.not_finite == 2 / 6
+    assert result.intensity == (1, 6)
+
+
+def test_points_out_of_range_are_a_warning() -> None:
+    items = [
+        replace(item, points=item.points * np.float32(5)) if isinstance(item, Sweep) else item
+        for item in drive(STAMPS)
+    ]
+    assert any("only 0% of the points lie 3 to 40 m" in text for text in texts(diagnose_items(items)))
+
+
+def test_damage_and_undecodable_sweeps_are_reported() -> None:
+    rejected = SweepRejected(
+        robot_id="robot", stream_id="robot/lidar", stamp_ns=5, part=0, reason="undecodable", detail="short"
+    )
+    items = [rejected, *drive(STAMPS), Damage(location="list", detail="truncated at byte 10")]
+    diagnosis = diagnose_items(items)
+    assert diagnosis.damage == "list: truncated at byte 10"
+    assert diagnosis.rejected == {"undecodable": 1}
+    shown = texts(diagnosis)
+    assert "warning: damaged, and read up to the damage: list: truncated at byte 10" in shown
+    assert "warning: 1 of 51 sweeps would be rejected: undecodable 1" in shown
+
+
+def test_refused_transforms_are_reported_with_the_first_reason() -> None:
+    items = [*drive(STAMPS), pose(STAMPS[-1], parent="elsewhere")]
+    (finding,) = advise(diagnose_items(items), Config())
+    assert finding.level == "warning"
+    assert "1 transforms are refused" in finding.text
+    assert "two parents" in finding.text
+
+
+def test_an_empty_log_is_a_problem() -> None:
+    diagnosis = diagnose_items([])
+    assert texts(diagnosis) == ["problem: no sweep in this log can be decoded"]
+    assert diagnosis.period is None
+    assert diagnosis.cells_hit is None
+
+
+def test_reading_stops_early_and_says_so() -> None:
+    seen: list[tuple[int, int | None]] = []
+    diagnosis = diagnose(
+        Log(drive(STAMPS)),
+        Config(),
+        max_sweeps=7,
+        progress=lambda done, total, stream: seen.append((done, total)),
+    )
+    assert diagnosis.sweeps == 7
+    assert not diagnosis.complete
+    assert seen == [(number, 7) for number in range(1, 8)]
+    assert advise(diagnosis, Config()) == ()
+
+
+def test_a_clock_gives_the_cost_by_stage() -> None:
+    ticks = iter(range(10**6))
+    watch = Stopwatch(lambda: next(ticks) * 1e-3)
+    diagnosis = diagnose(Log(drive(STAMPS)), Config(), stopwatch=watch)
+    assert set(diagnosis.stage_ms) == {"decode", "bin", "visibility", "features", "inference"}
+    assert all(value >= 1 for value in diagnosis.stage_ms.values())
+
+
+def test_the_replay_command_can_be_typed() -> None:
+    findings = (
+        Finding(level="warning", text="", flags=("--set", "grid.intensity_max=255")),
+        Finding(level="note", text=""),
+    )
+    command = replay_command("my logs/drive 1.mcap", ["--topic", "/points"], findings)
+    assert shlex.split(command) == [
+        "octastream", "replay", "my logs/drive 1.mcap", "--out", "runs/drive 1",
+        "--topic", "/points", "--set", "grid.intensity_max=255",
+    ]  # fmt: skip
+    assert "runs/sim-city " in replay_command("sim:city?seed=1", [], ()) + " "
+
+
+def test_spread_of_nothing_is_none() -> None:
+    assert Spread.of([]) is None
+    assert Period.of({"a/b": [1]}) is None
+
+
+@pytest.mark.data
+def test_the_recorded_drive_is_fit_for_a_replay() -> None:
+    source = open_source(str(data_path("kitti_0005_000-053.mcap")))
+    diagnosis = diagnose(source, Config(), max_sweeps=12)
+    assert diagnosis.map_frame == "odom"
+    assert diagnosis.predicted >= 11
+    assert diagnosis.period is not None
+    assert diagnosis.period.median_ns == pytest.approx(1e8, rel=0.05)
+    assert diagnosis.sizes is not None
+    assert 110_000 < diagnosis.sizes.median < 130_000
+    assert diagnosis.points is not None
+    assert diagnosis.points.in_range > 0.7
+    assert [found for found in advise(diagnosis, Config()) if found.level == "problem"] == []
