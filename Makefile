@@ -1,0 +1,69 @@
+# Verbs of the project; `make` alone lists them. Needs Python 3.11 or newer, a C compiler and make.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+EXTRAS := learn,kafka,test,lint
+C_CODE := $(wildcard native/src/*.c native/src/*.h native/include/*.h)
+NATIVE := $(C_CODE) native/octa.cdef.txt native/build_ffi.py setup.py
+BENCH  := $(sort $(notdir $(basename $(wildcard tests/bench/bench_*.py))))
+
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test lint bench constraints clean
+
+help: ## list the verbs
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+
+setup: $(VENV)/.native ## create .venv, install pinned versions, build the C core (the others do it too)
+
+demo: setup ## replay a simulated city, learn on the way, write a report
+	$(BIN)/octastream demo
+
+test: setup ## all tests, with the recordings in OCTA_DATA (default ../shared/data)
+	$(BIN)/python -m pytest -q
+
+lint: setup ## formatting, style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run -Werror $(C_CODE)
+
+bench: setup ## run every benchmark; results go to tests/bench/results
+	@for name in $(BENCH); do echo "== $$name"; $(BIN)/python -m tests.bench.$$name || exit 1; done
+
+constraints: setup ## rewrite constraints.txt from what is installed
+	@{ sed -n '/^#/p' constraints.txt; \
+	   $(BIN)/python -m pip list --format=freeze --exclude-editable | grep -v '^pip==' \
+	   | tr 'A-Z' 'a-z' | LC_ALL=C sort; } > $(VENV)/constraints.new
+	@mv $(VENV)/constraints.new constraints.txt
+
+clean: ## remove what was built; the environment and runs/ stay
+	rm -rf build dist *.egg-info native/_octa.c native/_octa*.so $(VENV)/.native
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find native stream models agents tests examples -name __pycache__ -prune -exec rm -rf {} +
+
+# ---- set-up: one stamp for the environment, one for the C core ----
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "octastream needs Python 3.11 or newer; name one: make setup PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# uv installs in a fraction of pip's time; where it cannot be had, pip does the same.
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	@uv=$$(command -v uv || true); \
+	if [ -z "$$uv" ] && $(BIN)/python -m pip install -q -c constraints.txt uv; then uv=$(BIN)/uv; fi; \
+	install() { \
+	  if [ -n "$$uv" ] && "$$uv" pip install --python $(BIN)/python -c constraints.txt "$$@"; then return 0; fi; \
+	  $(BIN)/python -m pip install -c constraints.txt "$$@"; \
+	}; \
+	echo "installing octastream[$(EXTRAS)] into $(VENV)"; \
+	install setuptools cffi && install --no-build-isolation -e '.[$(EXTRAS)]'
+	@touch $(VENV)/.native $@
+
+# The editable install has built the C core already; only sources newer than its stamp build it again.
+$(VENV)/.native: $(NATIVE) | $(VENV)/.installed
+	@if [ ! -f $@ ] || [ -n "$$(find $(NATIVE) -newer $@)" ]; then \
+	  echo "building the C core"; \
+	  $(BIN)/python setup.py -q build_ext --inplace --force && touch $@; \
+	fi

@@ -1,0 +1,125 @@
+"""Feature columns of the numpy pipeline, in the order of the schema; each is an array (N,)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.ego import EgoMotion
+
+BIAS = 1 << 15
+RECENT_DECAY = 0.7
+
+bias = np.int64((BIAS << 32) + (BIAS << 16) + BIAS)
+"""The key of the site (0, 0, 0)."""
+
+Column = NDArray[np.float32] | NDArray[np.float64]
+
+
+def pack(site: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Keys of sites int64 (3, ...), -32768..32767: x, y, z in 16 bits each, ascending in that order."""
+    x, y, z = site
+    return np.asarray((x << 32) + (y << 16) + z + bias)
+
+
+def unpack(key: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Sites of keys, int64 (3, N)."""
+    return np.stack((key >> 32, key >> 16 & 0xFFFF, key & 0xFFFF)) - BIAS
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class History:
+    """Hits and passes of N cells by age, float32 (K, N); sweeps float32 (K,), how many have that age."""
+
+    hits: NDArray[np.float32]
+    passes: NDArray[np.float32]
+    sweeps: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Evidence:
+    """The columns, and among them the decayed evidence that neighbours read."""
+
+    columns: tuple[Column, ...]
+    recent: NDArray[np.float32]
+
+
+def history(cells: History) -> tuple[Column, ...]:
+    """Logarithms of hits and of passes a sweep, then hit (1), seen through (-1) or neither (0), by age."""
+    sweeps = np.maximum(cells.sweeps, 1)[:, None]
+    hit, passed = cells.hits > 0, cells.passes > 0
+    state = np.where(hit, np.float32(1), -passed.astype(np.float32))
+    # log(1 + x) of counts: as exact as log1p here, and vectorised
+    return (*np.log(1 + cells.hits / sweeps), *np.log(1 + cells.passes / sweeps), *state)
+
+
+def evidence(cells: History) -> Evidence:
+    """How often and how recently each cell was hit and seen through."""
+    bins = len(cells.hits)
+    hit = cells.hits > 0
+    observed = hit | (cells.passes > 0)
+    passed = observed & ~hit
+    weight = np.float32(RECENT_DECAY) ** np.arange(bins, dtype=np.float32)
+    recent_hits, recent_passes = weight @ cells.hits, weight @ cells.passes
+    recent = recent_hits / (recent_hits + recent_passes)
+    hits, passes = cells.hits.sum(axis=0), cells.passes.sum(axis=0)
+    hit_bins, observed_bins = hit.sum(axis=0), observed.sum(axis=0)
+    hit_age = np.where(hit.any(axis=0), hit.argmax(axis=0), bins)
+    pass_age = np.where(passed.any(axis=0), passed.argmax(axis=0), bins)
+    run = (np.logical_and.accumulate(~passed) & hit).sum(axis=0)
+    share = hit_bins / observed_bins
+    columns = (hit_bins, observed_bins, share, hits / (hits + passes), recent, hit_age, pass_age, run)
+    return Evidence(columns=columns, recent=recent)
+
+
+def moments(points: NDArray[np.float64], sums: NDArray[np.float64]) -> tuple[Column, ...]:
+    """Mean and covariance of the returns, mean and variance of their intensity.
+
+    points : (N,); sums : (11, N), in units of 1/4096
+    """
+    mean = sums / (4096 * points)
+    x, y, z, xx, yy, zz, xy, xz, yz, intensity, square = mean
+    spread = (xx - x * x, yy - y * y, zz - z * z, xy - x * y, xz - x * z, yz - y * z)
+    return np.log1p(points), x, y, z, *spread, intensity, square - intensity * intensity
+
+
+def geometry(site: NDArray[np.int64], half_edge_m: float, ego: EgoMotion) -> tuple[Column, ...]:
+    """Height above the lowest cell around, and position seen from the pose now and as forecast."""
+    point = site * half_edge_m
+    return (*_heights(site), *_place(ego.pose, point), *_place(ego.forecast_pose, point))
+
+
+def _heights(site: NDArray[np.int64]) -> tuple[Column, Column]:
+    """Half edges above the lowest cell of the same column, and of the 3 x 3 columns around."""
+    x, y, z = site
+    column, row = np.unique(((x >> 1) << 32) + (y >> 1), return_inverse=True)
+    lowest = np.full(len(column), BIAS, np.int64)
+    np.minimum.at(lowest, row, z)
+    around = lowest.copy()
+    for dx in (-1, 0, 1):
+        for dy in (-1, 0, 1):
+            other = column + (dx << 32) + dy
+            place = np.minimum(np.searchsorted(column, other), len(column) - 1)
+            np.minimum(around, np.where(column[place] == other, lowest[place], BIAS), out=around)
+    return z - lowest[row], z - around[row]
+
+
+def _place(pose: NDArray[np.float64], point: NDArray[np.float64]) -> tuple[Column, ...]:
+    """Points in the sensor frame, metres, then range and the sine of the elevation."""
+    matrix = pose.reshape(3, 4)
+    local = matrix[:, :3].T @ (point - matrix[:, 3:])
+    reach = np.sqrt((local * local).sum(axis=0))
+    return *local, reach, local[2] / np.maximum(reach, 1e-12)
+
+
+def neighborhood(
+    neighbors: NDArray[np.int32], before: NDArray[np.uint8], recent: NDArray[np.float32]
+) -> tuple[Column, ...]:
+    """Share of neighbours in the window, share of them hit in the newest bin, and their mean evidence."""
+    count = neighbors.shape[1]
+    present = (neighbors < len(before)).sum(axis=1)
+    hit = np.append(before == 2, False)[neighbors].sum(axis=1)
+    total = np.append(recent, np.float32(0))[neighbors].sum(axis=1)
+    return present / count, hit / count, total / np.maximum(present, 1)
