@@ -34,7 +34,7 @@ bench: setup ## run every benchmark; results go to tests/bench/results
 constraints: setup ## rewrite constraints.txt from what is installed
 	@{ sed -n '/^#/p' constraints.txt; \
 	   $(BIN)/python -m pip list --format=freeze --exclude-editable | grep -v '^pip==' \
-	   | tr 'A-Z' 'a-z' | LC_ALL=C sort; } > $(VENV)/constraints.new
+	   | tr 'A-Z_' 'a-z-' | LC_ALL=C sort; } > $(VENV)/constraints.new
 	@mv $(VENV)/constraints.new constraints.txt
 
 clean: ## remove what was built; the environment and runs/ stay

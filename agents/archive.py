@@ -101,6 +101,8 @@ class Archive:
         """Fold any record of the system."""
         step = StepBuilder()
         if isinstance(record, Binned):
+            if self._full():  # a sweep begins: the latency of the one before is in
+                self._flush(step)
             self._binned(record)
         elif isinstance(record, Prediction):
             self._prediction(record)
@@ -117,9 +119,10 @@ class Archive:
             self._flush(step)
         else:
             self._event(record, step)
-        if len(self._predictions) >= CHUNK_SWEEPS or len(self._batches) >= 2 * CHUNK_SWEEPS:
-            self._flush(step)
         return step.build()
+
+    def _full(self) -> bool:
+        return len(self._predictions) >= CHUNK_SWEEPS or len(self._batches) >= 2 * CHUNK_SWEEPS
 
     def _binned(self, record: Binned) -> None:
         self.counts["sweeps"] += record.part == 0
@@ -128,6 +131,7 @@ class Archive:
 
     def _prediction(self, record: Prediction) -> None:
         self.counts["predictions"] += 1
+        self.counts["cells"] += len(record.cell_id)
         self.digest.add_prediction(record)
         self._add("predictions", prediction_table(record))
         self._predictions.append(record)

@@ -31,6 +31,9 @@ SCORES = {
 PREDICTORS = ("persistence", "frequency", "linear", "frozen", "online")
 LEVELS = {"problem": "bold red", "warning": "yellow", "note": "cyan"}
 
+PIPE_WIDTH = 120
+"""Columns where nobody's window sets them: nothing is cut off in a file or a pipe."""
+
 ProgressCallback = Callable[[int, int | None, str], None]
 
 
@@ -64,7 +67,9 @@ def progress_bar(title: str) -> Iterator[ProgressCallback]:
 
 def show(*parts: RenderableType) -> None:
     """Print tables and marked-up lines to stdout."""
-    console = Console(highlight=False, soft_wrap=False)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, PIPE_WIDTH)
     for part in parts:
         console.print(part, soft_wrap=isinstance(part, str))
 

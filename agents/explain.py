@@ -77,13 +77,18 @@ def rebuild(
     """
     container = RollingContainer(config)
     last: Binned | None = None
+    parts: set[int] = set()
     records = folder.records(robot_of(stream_id), stamp_ns - container.keep_ns, 2**62)
     for record in records:
-        if record.stamp_ns > stamp_ns and not record.late:
-            break
+        own = record.stream_id == stream_id and not record.late
+        if own and record.stamp_ns > stamp_ns:
+            break  # it was predicted from before this one was folded, with a part missing
         container.fold(record)
-        if record.stream_id == stream_id and record.stamp_ns == stamp_ns:
+        if own and record.stamp_ns == stamp_ns:
             last = record
+            parts.add(record.part)
+            if len(parts) == record.parts:
+                break
     if last is None:
         raise ExplainError(f"{stream_id}/{stamp_ns}: no stored container for this sweep")
     return container.features(last), schema_of(config)

@@ -14,7 +14,7 @@ from agents.console import grid
 from agents.explain import Explanation
 from native import index64
 
-OUTCOMES = {-1: "[dim]unseen[/dim]", 0: "free", 1: "hit"}
+OUTCOMES = {-1: "[dim]-[/dim]", 0: "free", 1: "hit"}
 
 
 def describe(explanation: Explanation, cells: int, features: bool) -> Iterator[RenderableType]:
@@ -55,7 +55,7 @@ def _outcomes(explanation: Explanation) -> str:
 
 
 def _cell_table(explanation: Explanation, rows: NDArray[np.intp]) -> Table:
-    table = _table("cells that surprised most: forecast, and what was seen")
+    table = _table("cells that surprised most: forecast and outcome (- not observed)")
     table.add_column("cell", no_wrap=True)
     table.add_column("x y z, m", justify="right", no_wrap=True)
     for horizon in explanation.horizons_ns:

@@ -104,10 +104,10 @@ class InProcess:
             begin = self._clock()
             step = self._agents.perceive.handle(item)
             handle_ms = 1e3 * (self._clock() - begin)
-            self._apply(self._agents.perceive, step)
             if isinstance(item, Sweep):
                 self._decode_ms[item.stream_id, item.stamp_ns] = decode_ms
-            self._measure(step, handle_ms)
+            self._measure(step, handle_ms)  # first, so that the archive has it when a chunk is full
+            self._apply(self._agents.perceive, step)
         else:
             self._queue.append(item)
         self._drain()

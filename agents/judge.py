@@ -18,6 +18,10 @@ from stream.config import Config
 from stream.records import HIT, SEEN_THROUGH, Binned, EndOfLog, Event, Outcome, Prediction, Shadow
 
 
+SHADOW_SWEEPS = 64
+"""A forecast whose baselines have not come after so many later ones is scored without them."""
+
+
 @dataclass(slots=True)
 class Observation:
     """Everything one sweep saw, over the parts received: cell_id ascending, hits and passes added up."""
@@ -80,6 +84,7 @@ class StreamState:
     pending: dict[str, Pending] = field(default_factory=dict)
     early_shadows: dict[str, Shadow] = field(default_factory=dict)
     predictions: int = 0
+    newest_ns: int = -1  # stamp of the newest prediction
 
 
 class Judge:
@@ -100,15 +105,15 @@ class Judge:
             for stream in self._streams.values():
                 self._resolve(stream, step, ended=True)
             return step.build()
+        if not isinstance(record, Binned | Prediction | Shadow):
+            raise TypeError(f"Judge does not handle {type(record).__name__}")
         stream = self._streams.setdefault(record.stream_id, StreamState())
         if isinstance(record, Binned):
             self._observe(stream, record)
         elif isinstance(record, Prediction):
             self._await(stream, record)
-        elif isinstance(record, Shadow):
-            self._shadow(stream, record)
         else:
-            raise TypeError(f"Judge does not handle {type(record).__name__}")
+            self._shadow(stream, record)
         step.released.append(_key(record))
         self._resolve(stream, step)
         return step.build()
@@ -126,8 +131,9 @@ class Judge:
             del stream.observations[stream.stamps.pop(0)]
 
     def _await(self, stream: StreamState, prediction: Prediction) -> None:
-        if prediction.prediction_id in stream.pending:
-            return  # redelivered
+        if prediction.stamp_ns <= stream.newest_ns:
+            return  # redelivered: a stream is predicted in order of its stamps
+        stream.newest_ns = prediction.stamp_ns
         stream.pending[prediction.prediction_id] = Pending(
             prediction=prediction,
             index=stream.predictions,
@@ -139,7 +145,10 @@ class Judge:
     def _shadow(self, stream: StreamState, shadow: Shadow) -> None:
         pending = stream.pending.get(shadow.prediction_id)
         if pending is None:
-            stream.early_shadows[shadow.prediction_id] = shadow
+            if shadow.stamp_ns > stream.newest_ns:  # else redelivered
+                stream.early_shadows[shadow.prediction_id] = shadow
+            while len(stream.early_shadows) > SHADOW_SWEEPS:
+                del stream.early_shadows[next(iter(stream.early_shadows))]
         elif pending.shadow is None:
             pending.shadow = shadow
 
@@ -150,7 +159,8 @@ class Judge:
         for prediction_id, pending in reversed(list(stream.pending.items())):
             for horizon in sorted(pending.open_horizons):
                 self._decide(stream, pending, horizon, step)
-            if pending.shadow is not None or ended:
+            late = pending.index < stream.predictions - SHADOW_SWEEPS
+            if pending.shadow is not None or ended or late:
                 for outcome in pending.unscored:
                     self._score(pending, outcome)
                 pending.unscored.clear()
@@ -273,11 +283,12 @@ def _save_stream(stream: StreamState) -> dict[str, Any]:
         ],
         "early_shadows": [to_dict(shadow) for shadow in stream.early_shadows.values()],
         "predictions": stream.predictions,
+        "newest_ns": stream.newest_ns,
     }  # fmt: skip
 
 
 def _load_stream(values: dict[str, Any]) -> StreamState:
-    stream = StreamState(predictions=values["predictions"])
+    stream = StreamState(predictions=values["predictions"], newest_ns=values["newest_ns"])
     for seen in values["observations"]:
         stream.stamps.append(seen["stamp_ns"])
         stream.observations[seen["stamp_ns"]] = Observation(

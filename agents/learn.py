@@ -116,9 +116,9 @@ class Learn:
 
     def _predicted(self, prediction: Prediction, step: StepBuilder) -> None:
         robot = self._robot(prediction.robot_id)
-        record = robot.last_record
-        if record is None or record.seq != prediction.seq:
-            step.outputs.append(self._skew(prediction, "its binned record is not the newest one folded"))
+        record = robot.container.record_of(prediction.stream_id, prediction.stamp_ns)
+        if record is None or robot.last_record is None or robot.last_record.seq != prediction.seq:
+            step.outputs.append(self._skew(prediction, "its last record is not the newest one folded"))
             return
         features = robot.container.features(record)
         if digest(features) != prediction.feature_digest:
@@ -249,7 +249,7 @@ class Learn:
                 self._promote(lineage, decision, outcome.observed_stamp_ns, step)
             elif decision.verdict == "reject":
                 lineage.gate = PromotionGate(self._config.learn.gate_sweeps)  # it trains on, judged anew
-                step.outputs.append(_event("rejected", outcome.observed_stamp_ns, lineage.name, decision))
+                step.outputs.append(_event("rejected", outcome.observed_stamp_ns, lineage, decision))
 
     def _promote(self, lineage: Lineage, decision: Decision, stamp_ns: int, step: StepBuilder) -> None:
         if lineage.latest is None:
@@ -257,7 +257,7 @@ class Learn:
         self._champion = lineage.name
         lineage.anchor = lineage.latest
         lineage.guard.reset()
-        step.outputs.append(_event("promoted", stamp_ns, lineage.name, decision))
+        step.outputs.append(_event("promoted", stamp_ns, lineage, decision))
         self._publish(lineage, lineage.latest, "promotion", stamp_ns, step)
         for other in self._lineages.values():  # the old champion goes on in shadow; all face the new one
             other.gate = PromotionGate(self._config.learn.gate_sweeps)
@@ -281,7 +281,7 @@ class Learn:
             lineage.anchor = lineage.latest
             lineage.guard.reset()
         elif decision.verdict == "rollback":
-            step.outputs.append(_event("rolled_back", outcome.observed_stamp_ns, lineage.name, decision))
+            step.outputs.append(_event("rolled_back", outcome.observed_stamp_ns, lineage, decision))
             lineage.latest = lineage.anchor
             lineage.guard.reset()
             step.effects.append(Restore(lineage=lineage.name, weights=lineage.anchor.weights))
@@ -389,5 +389,7 @@ def _score(probability: NDArray[np.float32], outcome: Outcome) -> SweepScore:
     return sweep_score(tally_of(np.ascontiguousarray(probability[outcome.row]), outcome.occupied))
 
 
-def _event(kind: str, stamp_ns: int, lineage: str, decision: Decision) -> Event:
-    return Event(kind=kind, stamp_ns=stamp_ns, fields={"lineage": lineage, **decision.reason})
+def _event(kind: str, stamp_ns: int, lineage: Lineage, decision: Decision) -> Event:
+    model_id = lineage.latest.model.model_id if lineage.latest else ""
+    fields = {"lineage": lineage.name, "model_id": model_id, **decision.reason}
+    return Event(kind=kind, stamp_ns=stamp_ns, fields=fields)

@@ -23,7 +23,7 @@ RUN_ENTRIES = (
 
 def holds_run(folder: Path) -> bool:
     """Whether a folder holds a run, complete or not."""
-    return (folder / "config.yaml").is_file() or (folder / "summary.json").is_file()
+    return any((folder / name).is_file() for name in ("events.jsonl", "config.yaml", "summary.json"))
 
 
 def claim(folder: Path, *, force: bool = False) -> Path:

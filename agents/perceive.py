@@ -157,6 +157,11 @@ class Perceive:
         )
         step.released.append(sweep_key(sweep))
 
+    def _discard(self, robot: RobotState, sweep: Sweep, reason: str, detail: str, step: StepBuilder) -> None:
+        """Reject a sweep whose key was remembered; redelivered, it would be rejected again."""
+        robot.seen.pop(sweep_key(sweep), None)
+        self._reject(sweep, reason, detail, step)
+
     # ---- waiting for poses -----------------------------------------------------------------------------
 
     def _drain(self, robot: RobotState, step: StepBuilder) -> None:
@@ -169,10 +174,10 @@ class Perceive:
                 if not self._waited_enough(robot, sweep):
                     return
                 robot.held.pop(0)
-                self._reject(sweep, "no_pose", f"gave up waiting: {error}", step)
+                self._discard(robot, sweep, "no_pose", f"gave up waiting: {error}", step)
             except FrameError as error:
                 robot.held.pop(0)
-                self._reject(sweep, "no_pose", str(error), step)
+                self._discard(robot, sweep, "no_pose", str(error), step)
             else:
                 robot.held.pop(0)
                 self._process(robot, sweep, pose, step)
@@ -197,7 +202,8 @@ class Perceive:
 
     def _finish(self, robot: RobotState, step: StepBuilder) -> None:
         for sweep in robot.held:
-            self._reject(sweep, "no_pose", "the log ended before a transform reached its stamp", step)
+            reason = "the log ended before a transform reached its stamp"
+            self._discard(robot, sweep, "no_pose", reason, step)
         robot.held.clear()
         for stream in robot.streams.values():
             self._close(robot, stream, step)
@@ -205,21 +211,23 @@ class Perceive:
     # ---- from points to predictions --------------------------------------------------------------------
 
     def _process(self, robot: RobotState, sweep: Sweep, pose: NDArray[np.float64], step: StepBuilder) -> None:
+        """A sweep that turns out to be unusable leaves no trace: not even an open sweep is closed by it."""
+        try:
+            with self._stopwatch.stage("bin"):
+                bins = self._binner.run(sweep.points, sweep.intensity, pose)
+        except OctaError as error:
+            self._discard(robot, sweep, "off_map", str(error), step)
+            return
+        fault = self._bad_bins(bins)
+        if fault:
+            self._discard(robot, sweep, *fault, step)
+            return
         stream = robot.streams.setdefault(sweep.stream_id, StreamState())
         late = sweep.stamp_ns < stream.newest_ns
         if sweep.stamp_ns > stream.newest_ns:
             self._close(robot, stream, step)
             stream.newest_ns = sweep.stamp_ns
             stream.parts_seen = set()
-        try:
-            with self._stopwatch.stage("bin"):
-                bins = self._binner.run(sweep.points, sweep.intensity, pose)
-        except OctaError as error:
-            self._reject(sweep, "off_map", str(error), step)
-            return
-        if bins.not_finite > self._config.grid.max_not_finite_share * max(bins.points, 1):
-            self._reject(sweep, "bad_points", f"{bins.not_finite} of {bins.points} are not finite", step)
-            return
         record = self._fold(robot, sweep, pose, bins, late)
         robot.seq += 1
         step.outputs.append(record)
@@ -231,6 +239,14 @@ class Perceive:
         stream.open_record = record
         if len(stream.parts_seen) == sweep.parts:
             self._close(robot, stream, step)
+
+    def _bad_bins(self, bins: Bins) -> tuple[str, str] | None:
+        if bins.not_finite > self._config.grid.max_not_finite_share * max(bins.points, 1):
+            return "bad_points", f"{bins.not_finite} of {bins.points} are not finite"
+        cap = self._config.window.max_cells
+        if len(bins.cell_id) > cap:
+            return "too_many", f"{len(bins.cell_id)} cells in one sweep; window.max_cells allows {cap}"
+        return None
 
     def _fold(
         self, robot: RobotState, sweep: Sweep, pose: NDArray[np.float64], bins: Bins, late: bool
@@ -289,7 +305,7 @@ class Perceive:
                 robot_id=record.robot_id,
                 stream_id=record.stream_id,
                 stamp_ns=record.stamp_ns,
-                seq=record.seq,
+                seq=robot.seq - 1,
                 model_id=stream.model_id,
                 horizons_ns=self._config.task.horizons_ns,
                 cell_id=features.cell_id,
@@ -327,8 +343,10 @@ class Perceive:
             fields = {"model_id": loaded.model_id, "reason": loaded.reason}
             step.outputs.append(Event(kind="refused", stamp_ns=loaded.stamp_ns, fields=fields))
             return
+        reloaded = loaded.model_id in self.missing_models()
         self._models[loaded.model_id] = (loaded.model, loaded.sha256)
-        self._staged = loaded.model_id
+        if not reloaded:  # a restored agent already knows which of its models is the newest
+            self._staged = loaded.model_id
 
     def _activate(self, stream: StreamState, record: Binned, model_id: str, step: StepBuilder) -> None:
         """Switch at a sweep boundary; the record of it comes before the first prediction under the model."""

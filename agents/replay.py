@@ -42,7 +42,7 @@ CHAMPION_LINEAGE = "network"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayOptions:
-    """What to do beside the configuration. max_sweeps : stop after so many sweeps."""
+    """What to do beside the configuration. max_sweeps : stop after so many sweeps of all logs together."""
 
     max_sweeps: int | None = None
 
@@ -85,7 +85,8 @@ def replay(
         progress(done, options.max_sweeps or total, sweep.stream_id)
 
     agents, runtime = _build(config, folder, count, latencies)
-    damages = [runtime.run(_limited(source, options.max_sweeps)) for source in sources]
+    limit = _Limit(options.max_sweeps)
+    damages = [runtime.run(limit.items(source)) for source in sources]
     runtime.finish()
     if done == 0:
         raise SourceError(f"{infos[0].location}: holds no sweep that could be read")
@@ -162,15 +163,20 @@ def linear_baseline(config: Config, schema: FeatureSchema) -> OnlineLinear | Non
         return None
 
 
-def _limited(source: Source, max_sweeps: int | None) -> Iterator[Item]:
-    """The items up to and with the given number of sweeps."""
-    left = max_sweeps
-    for item in source:
-        yield item
-        if isinstance(item, Sweep) and left is not None:
-            left -= 1
-            if left == 0:
-                return
+class _Limit:
+    """Cuts logs before the sweep that would be one too many, so that the last one still gets its pose."""
+
+    def __init__(self, sweeps: int | None) -> None:
+        self._left = sweeps
+
+    def items(self, source: Source) -> Iterator[Item]:
+        """The items of one log, as far as the limit allows."""
+        for item in source:
+            if isinstance(item, Sweep) and self._left is not None:
+                if self._left == 0:
+                    return
+                self._left -= 1
+            yield item
 
 
 def _describe(damages: Sequence[Damage | None]) -> str | None:

@@ -78,7 +78,8 @@ def summarise(
         "sweeps": counts["sweeps"],
         "points": counts["points"],
         "dead_letters": dict(sorted(archive.dead_letters.items())),
-        "cells_predicted": scores.cells_predicted,
+        "cells_predicted": counts["cells"],
+        "cells_due": scores.cells_due,
         "cells_observed": scores.cells_observed,
         **scores.summary(),
         "models": {

@@ -271,4 +271,6 @@ def parse_config(values: dict[str, Any]) -> Config:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         cause = first.get("ctx", {}).get("error")
+        if first["type"] == "unexpected_keyword_argument":
+            raise ConfigError(f"{name}: unknown configuration key, see docs/configuration.md") from error
         raise ConfigError(str(cause) if cause else f"{name}: {first['input']!r}: {first['msg']}") from error

@@ -42,6 +42,7 @@ class RollingContainer:
     def __init__(self, config: Config) -> None:
         self._bin_ns = config.window.bin_ns
         self._horizon_ns = config.task.primary_horizon_ns
+        self._max_cells = config.window.max_cells
         self._keep_ns = (config.window.bins + config.keep_bins) * config.window.bin_ns
         self._window = Window(
             grid_of(config),
@@ -62,9 +63,17 @@ class RollingContainer:
         return self._keep_ns - self._bin_ns
 
     def tested(self, stamp_ns: int, hit: NDArray[np.uint64]) -> NDArray[np.uint64]:
-        """Cells a sweep must report on: those it hit and every retained one, ascending, uint64 (N,)."""
+        """Cells a sweep must report on: those it hit and every retained one, ascending, uint64 (N,).
+
+        Where these exceed ``window.max_cells``, retained cells with the largest ids are left out: they stay
+        unobserved by this sweep. Its own cells are never left out.
+        """
         self._window.advance(stamp_ns)
-        return np.union1d(self._window.cell_ids(), hit)
+        retained = self._window.cell_ids()
+        tested = np.union1d(retained, hit)
+        if len(tested) <= self._max_cells:
+            return tested
+        return np.union1d(np.setdiff1d(retained, hit)[: self._max_cells - len(hit)], hit)
 
     def fold(self, record: Binned) -> int:
         """Add one record; returns the number of cells evicted by the caps."""
@@ -79,6 +88,13 @@ class RollingContainer:
         """Features of every window cell, seen from the pose of the last record folded."""
         ego = forecast(record.pose, record.pose_history, self._bin_ns, self._horizon_ns)
         return self._window.features(ego.pose, ego.forecast_pose, ego.speed_mps, ego.yaw_rate_rps)
+
+    def record_of(self, stream_id: str, stamp_ns: int) -> Binned | None:
+        """The last record folded of a sweep that came in time: the one it is predicted from."""
+        for record in reversed(self._records):
+            if record.stream_id == stream_id and record.stamp_ns == stamp_ns and not record.late:
+                return record
+        return None
 
     def digest(self) -> str:
         """Sha256 of the retained cells and their exact in-window totals."""

@@ -1,4 +1,4 @@
-"""Where the sensor will be: constant speed and yaw rate."""
+"""Where the sensor will be: body velocity and yaw rate, extrapolated along a damped trend."""
 
 from __future__ import annotations
 
@@ -9,17 +9,49 @@ import numpy as np
 from numpy.typing import NDArray
 
 NS = 1e-9
-SPAN_BINS = 2  # velocity over two time bins: one is noisy, three lag behind turns
+TREND_BINS = 4
+"""A trend needs this many intervals: over fewer it is mostly noise of the poses."""
+TREND_SHARE = 0.6
+"""Share of the fitted acceleration that is believed: drivers do not keep it up for the whole horizon."""
+STEPS = 10
+"""Steps of the integration over the horizon."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class EgoMotion:
-    """Sensor pose now and as forecast, both float64 (12,), with speed (m/s) and yaw rate (rad/s)."""
+    """Sensor pose now and as forecast, both float64 (12,), with speed (m/s) and yaw rate (rad/s) now."""
 
     pose: NDArray[np.float64]
     forecast_pose: NDArray[np.float64]
     speed_mps: float
     yaw_rate_rps: float
+
+
+def forecast(
+    pose: NDArray[np.float64], history: NDArray[np.float64], bin_ns: int, horizon_ns: int
+) -> EgoMotion:
+    """Forecast the pose at a horizon; pitch and roll are held.
+
+    pose : float64 (12,), sensor to map now; history : float64 (J, 12), the same 1..J time bins ago
+    Velocity in the sensor's own heading and yaw rate are measured over each bin and fitted by a line, of
+    whose slope a share is believed; the motion is integrated in steps. Without history the sensor is taken
+    to stand still. Deterministic on one machine type (sines come from its libm).
+    """
+    if len(history) == 0:
+        return EgoMotion(pose=pose, forecast_pose=pose, speed_mps=0.0, yaw_rate_rps=0.0)
+    rates, time = _rates(np.vstack([pose[None], history]), bin_ns * NS)
+    base, slope = _line(rates, time)
+    now = base - slope * time.mean()
+    yaw, position = _integrate(pose, base, slope, time.mean(), horizon_ns * NS)
+    later = np.empty((3, 4))
+    later[:, :3] = _turn(yaw - _yaw(pose)) @ pose.reshape(3, 4)[:, :3]
+    later[:, 3] = position
+    return EgoMotion(
+        pose=pose,
+        forecast_pose=later.reshape(12),
+        speed_mps=float(np.sqrt(now[:3] @ now[:3])),
+        yaw_rate_rps=float(now[3]),
+    )
 
 
 def _yaw(pose: NDArray[np.float64]) -> float:
@@ -31,29 +63,44 @@ def _turn(angle: float) -> NDArray[np.float64]:
     return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
 
 
-def forecast(
-    pose: NDArray[np.float64], history: NDArray[np.float64], bin_ns: int, horizon_ns: int
-) -> EgoMotion:
-    """Forecast the pose at a horizon; pitch and roll are held.
+def _rates(poses: NDArray[np.float64], bin_s: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Velocity in the sensor's heading and yaw rate over each bin, (J, 4), and the bins' middles, (J,)."""
+    yaws = np.unwrap([_yaw(pose) for pose in poses])
+    position = poses.reshape(-1, 3, 4)[:, :, 3]
+    rates = np.empty((len(poses) - 1, 4))
+    for i in range(len(rates)):
+        middle = (yaws[i] + yaws[i + 1]) / 2
+        rates[i, :3] = _turn(-middle) @ (position[i] - position[i + 1]) / bin_s
+        rates[i, 3] = (yaws[i] - yaws[i + 1]) / bin_s
+    return rates, -bin_s * (np.arange(len(rates)) + 0.5)
 
-    pose : float64 (12,), sensor to map now; history : float64 (J, 12), the same 1..J time bins ago
-    Without history the sensor is taken to stand still. The velocity measured over the last bins belongs to
-    their middle, so it is turned by the yaw from there to the middle of the forecast.
-    """
-    span = min(SPAN_BINS, len(history))
-    if span == 0:
-        return EgoMotion(pose=pose, forecast_pose=pose, speed_mps=0.0, yaw_rate_rps=0.0)
-    past, elapsed, ahead = history[span - 1], span * bin_ns * NS, horizon_ns * NS
-    turned = _yaw(pose) - _yaw(past)
-    yaw_rate = math.atan2(math.sin(turned), math.cos(turned)) / elapsed
-    now, before = pose.reshape(3, 4), past.reshape(3, 4)
-    velocity = (now[:, 3] - before[:, 3]) / elapsed
-    later = np.empty((3, 4))
-    later[:, :3] = _turn(yaw_rate * ahead) @ now[:, :3]
-    later[:, 3] = now[:, 3] + _turn(yaw_rate * (ahead + elapsed) / 2) @ velocity * ahead
-    return EgoMotion(
-        pose=pose,
-        forecast_pose=later.reshape(12),
-        speed_mps=float(np.sqrt(velocity @ velocity)),
-        yaw_rate_rps=yaw_rate,
-    )
+
+def _line(
+    rates: NDArray[np.float64], time: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean of the rates, and the believed slope of forward speed and yaw rate; sideways speed has none."""
+    slope = np.zeros(4)
+    if len(rates) >= TREND_BINS:
+        centred = time - time.mean()
+        fitted = centred @ rates / (centred @ centred)
+        slope[[0, 3]] = TREND_SHARE * fitted[[0, 3]]
+    else:
+        rates = rates[:2]  # short histories lag less over the newest bins
+    return rates.mean(axis=0), slope
+
+
+def _integrate(
+    pose: NDArray[np.float64],
+    base: NDArray[np.float64],
+    slope: NDArray[np.float64],
+    base_time: float,
+    horizon_s: float,
+) -> tuple[float, NDArray[np.float64]]:
+    """Yaw and position after the horizon."""
+    yaw, position = _yaw(pose), pose.reshape(3, 4)[:, 3].copy()
+    step = horizon_s / STEPS
+    for i in range(STEPS):
+        rate = base + slope * ((i + 0.5) * step - base_time)
+        position += _turn(yaw + rate[3] * step / 2) @ rate[:3] * step
+        yaw += rate[3] * step
+    return yaw, position

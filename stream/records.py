@@ -27,7 +27,7 @@ class Binned:
     """One sweep or part as evidence by cell: everything that features, outcomes and maps read.
 
     seq : position in the robot's fold order, from 0 without gaps
-    late : older than the robot's newest sweep when it came; folded, but not predicted from
+    late : older than its stream's newest sweep when it came; folded, but not predicted from
     pose : float64 (12,), sensor to map at the stamp, 3 x 4 row-major
     pose_history : float64 (J, 12), the same at 1..J time bins earlier, as far back as transforms reach
     cell_id : uint64 (N,), tested cells, ascending: every cell hit within the window plus the longest horizon

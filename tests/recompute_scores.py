@@ -239,19 +239,27 @@ def recompute(run_dir: Path | str) -> dict[str, Any]:
     """Scores of a run from its stored rows.
 
     Returns ``scores`` and ``scores_by_horizon`` in the form of ``summary.json``, ``cells_predicted``,
-    ``cells_observed`` (primary horizon, warm-up included), and ``problems``: contradictions between the
+    ``cells_due`` (of them, those whose outcome sweep came), ``cells_observed`` (primary horizon, warm-up
+    included), and ``problems``: contradictions between the
     tables, empty for a sound run. Raises RunFolderError for a folder that cannot be read.
     """
     run = _open(Path(run_dir))
     _check_models(run)
-    found: dict[str, Any] = {"scores": {}, "scores_by_horizon": {}, "cells_predicted": 0, "cells_observed": 0}
+    found: dict[str, Any] = {"scores": {}, "scores_by_horizon": {}, "cells_observed": 0}
+    found |= _predicted_cells(run) | {"cells_due": 0}
     for horizon_ns in run.horizons_ns:
-        rows, predicted, observed = _horizon(run, horizon_ns)
+        rows, due, observed = _horizon(run, horizon_ns)
         scores = {name: _scores(part) for name, part in rows.items()}
         found["scores_by_horizon"][str(horizon_ns)] = scores
         if horizon_ns == run.primary_ns:
-            found |= {"scores": scores, "cells_predicted": predicted, "cells_observed": observed}
+            found |= {"scores": scores, "cells_due": due, "cells_observed": observed}
     return found | {"problems": run.problems}
+
+
+def _predicted_cells(run: Run) -> dict[str, int]:
+    """Every predicted cell, counted once whatever the number of horizons."""
+    horizon = _table(run.folder, "predictions", ["horizon_ns"])["horizon_ns"]
+    return {"cells_predicted": int(pc.sum(pc.equal(horizon, run.primary_ns)).as_py() or 0)}
 
 
 def _check_models(run: Run) -> None:
@@ -268,7 +276,7 @@ def compare(run_dir: Path | str) -> list[tuple[str, Any, Any, bool]]:
     summary = json.loads((Path(run_dir) / "summary.json").read_text())
     found = recompute(run_dir)
     table: list[tuple[str, Any, Any, bool]] = []
-    for group in ("scores", "scores_by_horizon", "cells_predicted", "cells_observed"):
+    for group in ("scores", "scores_by_horizon", "cells_predicted", "cells_due", "cells_observed"):
         _walk(group, summary.get(group, "missing"), found[group], table)
     table.extend((f"problem: {problem}", "", "", False) for problem in found["problems"])
     return table

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import re
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,6 @@ from tests.data import ROOT
 LAYERS = ("native", "stream", "models", "agents")
 """Each may import those before it, and itself."""
 
-LEARNING = frozenset({"torch", "onnx", "river", "sklearn"})
 MODULES = sorted(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py"))
 
 
@@ -118,3 +118,8 @@ def test_constraints_pin_everything_that_is_declared() -> None:
     declared = {name.lower() for name in re.findall(r'"([A-Za-z0-9_-]+)>=', text)}
     pinned = {line.split("==")[0] for line in (ROOT / "constraints.txt").read_text().splitlines()}
     assert declared - pinned == set()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=relative)
+def test_what_an_example_imports_exists(path: Path) -> None:
+    assert callable(runpy.run_path(str(path), run_name="example")["main"])

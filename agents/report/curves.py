@@ -135,8 +135,8 @@ def horizon_chart(summary: dict[str, Any], primary_ns: int) -> Figure | None:
         "data": traces,
         "layout": layout(
             340,
-            xaxis=axis("horizon (s)", domain=[0, 0.45], **across),
-            xaxis2=axis("horizon (s)", domain=[0.55, 1], anchor="y2", **across),
+            xaxis=axis("horizon (s)", domain=[0, 0.41], **across),
+            xaxis2=axis("horizon (s)", domain=[0.57, 1], anchor="y2", **across),
             yaxis=axis("average precision (↑)", range=ranges[0]),
             yaxis2=axis("log loss (nats a cell, ↓)", anchor="x2", range=ranges[1]),
         ),
@@ -171,7 +171,7 @@ def reliability(scores: dict[str, ScoreHistogram]) -> Figure | None:
     return {
         "data": traces,
         "layout": layout(
-            430, barmode="stack", bargap=0.08, legend2=LEGEND | {"x": 0.58},
+            430, barmode="stack", bargap=0.08, legend2=LEGEND | {"x": 0.6, "yanchor": "top"},
             xaxis=axis("forecast probability", domain=[0, 0.46], range=[-0.02, 1.02]),
             yaxis=axis("share that was occupied", range=[-0.02, 1.02]),
             xaxis2=axis("forecast probability", domain=[0.58, 1], anchor="y2", range=[-0.02, 1.02]),

@@ -20,14 +20,7 @@ STYLE = {
 }
 """Colour, dash and width of a name, the same in every chart."""
 ORDER = tuple(STYLE)
-LEGEND = {
-    "orientation": "h",
-    "x": 0,
-    "y": 1.0,
-    "yanchor": "bottom",
-    "font": {"size": 13},
-    "itemsizing": "constant",
-}
+LEGEND = {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "font": {"size": 13}}
 MAX_POINTS = 1_200
 """Points of a line; longer runs are shown as means of equal stretches."""
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.report.figure import Figure, axis, colour_bar, layout, note, numbers, typed
+from agents.report.figure import LEGEND, Figure, axis, colour_bar, layout, note, numbers, typed
 from agents.report.scored import ONLINE, ScoredSweep
 from agents.report.tally import CellLosses, RunTally, log_losses
 from models.probability import quantise
@@ -103,7 +103,15 @@ def error_map(last: ScoredSweep, cells: CellLosses, ego: NDArray[np.float64], ha
         traces.append(_shaded("run", run, cells.mean[kept], "@loss", LOSS_TOP, "mean log loss (nats)"))
     if len(ego):
         traces.append(_path(ego))
-    return {"data": traces, "layout": layout(620, scene=_scene(), margin={"l": 0, "r": 84, "t": 8, "b": 0})}
+    return {
+        "data": traces,
+        "layout": layout(
+            620,
+            scene=_scene(),
+            legend=LEGEND | {"itemsizing": "constant"},
+            margin={"l": 0, "r": 84, "t": 8, "b": 0},
+        ),
+    }
 
 
 def _sample(rows: NDArray[np.intp]) -> NDArray[np.intp]:

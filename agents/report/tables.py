@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ COLUMNS = (
     ("appeared_average_precision", "appeared AP", 1),
 )  # fmt: skip
 """Key, heading and direction (1: higher is better) of the score table."""
+_DIGEST = re.compile("[0-9a-f]{64}")
 MAX_EVENTS = 300
 MAX_MODELS = 500
 DRIFT = "drift"
@@ -93,7 +95,8 @@ def _field(key: str, value: Any, first_ns: int) -> str:
         return f"{key.removesuffix('_ns')} {(int(value) - first_ns) / 1e9:.2f} s"
     if isinstance(value, float):
         return f"{key} {value:.5g}"
-    return f"{key} {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return f"{key} {text[:12]}\u2026" if _DIGEST.fullmatch(text) else f"{key} {text}"
 
 
 def event_counts(events: list[RunEvent]) -> list[tuple[str, int]]:

@@ -157,14 +157,14 @@ def facts(run: RunFolder) -> list[tuple[str, str, str]]:
     sweeps = summary.get("sweeps", len(run.stamp_ns))
     scored = max(0, len(run.stamp_ns) - run.warmup)
     span = float(run.seconds[-1]) if len(run.seconds) else 0.0
-    predicted, observed = summary.get("cells_predicted"), summary.get("cells_observed")
+    due, observed = summary.get("cells_due"), summary.get("cells_observed")
     per_sweep = run.cells.mean() if len(run.cells) else None
-    share = f"{observed / predicted:.0%}" if predicted and _given(observed) else NONE
+    share = f"{observed / due:.0%}" if due and _given(observed) else NONE
     trained = whole(section(summary, "models").get("trained"))
     return [
         ("sweeps", whole(sweeps), f"over {duration(span)}, {scored} after warm-up"),
         ("points", rounded(summary.get("points")), "LiDAR returns in"),
-        ("cells a sweep", rounded(per_sweep), f"{rounded(predicted)} met a later sweep"),
+        ("cells a sweep", rounded(per_sweep), f"{rounded(due)} met a later sweep"),
         ("observed later", share, f"at {run.primary_ns / 1e9:g} s; the rest has no outcome"),
         ("models served", whole(len(run.learned & set(run.model_id))), f"learned; {trained} trained"),
         _latency_fact(run),

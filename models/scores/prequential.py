@@ -110,7 +110,7 @@ class PrequentialScores:
         self._scores |= {(ONLINE, horizon): SubsetScores() for horizon in self._horizons if
                          horizon != self._primary}  # fmt: skip
         self._series = ScoreSeries(NAMES, series_cap)
-        self.cells_predicted = 0
+        self.cells_due = 0
         self.cells_observed = 0
 
     def add(
@@ -151,7 +151,7 @@ class PrequentialScores:
         else:
             scores = {name: sweep_score(tally_of(probability[name], occupied)) for name in names}
         if primary:
-            self.cells_predicted += cells_predicted
+            self.cells_due += cells_predicted
             self.cells_observed += len(occupied)
             self._series.add(stamp_ns, scores)
         return scores
@@ -182,7 +182,7 @@ class PrequentialScores:
             "horizons_ns": list(self._horizons),
             "primary_horizon_ns": self._primary,
             "warmup_sweeps": self._warmup,
-            "cells_predicted": self.cells_predicted,
+            "cells_due": self.cells_due,
             "cells_observed": self.cells_observed,
             "series": self._series.state(),
             "scores": {
@@ -194,7 +194,7 @@ class PrequentialScores:
     def from_state(cls, state: dict[str, Any]) -> PrequentialScores:
         """Rebuild from ``state``."""
         running = cls(state["horizons_ns"], state["primary_horizon_ns"], state["warmup_sweeps"])
-        running.cells_predicted = int(state["cells_predicted"])
+        running.cells_due = int(state["cells_due"])
         running.cells_observed = int(state["cells_observed"])
         running._series = ScoreSeries.from_state(state["series"])
         for key, part in state["scores"].items():

@@ -30,7 +30,7 @@ def pack(value: Any) -> bytes:
 
 
 def unpack(data: bytes) -> Any:
-    """Decode what ``pack`` wrote; arrays are read-only views into ``data``. Raises StateError."""
+    """Decode what ``pack`` wrote; arrays are read-only, views into ``data`` where aligned. Raises StateError."""
     start = len(MAGIC) + 8
     if data[: len(MAGIC)] != MAGIC or len(data) < start:
         raise StateError("state: not a snapshot of this version")
@@ -88,7 +88,11 @@ def _decode(value: Any, buffer: memoryview) -> Any:
         dtype = np.dtype(value["dtype"])
         if dtype.hasobject:
             raise ValueError("arrays of objects are not allowed")
-        return np.frombuffer(_slice(value["$array"], buffer), dtype).reshape(value["shape"])
+        array = np.frombuffer(_slice(value["$array"], buffer), dtype).reshape(value["shape"])
+        if not array.flags.aligned:  # the C core takes no others
+            array = array.copy()
+            array.flags.writeable = False
+        return array
     return {key: _decode(item, buffer) for key, item in value.items()}
 
 

@@ -272,7 +272,8 @@ def _summary(folder: Path, spec: RunSpec, rows: _Rows) -> dict[str, Any]:
         "warmup_sweeps": spec.warmup,
         "grid": {"half_edge_m": HALF_EDGE_M, "lod": 7, "map_frame": "odom"},
         "sweeps": spec.sweeps, "points": 118_000 * spec.sweeps, "dead_letters": {"no_pose": 1},
-        "cells_predicted": sum(rows.cells), "cells_observed": int(0.75 * sum(rows.cells)),
+        "cells_predicted": sum(rows.cells), "cells_due": sum(rows.cells),
+        "cells_observed": int(0.75 * sum(rows.cells)),
         "scores": scores,
         "scores_by_horizon": {
             str(h): {"online": _scores(rows.scored.get(("online", h), []))} for h in HORIZONS_NS

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from native import index64
 from stream.ego import EgoMotion
+from stream.records import Binned
 
 BIAS = 1 << 15
 RECENT_DECAY = 0.7
@@ -29,6 +31,18 @@ def unpack(key: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.stack((key >> 32, key >> 16 & 0xFFFF, key & 0xFFFF)) - BIAS
 
 
+def keys_of(cell_id: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Keys of the C core's ids, in their order."""
+    return pack(index64.decode(cell_id).sites.T.astype(np.int64))
+
+
+def passes_by_key(record: Binned) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
+    """Tested cells of a record and the rays that saw through them, ascending by key: what is given."""
+    key = keys_of(record.cell_id)
+    order = np.argsort(key)
+    return key[order], record.passes[order]
+
+
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class History:
     """Hits and passes of N cells by age, float32 (K, N); sweeps float32 (K,), how many have that age."""
@@ -43,7 +57,7 @@ class Evidence:
     """The columns, and among them the decayed evidence that neighbours read."""
 
     columns: tuple[Column, ...]
-    recent: NDArray[np.float32]
+    recent: Column
 
 
 def history(cells: History) -> tuple[Column, ...]:
@@ -87,7 +101,7 @@ def moments(points: NDArray[np.float64], sums: NDArray[np.float64]) -> tuple[Col
 
 def geometry(site: NDArray[np.int64], half_edge_m: float, ego: EgoMotion) -> tuple[Column, ...]:
     """Height above the lowest cell around, and position seen from the pose now and as forecast."""
-    point = site * half_edge_m
+    point = np.asarray(site * half_edge_m, np.float64)
     return (*_heights(site), *_place(ego.pose, point), *_place(ego.forecast_pose, point))
 
 
@@ -115,7 +129,7 @@ def _place(pose: NDArray[np.float64], point: NDArray[np.float64]) -> tuple[Colum
 
 
 def neighborhood(
-    neighbors: NDArray[np.int32], before: NDArray[np.uint8], recent: NDArray[np.float32]
+    neighbors: NDArray[np.int32], before: NDArray[np.uint8], recent: Column
 ) -> tuple[Column, ...]:
     """Share of neighbours in the window, share of them hit in the newest bin, and their mean evidence."""
     count = neighbors.shape[1]

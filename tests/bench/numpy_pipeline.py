@@ -112,7 +112,9 @@ class NumpyPipeline:
         step = np.where(offset >= 0, odd, -odd)
         return (even + step).astype(np.int64), offset - step, sensor
 
-    def fold(self, stamp_ns: int, cells: Cells, tested: NDArray[np.int64], passes: NDArray[np.uint32]) -> None:
+    def fold(
+        self, stamp_ns: int, cells: Cells, tested: NDArray[np.int64], passes: NDArray[np.uint32]
+    ) -> None:
         """Add a sweep to the window and drop what has grown too old.
 
         tested : int64 (T,), keys, ascending, of at least every cell hit in the window; passes : (T,)
@@ -132,7 +134,9 @@ class NumpyPipeline:
 
     def features(self, ego: EgoMotion) -> Features:
         """Features of every cell hit within the window, seen from the newest sweep."""
-        key, row = np.unique(np.concatenate([entry.cells.key for entry in self._entries]), return_inverse=True)
+        key, row = np.unique(
+            np.concatenate([entry.cells.key for entry in self._entries]), return_inverse=True
+        )
         points, sums = self._totals(row, len(key))
         history = self._history(key)
         neighbors = neighbor_rows(key)
@@ -156,8 +160,10 @@ class NumpyPipeline:
         """Points (N,) and sums (11, N) over the window."""
         sums = np.concatenate([entry.cells.sums for entry in self._entries])
         hits = np.concatenate([entry.cells.hits for entry in self._entries])
-        totals = np.stack([np.bincount(row, sums[:, place], count) for place in range(SUMS)])
-        return np.bincount(row, hits, count), totals
+        totals = np.empty((SUMS, count))
+        for place in range(SUMS):
+            totals[place] = np.bincount(row, sums[:, place], count)
+        return np.asarray(np.bincount(row, hits, count), np.float64), totals
 
     def _history(self, key: NDArray[np.int64]) -> History:
         """Hits and passes of each cell by age."""
@@ -180,9 +186,7 @@ def nearest_site(point: NDArray[np.float64]) -> NDArray[np.int64]:
     return (even + step).astype(np.int64)
 
 
-def look_up(
-    table: NDArray[np.int64], key: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def look_up(table: NDArray[np.int64], key: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Place of each key in an ascending table, and whether it is there."""
     place = np.minimum(np.searchsorted(table, key), len(table) - 1)
     return place, table[place] == key

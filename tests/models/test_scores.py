@@ -196,7 +196,7 @@ def test_prequential_scores_match_scikit_learn_on_the_scored_sweeps():
             "n": 2400,
         }, abs=1e-4)  # fmt: skip
         assert found["average_precision"] == pytest.approx(average_precision_score(y, p), abs=1e-12)
-    assert (running.cells_predicted, running.cells_observed) == (4500, 3600)
+    assert (running.cells_due, running.cells_observed) == (4500, 3600)
     assert running.reliability().count.sum() == 2400
 
 
@@ -217,7 +217,7 @@ def test_other_horizons_score_the_served_forecast_only():
     summary = running.summary()
     assert summary["scores_by_horizon"]["200"]["online"]["n"] == 400
     assert summary["scores"]["online"]["n"] == 0
-    assert (running.cells_predicted, len(running.series()["stamp_ns"])) == (0, 0)
+    assert (running.cells_due, len(running.series()["stamp_ns"])) == (0, 0)
 
 
 def test_absent_and_foreign_predictors():

@@ -19,7 +19,14 @@ OFFSETS: list[Site] = [
     *((2, 0, 0), (-2, 0, 0), (0, 2, 0), (0, -2, 0), (0, 0, 2), (0, 0, -2)),
 ]
 MOMENTS = ("offset_x", "offset_y", "offset_z")
-SECONDS = {"xx": (3, 0, 0), "yy": (4, 1, 1), "zz": (5, 2, 2), "xy": (6, 0, 1), "xz": (7, 0, 2), "yz": (8, 1, 2)}
+SECONDS = {
+    "xx": (3, 0, 0),
+    "yy": (4, 1, 1),
+    "zz": (5, 2, 2),
+    "xy": (6, 0, 1),
+    "xz": (7, 0, 2),
+    "yz": (8, 1, 2),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

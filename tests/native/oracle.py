@@ -53,6 +53,12 @@ class BinnedOracle:
     rows: NDArray[np.int32]
 
 
+def usable(points: F32) -> NDArray[np.bool_]:
+    """Finite and within 10 km on each axis."""
+    near: NDArray[np.bool_] = np.abs(points).max(axis=1, initial=0) <= MAX_COORDINATE_M
+    return near
+
+
 def round_half_up(x: F32) -> F32:
     """By comparison; ``floor(x + 1/2)`` is wrong just below one half."""
     whole = np.floor(x)
@@ -70,7 +76,9 @@ def snap_about(local: list[F32]) -> tuple[list[F32], list[F32]]:
     offset = [v - e for v, e in zip(local, even, strict=True)]
     odd = np.abs(offset[0]) + np.abs(offset[1]) + np.abs(offset[2]) > np.float32(1.5)
     step = [np.where(o >= 0, odd, -odd.astype(np.int8)).astype(np.float32) for o in offset]
-    return [e + s for e, s in zip(even, step, strict=True)], [o - s for o, s in zip(offset, step, strict=True)]
+    return [e + s for e, s in zip(even, step, strict=True)], [
+        o - s for o, s in zip(offset, step, strict=True)
+    ]
 
 
 def sums_of(offset: list[F32], share: F32) -> NDArray[np.int64]:
@@ -86,12 +94,14 @@ def bin_points(grid: Grid, points: F32, intensity: F32, pose: F64) -> BinnedOrac
     origin = matrix[:, 3] / grid.half_edge_m
     site = np.array(nearest_site(origin))
     start, turn = (origin - site).astype(np.float32), (matrix[:, :3] / grid.half_edge_m).astype(np.float32)
-    finite = (np.abs(points) <= MAX_COORDINATE_M).all(axis=1)
+    finite = usable(points)
     x, y, z = np.where(finite[:, None], points, np.float32(0)).T
     square = x * x + y * y + z * z
     low, high = np.float32(grid.range_min_m), np.float32(grid.range_max_m)
     in_range = finite & (square > 0) & (square >= low * low) & (square <= high * high)
-    cells, offset = snap_about([turn[i, 0] * x + turn[i, 1] * y + turn[i, 2] * z + start[i] for i in range(3)])
+    cells, offset = snap_about(
+        [turn[i, 0] * x + turn[i, 1] * y + turn[i, 2] * z + start[i] for i in range(3)]
+    )
     sites = np.column_stack(cells).astype(np.int64) + site
     binned = in_range & ((sites >= -32768) & (sites <= 32767)).all(axis=1)
     with np.errstate(invalid="ignore"):
@@ -107,8 +117,9 @@ def bin_points(grid: Grid, points: F32, intensity: F32, pose: F64) -> BinnedOrac
     return BinnedOracle(
         bins=Bins(
             cell_id=ids, hits=hits.astype(np.uint32), sums=sums.astype(np.int32),
-            points=len(points), rays=int((finite & (points != 0).any(axis=1)).sum()), binned=int(binned.sum()),
-            not_finite=int((~finite).sum()), out_of_range=int((finite & ~in_range).sum()),
+            points=len(points), rays=int((finite & (points != 0).any(axis=1)).sum()),
+            binned=int(binned.sum()), not_finite=int((~finite).sum()),
+            out_of_range=int((finite & ~in_range).sum()),
             off_map=int((in_range & ~binned).sum()), intensity_clamped=int((clamped & binned).sum()),
         ),
         rows=rows,
@@ -117,7 +128,9 @@ def bin_points(grid: Grid, points: F32, intensity: F32, pose: F64) -> BinnedOrac
 
 # ---- visibility: every ray against the seven slabs, float64
 
-NORMALS = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1], [1, 1, -1], [1, -1, 1], [-1, 1, 1]], np.float64)
+NORMALS = np.array(
+    [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1], [1, 1, -1], [1, -1, 1], [-1, 1, 1]], np.float64
+)
 BOUNDS = np.array([1, 1, 1, 1.5, 1.5, 1.5, 1.5])
 CIRCUMRADIUS = math.sqrt(1.25)
 
@@ -139,8 +152,10 @@ def crossings(rays: F64, center: F64, slack: float) -> tuple[F64, F64]:
 
 def rays_of(grid: Grid, points: F32, pose: F64) -> F64:
     """Vectors from the sensor to its finite returns, half edges, map axes, float64 (N, 3)."""
-    usable = (np.abs(points) <= MAX_COORDINATE_M).all(axis=1) & (points != 0).any(axis=1)
-    return points[usable].astype(np.float64) @ pose.reshape(3, 4)[:, :3].T / grid.half_edge_m
+    returns = points[usable(points) & (points != 0).any(axis=1)].astype(np.float64)
+    turn: F64 = pose.reshape(3, 4)[:, :3]
+    rays: F64 = returns @ turn.T / grid.half_edge_m
+    return rays
 
 
 def pass_bounds(
@@ -237,12 +252,12 @@ class WindowModel:
     def totals(self) -> dict[int, tuple[int, int, Sums]]:
         """In-window hits, passes and sums of each cell that a retained record hit."""
         hit = {cell for record in self.records for cell, row in record.cells.items() if row[0]}
-        totals = {cell: (0, 0, NO_SUMS) for cell in sorted(hit)}
+        totals: dict[int, tuple[int, int, Sums]] = dict.fromkeys(sorted(hit), (0, 0, NO_SUMS))
         for record in self.in_window():
             for cell in record.cells.keys() & hit:
-                pairs = zip(totals[cell], record.cells[cell], strict=True)
-                (h, dh), (p, dp), (s, ds) = pairs
-                totals[cell] = (h + dh, p + dp, tuple(a + b for a, b in zip(s, ds, strict=True)))
+                (hits, passes, sums), more = totals[cell], record.cells[cell]
+                added = tuple(a + b for a, b in zip(sums, more[2], strict=True))
+                totals[cell] = (hits + more[0], passes + more[1], added)
         return totals
 
     def active(self) -> list[int]:

@@ -44,7 +44,9 @@ def sweep(number: int) -> Sweep:
 
 def record_of(bins: Bins, passes: NDArray[np.uint32], cell_id: NDArray[np.uint64], stamp_ns: int) -> Record:
     """A record of the tested cells; every cell of the bins is among them."""
-    hit = dict(zip(bins.cell_id.tolist(), zip(bins.hits.tolist(), bins.sums.tolist(), strict=True), strict=True))
+    hit = dict(
+        zip(bins.cell_id.tolist(), zip(bins.hits.tolist(), bins.sums.tolist(), strict=True), strict=True)
+    )
     assert hit.keys() <= set(cell_id.tolist())
     cells = {
         cell: (hit[cell][0], p, tuple(hit[cell][1])) if cell in hit else (0, p, NO_SUMS)

@@ -1,0 +1,539 @@
+"""Perceive: waiting for poses, dead letters, parts, sensors and robots, and which model serves."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agents.perceive import Perceive, sweep_key
+from agents.protocol import LoadModel, ModelLoaded
+from models.runtime import ModelFailed
+from native.binning import MAX_POINTS
+from stream.config import Config
+from stream.container import RollingContainer
+from stream.features import digest
+from stream.records import (
+    Binned,
+    EndOfLog,
+    Event,
+    ModelActivated,
+    ModelPublished,
+    Prediction,
+    SweepRejected,
+)
+from stream.sweep import Sweep
+from stream.transform import Transform
+from tests.agents.worlds import (
+    STREAM,
+    ScriptedModel,
+    builtin_of,
+    config_of,
+    drive,
+    feed,
+    interleave,
+    of_type,
+    parts_of,
+    perceive_of,
+    plain,
+    points_at,
+    stamp_of,
+    sweep_of,
+    transform_at,
+    transforms_to,
+)
+
+CONFIG = config_of()
+
+
+def ready(sweeps: float = 20, config: Config = CONFIG) -> Perceive:
+    """A Perceive that knows every pose already."""
+    agent = perceive_of(config)
+    feed(agent, transforms_to(sweeps))
+    return agent
+
+
+def reasons(outputs: list[Any]) -> list[str]:
+    return [record.reason for record in of_type(outputs, SweepRejected)]
+
+
+def released(agent: Perceive, records: list[Any]) -> Counter[Any]:
+    return Counter(key for record in records for key in agent.handle(record).released)
+
+
+# ---- waiting for poses ---------------------------------------------------------------------------------
+
+
+def test_a_sweep_waits_for_the_transform_after_it() -> None:
+    agent, sweep = perceive_of(CONFIG), sweep_of(0)
+    feed(agent, [transform_at(stamp_of(-0.3))])
+    held = agent.handle(sweep)
+    assert (held.outputs, held.released) == ((), ())
+    before = agent.handle(transform_at(stamp_of(-0.1)))
+    assert (before.outputs, before.released) == ((), ())
+    after = agent.handle(transform_at(stamp_of(0.2)))
+    assert [type(record) for record in after.outputs] == [Binned, ModelActivated, Prediction]
+    assert after.released == (sweep_key(sweep),)
+    np.testing.assert_allclose(
+        after.outputs[0].pose.reshape(3, 4), np.eye(3, 4), atol=1e-9
+    )  # x = 0 at sweep 0
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_outputs_do_not_depend_on_how_sweeps_and_transforms_interleave(seed: int) -> None:
+    sweeps, transforms = [sweep_of(index) for index in range(8)], transforms_to(7)
+    usual = plain(feed(perceive_of(CONFIG), [*transforms, *sweeps]))
+    assert plain(feed(perceive_of(CONFIG), interleave(seed, sweeps, transforms))) == usual
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_sweeps_and_transforms_may_come_in_any_order_while_they_wait(seed: int) -> None:
+    sweeps, transforms = [sweep_of(index) for index in range(6)], transforms_to(5)
+    usual = plain(feed(perceive_of(CONFIG), [*transforms, *sweeps]))
+    shuffle = random.Random(seed).shuffle
+    shuffle(sweeps)
+    assert plain(feed(perceive_of(CONFIG), [*sweeps, *transforms])) == usual
+    shuffle(transforms)
+    assert plain(feed(perceive_of(CONFIG), [*transforms, *sorted(sweeps, key=sweep_key)])) == usual
+
+
+def test_a_gap_in_the_transforms_is_no_pose_at_once() -> None:
+    agent = perceive_of(CONFIG)
+    outputs = feed(agent, [transform_at(stamp_of(-3)), sweep_of(0)])
+    assert outputs == []
+    outputs = feed(agent, [transform_at(stamp_of(3))])  # 0.6 s apart, 0.5 s allowed
+    assert reasons(outputs) == ["no_pose"]
+    assert "at most 500 ms" in outputs[0].detail
+
+
+def test_a_sweep_before_the_first_transform_is_no_pose() -> None:
+    assert reasons(feed(perceive_of(CONFIG), [transform_at(stamp_of(1)), sweep_of(0)])) == ["no_pose"]
+
+
+def test_sweeps_that_still_wait_at_the_end_are_no_pose() -> None:
+    agent, sweeps = perceive_of(CONFIG), [sweep_of(0), sweep_of(1)]
+    step = agent.handle(EndOfLog()) if feed(agent, sweeps) == [] else None
+    assert step is not None
+    assert reasons(list(step.outputs)) == ["no_pose", "no_pose"]
+    assert step.released == tuple(sweep_key(sweep) for sweep in sweeps)
+    assert agent.handle(EndOfLog()).outputs == ()
+
+
+def test_a_sweep_waits_at_most_the_configured_event_time() -> None:
+    agent = perceive_of(CONFIG)
+    assert feed(agent, [sweep_of(0), sweep_of(20)]) == []  # exactly 2 s
+    outputs = feed(agent, [sweep_of(21)])
+    assert [record.stamp_ns for record in of_type(outputs, SweepRejected)] == [stamp_of(0)]
+    assert reasons(outputs) == ["no_pose"]
+
+
+def test_only_so_many_sweeps_wait() -> None:
+    agent = perceive_of(config_of("pose.max_held_sweeps=3"))
+    outputs = feed(agent, [sweep_of(index) for index in range(5)])
+    assert [record.stamp_ns for record in outputs] == [stamp_of(0), stamp_of(1)]
+    assert reasons(outputs) == ["no_pose", "no_pose"]
+
+
+def test_a_frame_without_a_chain_to_the_map_is_no_pose() -> None:
+    agent = perceive_of(CONFIG)
+    feed(agent, transforms_to(1))
+    assert feed(agent, [sweep_of(0, frame="ghost")]) == []  # a static transform may still name it
+    assert reasons(feed(agent, [EndOfLog()])) == ["no_pose"]
+
+
+def test_a_late_static_transform_connects_the_frame() -> None:
+    agent = perceive_of(CONFIG)
+    feed(agent, [*transforms_to(1), sweep_of(0, frame="ghost")])
+    mount = Transform(
+        robot_id="robot", stamp_ns=0, parent="lidar", child="ghost", translation=(0.0, 0.0, 1.0),
+        rotation=(0.0, 0.0, 0.0, 1.0), static=True,
+    )  # fmt: skip
+    (binned,) = of_type(feed(agent, [mount]), Binned)
+    assert binned.pose[11] == 1.0
+
+
+def test_a_transform_that_is_refused_is_an_event_and_changes_no_pose() -> None:
+    agent = ready(1)
+    loop = Transform(
+        robot_id="robot", stamp_ns=stamp_of(0), parent="lidar", child="map", translation=(0.0, 0.0, 0.0),
+        rotation=(0.0, 0.0, 0.0, 1.0),
+    )  # fmt: skip
+    (event,) = agent.handle(loop).outputs
+    assert event.kind == "transform_refused"
+    assert "loop" in event.fields["reason"]
+    assert len(of_type(feed(agent, [sweep_of(0)]), Prediction)) == 1
+
+
+def test_poses_of_the_past_reach_as_far_as_the_transforms() -> None:
+    transforms = [transform_at(stamp_of(0) + offset) for offset in range(-220_000_000, 70_000_000, 50_000_000)]
+    (binned,) = of_type(feed(perceive_of(CONFIG), [*transforms, sweep_of(0)]), Binned)
+    np.testing.assert_allclose(binned.pose_history[:, 3], [-0.7, -1.4], atol=1e-9)
+
+
+# ---- dead letters and duplicates -----------------------------------------------------------------------
+
+
+def test_a_duplicate_is_counted_and_changes_nothing() -> None:
+    agent = ready()
+    sweeps = [sweep_of(index) for index in range(3)]
+    feed(agent, sweeps)
+    before = agent.snapshot()
+    for sweep in sweeps:
+        step = agent.handle(sweep)
+        assert [record.kind for record in of_type(list(step.outputs), Event)] == ["duplicate"]
+        assert len(step.outputs) == 1
+        assert step.released == (sweep_key(sweep),)
+    assert agent.snapshot() == before
+
+
+def test_a_duplicate_of_a_waiting_sweep_is_one_too() -> None:
+    agent = perceive_of(CONFIG)
+    outputs = feed(agent, [sweep_of(0), sweep_of(0), *transforms_to(0)])
+    assert [type(record) for record in outputs] == [Event, Binned, ModelActivated, Prediction]
+
+
+def test_a_sweep_late_within_the_window_is_folded_but_not_predicted_from() -> None:
+    agent = ready()
+    feed(agent, [sweep_of(0), sweep_of(2)])
+    late = agent.handle(sweep_of(1))
+    (binned,) = late.outputs
+    assert (binned.late, binned.seq, int(binned.hits.sum()), late.released) == (
+        True, 2, binned.binned, (sweep_key(sweep_of(1)),)
+    )  # fmt: skip
+    with_it = of_type(feed(agent, [sweep_of(3)]), Prediction)[0]
+    without = ready()
+    missing = of_type(feed(without, [sweep_of(0), sweep_of(2), sweep_of(3)]), Prediction)[-1]
+    assert with_it.state_digest != missing.state_digest
+    assert with_it.seq == 3
+
+
+def test_a_sweep_older_than_the_container_is_late() -> None:
+    agent = ready(30)
+    feed(agent, [sweep_of(0), sweep_of(25)])
+    before = agent.snapshot()
+    step = agent.handle(sweep_of(1))
+    assert reasons(list(step.outputs)) == ["late"]
+    assert step.released == (sweep_key(sweep_of(1)),)
+    assert agent.snapshot() == before
+    reach = RollingContainer(CONFIG).keep_ns
+    edge = sweep_of(0, stamp_ns=stamp_of(25) - reach)
+    assert [type(record) for record in feed(agent, [edge])] == [Binned]
+
+
+@pytest.mark.parametrize("stamp_ns", [0, -1, -(2**62), 2**61 + 1, 2**62])
+def test_a_stamp_that_cannot_be_is_bad(stamp_ns: int) -> None:
+    agent = ready()
+    feed(agent, [sweep_of(0)])
+    before = agent.snapshot()
+    sweep = sweep_of(0, stamp_ns=stamp_ns)
+    step = agent.handle(sweep)
+    assert reasons(list(step.outputs)) == ["bad_stamp"]
+    assert step.released == (sweep_key(sweep),)
+    assert agent.snapshot() == before
+
+
+def test_more_points_than_a_message_may_hold_are_too_many() -> None:
+    agent = ready()
+    full = np.full((MAX_POINTS + 1, 3), 5.0, np.float32)
+    outputs = feed(agent, [sweep_of(0, points=full)])
+    assert reasons(outputs) == ["too_many"]
+    assert str(MAX_POINTS) in outputs[0].detail
+    assert of_type(feed(agent, [sweep_of(1, points=full[1:])]), Binned)[0].points == MAX_POINTS
+
+
+def test_a_sweep_of_points_that_are_not_finite_is_bad() -> None:
+    agent = ready()
+    points = points_at(0).copy()
+    few = len(points) // 10
+    points[few:] = np.nan
+    (binned, *_) = feed(agent, [sweep_of(0, points=points)])
+    assert (binned.points, binned.rays) == (len(points), few)
+    points[:] = np.nan
+    assert reasons(feed(agent, [sweep_of(1, points=points)])) == ["bad_points"]
+
+
+def test_a_rejected_sweep_leaves_no_trace_in_the_container() -> None:
+    nothing = np.full((9, 3), np.nan, np.float32)
+    with_it = of_type(feed(ready(), [sweep_of(0), sweep_of(1, points=nothing), sweep_of(2)]), Prediction)
+    without = of_type(feed(ready(), [sweep_of(0), sweep_of(2)]), Prediction)
+    assert plain(with_it) == plain(without)
+
+
+def test_a_sensor_beyond_the_map_is_off_map() -> None:
+    agent = perceive_of(CONFIG)
+    far = Transform(
+        robot_id="robot", stamp_ns=0, parent="map", child="lidar", translation=(1e7, 0.0, 0.0),
+        rotation=(0.0, 0.0, 0.0, 1.0), static=True,
+    )  # fmt: skip
+    assert reasons(feed(agent, [far, sweep_of(0)])) == ["off_map"]
+
+
+def test_more_cells_than_the_window_may_hold_are_a_dead_letter() -> None:
+    agent = ready(config=config_of("window.max_cells=20"))
+    outputs = feed(agent, [sweep_of(0)])
+    assert reasons(outputs) == ["too_many"]
+    assert "window.max_cells" in outputs[0].detail
+    few = points_at(1)[:6]
+    assert len(of_type(feed(agent, [sweep_of(1, points=few)]), Prediction)) == 1
+
+
+def test_an_empty_sweep_is_valid() -> None:
+    agent = ready()
+    nothing = np.empty((0, 3), np.float32)
+    binned, _, prediction = feed(agent, [sweep_of(0, points=nothing)])
+    assert (len(binned.cell_id), binned.points, len(prediction.cell_id)) == (0, 0, 0)
+    feed(agent, [sweep_of(1)])
+    binned, prediction = feed(agent, [sweep_of(2, points=nothing)])
+    assert int(binned.hits.sum()) == 0
+    assert len(prediction.cell_id) > 100
+    assert not prediction.before.any()
+
+
+# ---- what a binned record and a prediction hold --------------------------------------------------------
+
+
+def test_records_carry_what_features_read() -> None:
+    outputs = feed(ready(), [sweep_of(index) for index in range(6)])
+    binned, predictions = of_type(outputs, Binned), of_type(outputs, Prediction)
+    assert [record.seq for record in binned] == list(range(6))
+    container = RollingContainer(CONFIG)
+    for record, prediction in zip(binned, predictions, strict=True):
+        assert np.all(np.diff(record.cell_id.astype(object)) > 0)
+        assert int(record.hits.sum()) == record.binned <= record.rays <= record.points
+        assert len(record.sums) == np.count_nonzero(record.hits)
+        container.fold(record)
+        features = container.features(record)
+        assert digest(features) == prediction.feature_digest
+        assert container.digest() == prediction.state_digest
+        assert np.array_equal(features.cell_id, prediction.cell_id)
+        assert prediction.seq == record.seq
+        assert prediction.prediction_id == f"{STREAM}/{record.stamp_ns}"
+        hit = np.isin(prediction.cell_id, record.cell_id[record.hits > 0])
+        assert np.array_equal(prediction.before == 2, hit)
+        assert prediction.probability.shape == (len(features.cell_id), 2)
+
+
+def test_cells_that_left_the_window_are_still_tested() -> None:
+    outputs = feed(ready(20), [sweep_of(index) for index in range(16)])
+    first, last = of_type(outputs, Binned)[0], of_type(outputs, Binned)[-1]
+    gone = np.setdiff1d(first.cell_id, of_type(outputs, Prediction)[-1].cell_id)
+    assert len(gone) > 0  # hit at an age of 15 bins, the window holds 10
+    assert np.isin(gone, last.cell_id).all()
+
+
+# ---- parts, sensors, robots ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
+def test_a_prediction_waits_for_the_last_part(order: tuple[int, ...]) -> None:
+    agent, parts = ready(), parts_of(0, 3)
+    steps = [agent.handle(parts[place]) for place in order]
+    kinds = [[type(record) for record in step.outputs] for step in steps]
+    assert kinds == [[Binned], [Binned], [Binned, ModelActivated, Prediction]]
+    whole = of_type(feed(ready(), [sweep_of(0)]), Prediction)[0]
+    prediction = steps[-1].outputs[-1]
+    assert np.array_equal(prediction.cell_id, whole.cell_id)
+    assert np.array_equal(prediction.before == 2, whole.before == 2)
+    assert prediction.seq == 2
+
+
+def test_a_missing_part_is_waited_for_until_the_next_stamp() -> None:
+    agent = ready()
+    assert [type(record) for record in feed(agent, parts_of(0, 3)[:2])] == [Binned, Binned]
+    outputs = feed(agent, [sweep_of(1)])
+    assert [type(record) for record in outputs] == [ModelActivated, Prediction, Binned, Prediction]
+    assert [record.stamp_ns for record in of_type(outputs, Prediction)] == [stamp_of(0), stamp_of(1)]
+    (late,) = feed(agent, parts_of(0, 3)[2:])
+    assert (type(late), late.late) == (Binned, True)
+
+
+def test_a_missing_part_is_waited_for_until_the_end() -> None:
+    agent = ready()
+    feed(agent, parts_of(0, 2)[:1])
+    assert [type(record) for record in feed(agent, [EndOfLog()])] == [ModelActivated, Prediction]
+
+
+def test_a_rejected_part_leaves_the_prediction_to_the_next_stamp() -> None:
+    agent = ready()
+    good, bad = parts_of(0, 2)
+    bad.points[:] = np.nan
+    outputs = feed(agent, [good, bad])
+    assert (reasons(outputs), len(of_type(outputs, Prediction))) == (["bad_points"], 0)
+    assert len(of_type(feed(agent, [sweep_of(1)]), Prediction)) == 2
+
+
+def two_sensors(sweeps: int) -> list[Sweep]:
+    """Two sensors that look at different halves of the world, half a period apart."""
+    log = []
+    for index in range(sweeps):
+        left, right = np.array_split(points_at(index)[np.argsort(points_at(index)[:, 0])], 2)
+        log.append(sweep_of(index, points=left, stream_id="robot/left"))
+        later = sweep_of(index + 0.5, points=right, stream_id="robot/right")
+        log.append(later)
+    return log
+
+
+def test_sensors_of_a_robot_share_a_container() -> None:
+    predictions = of_type(feed(ready(), two_sensors(4)), Prediction)
+    alone = of_type(feed(ready(), two_sensors(4)[::2]), Prediction)
+    assert [record.stream_id for record in predictions[:2]] == ["robot/left", "robot/right"]
+    assert [record.seq for record in predictions] == list(range(8))
+    assert len(predictions[-1].cell_id) > len(alone[-1].cell_id) + 30
+    activated = of_type(feed(ready(), two_sensors(2)), ModelActivated)
+    assert [record.stream_id for record in activated] == ["robot/left", "robot/right"]
+
+
+def test_a_prediction_names_the_last_record_folded_whoever_sent_it() -> None:
+    """The other sensor's sweep is folded while this one waits for its part, so it is in the features."""
+    agent = ready()
+    part, _ = parts_of(0, 2, stream_id="robot/left")
+    outputs = feed(agent, [part, sweep_of(0.5, stream_id="robot/right"), sweep_of(1, stream_id="robot/left")])
+    left = [record for record in of_type(outputs, Prediction) if record.stream_id == "robot/left"]
+    assert [record.seq for record in left] == [1, 2]
+    container = RollingContainer(CONFIG)
+    first, second, _ = of_type(outputs, Binned)
+    container.fold(first)
+    container.fold(second)
+    assert digest(container.features(first)) == left[0].feature_digest
+
+
+def test_robots_are_independent() -> None:
+    logs = [drive(6, robot_id="anna"), drive(8, robot_id="bert")]
+    together = feed(perceive_of(CONFIG), [*interleave(5, *logs), EndOfLog()])
+    for robot, log in zip(("anna", "bert"), logs, strict=True):
+        alone = feed(perceive_of(CONFIG), [*log, EndOfLog()])
+        assert plain([record for record in together if record.robot_id == robot]) == plain(alone)
+
+
+def test_every_sweep_is_released_exactly_once() -> None:
+    log = drive(12)
+    sweeps = [item for item in log if isinstance(item, Sweep)]
+    extra = [sweeps[3], sweep_of(0, stamp_ns=-1), sweep_of(30), sweep_of(4.5, frame="ghost"), *parts_of(11.5, 2)]
+    agent = perceive_of(CONFIG)
+    found = released(agent, [*log, *extra, EndOfLog()])
+    assert found == Counter(sweep_key(sweep) for sweep in [*sweeps, *extra])
+
+
+def test_memory_of_keys_is_bounded() -> None:
+    agent = perceive_of(CONFIG)
+    feed(agent, drive(60))
+    sizes = [len(agent.snapshot())]
+    feed(agent, [item for item in drive(120) if item.stamp_ns > stamp_of(59)])
+    sizes.append(len(agent.snapshot()))
+    assert sizes[1] < 1.2 * sizes[0]
+
+
+def test_keys_of_sweeps_that_never_get_a_pose_are_forgotten_too() -> None:
+    agent = perceive_of(CONFIG)
+    tiny = np.ones((1, 3), np.float32)
+    feed(agent, [sweep_of(index, points=tiny) for index in range(200)])
+    size = len(agent.snapshot())
+    feed(agent, [sweep_of(index, points=tiny) for index in range(200, 400)])
+    assert len(agent.snapshot()) < 1.2 * size
+
+
+# ---- models --------------------------------------------------------------------------------------------
+
+
+def loaded(model: ScriptedModel, stamp_ns: int = 0) -> ModelLoaded:
+    return ModelLoaded(model_id=model.model_id, stamp_ns=stamp_ns, sha256="ab", model=model)
+
+
+def test_a_published_model_is_asked_for() -> None:
+    published = ModelPublished(model_id="m", sha256="s", kind="update", parent_id="p", stamp_ns=7)
+    step = perceive_of(CONFIG).handle(published)
+    assert (step.outputs, step.effects) == ((), (LoadModel(model_id="m", stamp_ns=7),))
+
+
+def test_activation_is_written_before_the_first_prediction_under_a_model() -> None:
+    agent, model = ready(), ScriptedModel(CONFIG, 2.0)
+    outputs = feed(agent, [sweep_of(0), sweep_of(1), loaded(model), sweep_of(2), sweep_of(3)])
+    said = [record for record in outputs if isinstance(record, ModelActivated | Prediction)]
+    assert [(type(record).__name__, record.model_id) for record in said] == [
+        ("ModelActivated", "frequency"),
+        ("Prediction", "frequency"),
+        ("Prediction", "frequency"),
+        ("ModelActivated", model.model_id),
+        ("Prediction", model.model_id),
+        ("Prediction", model.model_id),
+    ]
+    assert (said[3].first_stamp_ns, said[3].sha256) == (stamp_of(2), "ab")
+    rebuilt = of_type(outputs, Prediction)
+    assert rebuilt[2].probability.mean() < rebuilt[1].probability.mean()
+
+
+def test_a_model_changes_only_between_sweeps() -> None:
+    agent, model = ready(), ScriptedModel(CONFIG, 2.0)
+    first, second = parts_of(1, 2)
+    outputs = feed(agent, [sweep_of(0), first, loaded(model), second, sweep_of(2)])
+    ids = [record.model_id for record in of_type(outputs, Prediction)]
+    assert ids == ["frequency", model.model_id, model.model_id]
+    assert len({(p.prediction_id, p.model_id) for p in of_type(outputs, Prediction)}) == 3
+
+
+def test_of_two_models_between_sweeps_the_newer_serves() -> None:
+    agent, old, new = ready(), ScriptedModel(CONFIG, 2.0), ScriptedModel(CONFIG, 3.0)
+    outputs = feed(agent, [sweep_of(0), loaded(old), loaded(new), sweep_of(1)])
+    assert [record.model_id for record in of_type(outputs, ModelActivated)] == ["frequency", new.model_id]
+
+
+def test_a_refused_model_leaves_the_old_one() -> None:
+    agent = ready()
+    refused = ModelLoaded(model_id="m", stamp_ns=9, sha256="", model=None, reason="canary is off by 1")
+    outputs = feed(agent, [sweep_of(0), refused, sweep_of(1)])
+    (event,) = of_type(outputs, Event)
+    assert (event.kind, event.fields) == ("refused", {"model_id": "m", "reason": "canary is off by 1"})
+    assert [record.model_id for record in of_type(outputs, Prediction)] == ["frequency", "frequency"]
+    assert len(of_type(outputs, ModelActivated)) == 1
+
+
+class Failing(ScriptedModel):
+    """Answers twice, then fails."""
+
+    left = 2
+
+    def predict(self, x: Any, neighbor_index: Any) -> Any:
+        """As the frequency model, twice."""
+        if self.left == 0:
+            raise ModelFailed(f"{self.model_id}: output is not finite in 3 of {len(x)} cells")
+        self.left -= 1
+        return super().predict(x, neighbor_index)
+
+
+def test_a_model_that_fails_gives_way_to_the_built_in_one_and_says_so() -> None:
+    agent, model = ready(), Failing(CONFIG, 2.0)
+    outputs = feed(agent, [loaded(model), *(sweep_of(index) for index in range(4))])
+    ids = [record.model_id for record in of_type(outputs, Prediction)]
+    assert ids == [model.model_id, model.model_id, "frequency", "frequency"]
+    (event,) = of_type(outputs, Event)
+    assert (event.kind, event.fields["model_id"], event.stamp_ns) == (
+        "model_failed", model.model_id, stamp_of(2)
+    )  # fmt: skip
+    assert "not finite" in event.fields["reason"]
+    activated = [(record.model_id, record.first_stamp_ns) for record in of_type(outputs, ModelActivated)]
+    assert activated == [(model.model_id, stamp_of(0)), ("frequency", stamp_of(2))]
+    again = feed(agent, [loaded(ScriptedModel(CONFIG, 3.0)), sweep_of(4)])
+    assert of_type(again, Prediction)[0].model_id == ScriptedModel(CONFIG, 3.0).model_id
+
+
+def test_a_restored_agent_asks_for_its_models_and_serves_as_before() -> None:
+    """A sensor still on the old model, a newer one staged: whatever order they are loaded again in."""
+    first, second = ScriptedModel(CONFIG, 2.0), ScriptedModel(CONFIG, 3.0)
+    log = two_sensors(3)
+    original = ready()
+    feed(original, [loaded(first), log[0], log[1], loaded(second), log[2]])
+    for order in ((first, second), (second, first)):
+        restored = Perceive(CONFIG, builtin_of(CONFIG))
+        restored.restore(original.snapshot())
+        assert set(restored.missing_models()) == {first.model_id, second.model_id}
+        feed(restored, [loaded(model) for model in order])
+        assert restored.missing_models() == ()
+        outputs = of_type(feed(restored, log[3:]), Prediction)
+        assert {record.model_id for record in outputs} == {second.model_id}

@@ -1,0 +1,377 @@
+"""Features against their meaning, column by column, from the records alone; their invariants and errors."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from native import index64, lattice
+from native.errors import DomainError, PoseError
+from native.grid import Grid
+from native.window import CellFeatures, Window, WindowOptions, feature_names
+from tests.native.feature_oracle import FeatureRows, View, features
+from tests.native.oracle import NO_SUMS, Record, WindowModel, ids_of, matrix_of
+from tests.native.recorded import records, sweep
+
+GRID = Grid(half_edge_m=0.4, frame=5, tier=1, lod=7)
+OPTIONS = WindowOptions(bin_ns=10, bins=4, keep_bins=2, max_records=40)
+VIEW = View(
+    pose=matrix_of((1.3, -2.7, 1.73), yaw=0.6, pitch=-0.1),
+    forecast_pose=matrix_of((3.1, -2.2, 1.71), yaw=0.7),
+    speed_mps=7.3,
+    yaw_rate_rps=-0.21,
+)
+EXACT = (
+    "state_", "hit_bins", "observed_bins", "hit_age", "pass_age", "hit_run",
+    "height_in_column", "height_in_block",
+)  # fmt: skip
+NAMES = feature_names(10)
+BLOCK = [s for s in itertools.product(range(-3, 5), repeat=3) if len({v % 2 for v in s}) == 1]
+CELLS = np.sort(ids_of(GRID, np.array(BLOCK, np.int32))).tolist()
+
+
+def window_of(folded: Iterable[Record], options: WindowOptions = OPTIONS, grid: Grid = GRID) -> Window:
+    window = Window(grid, options)
+    for record in folded:
+        window.push(record.stamp_ns, *record.arrays())
+    return window
+
+
+def model_of(folded: Iterable[Record], options: WindowOptions = OPTIONS) -> WindowModel:
+    model = WindowModel(options)
+    for record in folded:
+        model.push(record)
+    return model
+
+
+def assert_matches(got: CellFeatures, want: FeatureRows, bins: int) -> None:
+    """Counts are equal, the rest agrees to 1e-6."""
+    names = feature_names(bins)
+    assert got.cell_id.tolist() == want.cell_id
+    assert got.x.shape == (len(want.cell_id), len(names)) and np.isfinite(got.x).all()
+    assert got.neighbor_index.tolist() == want.neighbors
+    assert got.before.tolist() == want.before
+    assert {frozenset(row) for row in want.columns} <= {frozenset(names)}
+    for column, name in enumerate(names):
+        expected = np.array([row[name] for row in want.columns])
+        if name.startswith(EXACT):
+            assert np.array_equal(got.x[:, column], expected), name
+        else:
+            np.testing.assert_allclose(got.x[:, column], expected, rtol=1e-6, atol=1e-9, err_msg=name)
+
+
+def bytes_of(window: Window, view: View = VIEW) -> tuple[bytes, ...]:
+    got = window.features(*view.arguments())
+    return got.cell_id.tobytes(), got.x.tobytes(), got.neighbor_index.tobytes(), got.before.tobytes()
+
+
+def assert_rows_match(
+    folded: Sequence[Record], options: WindowOptions = OPTIONS, view: View = VIEW
+) -> CellFeatures:
+    got = window_of(folded, options).features(*view.arguments())
+    assert_matches(got, features(GRID, model_of(folded, options), view), options.bins)
+    return got
+
+
+def random_records(seed: int, n: int, cells: list[int], spacing: int = 6) -> list[Record]:
+    """Records with jittering and repeated stamps, some cells hit, some only seen through, some neither."""
+    rng = np.random.default_rng(seed)
+    out = []
+    for turn in range(n):
+        rows = {}
+        for cell in (cell for cell in cells if rng.random() < 0.6):
+            hits, passes = (int(rng.integers(1, 60)) if rng.random() < 0.5 else 0 for _ in range(2))
+            sums = rng.integers(-4096, 4097, 11)
+            sums[[3, 4, 5, 9, 10]] = np.abs(sums[[3, 4, 5, 9, 10]])
+            rows[cell] = (hits, passes, tuple((hits * sums).tolist()) if hits else NO_SUMS)
+        stamp = max(0, spacing * turn + int(rng.integers(-4, 5)))
+        out.append(Record(stamp_ns=stamp, cells=rows))
+    return out
+
+
+def hit(hits: int = 1, passes: int = 0) -> tuple[int, int, tuple[int, ...]]:
+    return hits, passes, NO_SUMS
+
+
+# ---- names
+
+
+def test_names_are_unique_and_those_of_the_oracle() -> None:
+    assert len(set(NAMES)) == len(NAMES) == 67
+    assert NAMES[:30] == tuple(f"{kind}_{age}" for kind in ("hits", "passes", "state") for age in range(10))
+    (row,) = features(GRID, model_of([Record(stamp_ns=0, cells={CELLS[0]: hit()})]), VIEW).columns
+    assert set(row) == set(feature_names(4))
+    assert [len(feature_names(k)) for k in (1, 2, 64)] == [40, 43, 229]
+
+
+@pytest.mark.parametrize("bins", [0, 65])
+def test_names_of_impossible_windows_are_refused(bins: int) -> None:
+    with pytest.raises(DomainError, match="bins"):
+        feature_names(bins)
+
+
+# ---- every column
+
+
+@pytest.mark.parametrize("bins", [1, 2, 4, 10, 64])
+@pytest.mark.parametrize("seed", range(2))
+def test_random_records_match_the_oracle(bins: int, seed: int) -> None:
+    options = WindowOptions(bin_ns=10, bins=bins, keep_bins=2, max_records=40)
+    got = assert_rows_match(random_records(seed, 12, CELLS), options)
+    assert len(got.cell_id) > 20
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 14), st.integers(1, 25), st.integers(0, 14))
+def test_any_small_window_matches_the_oracle(seed: int, n: int, size: int, spacing: int) -> None:
+    cells = np.random.default_rng(seed).choice(CELLS, size, replace=False).tolist()
+    assert_rows_match(random_records(seed, n, cells, spacing))
+
+
+def test_recorded_sweeps_match_the_oracle() -> None:
+    options = WindowOptions()
+    folded = records(GRID, range(12))
+    window, model = window_of(folded, options), model_of(folded, options)
+    view = View(pose=sweep(11).pose, forecast_pose=sweep(16).pose, speed_mps=9.1, yaw_rate_rps=0.02)
+    got = window.features(*view.arguments())
+    assert len(got.cell_id) > 6000 and {0, 1, 2} == set(got.before.tolist())
+    assert_matches(got, features(GRID, model, view), 10)
+
+
+def column(got: CellFeatures, name: str, bins: int = 4) -> list[float]:
+    return [float(v) for v in got.x[:, feature_names(bins).index(name)]]
+
+
+def test_ages_and_runs_of_a_history_by_hand() -> None:
+    a, b, c = CELLS[:3]
+    folded = [
+        Record(stamp_ns=0, cells={a: hit(2), b: hit(1), c: hit(4, 1)}),
+        Record(stamp_ns=10, cells={a: hit(1, 3), b: (0, 2, NO_SUMS)}),
+        Record(stamp_ns=20, cells={a: (0, 0, NO_SUMS), b: hit(6)}),
+        Record(stamp_ns=30, cells={a: hit(5), b: hit(1), c: (0, 7, NO_SUMS)}),
+    ]
+    got = assert_rows_match(folded)
+    assert column(got, "hit_bins") == [3, 3, 1]
+    assert column(got, "observed_bins") == [3, 4, 2]
+    assert column(got, "hit_age") == [0, 0, 3]
+    assert column(got, "pass_age") == [4, 2, 0]  # a bin with a hit was not seen through, whatever passed
+    assert column(got, "hit_run") == [3, 2, 0]  # unobserved bins do not end a run
+    assert column(got, "state_1") == [0, 1, 0] and column(got, "state_0") == [1, 1, -1]
+    assert got.before.tolist() == [2, 2, 1]
+    assert column(got, "evidence") == pytest.approx([8 / 11, 8 / 10, 4 / 12])
+    weights = (0.7**3 * 4, 0.7**3 * 5 + 7)
+    assert column(got, "evidence_recent")[2] == pytest.approx(weights[0] / weights[1])
+
+
+def test_several_records_of_a_bin_are_averaged() -> None:
+    cells = {CELLS[0]: hit(4, 2)}
+    got = assert_rows_match([Record(stamp_ns=stamp, cells=cells) for stamp in (0, 8, 9, 10, 11)])
+    assert column(got, "hits_0") == pytest.approx([np.log1p(4)])
+    assert column(got, "log_points") == pytest.approx([np.log1p(20)])
+
+
+def test_an_unobserved_newest_bin_is_unobserved() -> None:
+    window = window_of([Record(stamp_ns=0, cells={CELLS[0]: hit()})])
+    window.advance(5)
+    got = window.features(*VIEW.arguments())
+    assert got.before.tolist() == [0] and column(got, "hit_age") == [1]
+
+
+def test_evidence_beyond_the_window_has_no_effect() -> None:
+    """Retained records older than the window, and cells that only they hit."""
+    new = random_records(1, 3, CELLS[:20], 0)
+    shifted = [Record(stamp_ns=r.stamp_ns + 45, cells=r.cells) for r in new]
+    old = [Record(stamp_ns=r.stamp_ns, cells=r.cells) for r in random_records(2, 3, CELLS[10:40], 0)]
+    window = window_of([*old, *shifted])
+    assert window.records == 6 and len(window) > window.active
+    assert bytes_of(window) == bytes_of(window_of(shifted))
+
+
+# ---- geometry and neighbours
+
+
+def test_heights_are_above_the_lowest_cell_of_the_column() -> None:
+    sites = [
+        [0, 0, -6],
+        [0, 0, 4],
+        [1, 1, -1],
+        [2, 0, -8],
+        [4, 0, 0],
+        [-1, -1, 3],
+        [-2, -2, -10],
+        [-3, -1, 5],
+    ]
+    ids = ids_of(GRID, np.array(sites, np.int32))
+    got = assert_rows_match([Record(stamp_ns=0, cells={cell: hit() for cell in ids.tolist()})])
+    row = {tuple(site): i for i, site in enumerate(index64.decode(got.cell_id).sites.tolist())}
+    in_column, in_block = column(got, "height_in_column"), column(got, "height_in_block")
+    expected = {
+        (0, 0, 4): (10, 14), (1, 1, -1): (5, 9), (2, 0, -8): (0, 0), (4, 0, 0): (0, 8),
+        (-1, -1, 3): (13, 13), (-3, -1, 5): (0, 15),
+    }  # fmt: skip
+    assert {site: (in_column[row[site]], in_block[row[site]]) for site in expected} == expected
+
+
+@pytest.mark.parametrize("corner", [-32768, -32767, 32766, 32767])
+def test_cells_at_the_edge_of_the_map_match_the_oracle(corner: int) -> None:
+    """Neighbours and columns beyond the map do not exist, and none wraps around to the other side."""
+    sign = 1 if corner < 0 else -1
+    sites = [[corner + sign * v for v in s] for s in BLOCK if min(s) >= 0]
+    other = [[-1 - v for v in site] for site in sites]
+    mixed = [[a[0], b[1], a[2]] for a, b in zip(sites, other, strict=True) if a[0] % 2 == b[1] % 2]
+    ids = np.unique(ids_of(GRID, np.array([*sites, *other, *mixed], np.int32))).tolist()
+    assert_rows_match(random_records(corner + 40_000, 3, ids))
+
+
+def test_neighbours_are_those_of_the_lattice() -> None:
+    got = window_of(random_records(3, 4, CELLS)).features(*VIEW.arguments())
+    n = len(got.cell_id)
+    around = ids_of(GRID, lattice.neighbors(index64.decode(got.cell_id).sites).reshape(-1, 3)).reshape(n, 14)
+    row_of = {cell: row for row, cell in enumerate(got.cell_id.tolist())}
+    assert got.neighbor_index.tolist() == [[row_of.get(cell, n) for cell in row] for row in around.tolist()]
+    assert (got.neighbor_index == n).any() and (got.neighbor_index < n).any()
+
+
+def test_a_retained_cell_outside_the_window_is_no_neighbour() -> None:
+    a, b = ids_of(GRID, [[0, 0, 0], [1, 1, 1]]).tolist()
+    folded = [Record(stamp_ns=0, cells={b: hit()}), Record(stamp_ns=45, cells={a: hit(), b: (0, 3, NO_SUMS)})]
+    window = window_of(folded)
+    assert (len(window), window.active) == (2, 1)
+    got = window.features(*VIEW.arguments())
+    assert got.neighbor_index.tolist() == [[1] * 14]
+    assert column(got, "neighbors") == column(got, "neighbors_evidence") == [0]
+
+
+def test_a_cell_at_the_sensor_has_a_finite_elevation() -> None:
+    here = View(pose=matrix_of(), forecast_pose=matrix_of((0.4, 0.4, 0.4), yaw=1.0))
+    sites = [[0, 0, 0], [1, 1, 1], [0, 0, 2], [0, 0, -2]]
+    ids = ids_of(GRID, np.array(sites, np.int32))
+    got = assert_rows_match([Record(stamp_ns=0, cells={c: hit() for c in ids.tolist()})], OPTIONS, here)
+    row = {tuple(site): i for i, site in enumerate(index64.decode(got.cell_id).sites.tolist())}
+    elevation = column(got, "elevation")
+    assert [elevation[row[s]] for s in ((0, 0, 0), (0, 0, 2), (0, 0, -2))] == [0, 1, -1]
+
+
+# ---- features are a function of the retained records
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_fold_history_leaves_no_trace(seed: int) -> None:
+    """Rebuilding from the retained records, in any order, gives identical bytes."""
+    rng = np.random.default_rng(seed)
+    options = WindowOptions(bin_ns=10, bins=4, keep_bins=2, max_records=9, max_cells=1000)
+    folded = random_records(seed, 40, CELLS)
+    window, model = Window(GRID, options), WindowModel(options)
+    for record in folded:
+        window.push(record.stamp_ns, *record.arrays())
+        model.push(record)
+    assert 5 < len(model.records) < 10
+    for _ in range(3):
+        order = rng.permutation(len(model.records))
+        fresh = Window(GRID, options)
+        assert model.now is not None
+        fresh.advance(model.now)
+        for at in order:
+            fresh.push(model.records[at].stamp_ns, *model.records[at].arrays())
+        assert bytes_of(fresh) == bytes_of(window)
+
+
+def test_fold_history_leaves_no_trace_on_recorded_sweeps() -> None:
+    options = WindowOptions(bins=4, keep_bins=2, max_records=6)
+    folded = records(GRID, range(9))
+    window, fresh = window_of(folded, options), window_of(folded[:2:-1], options)
+    assert window.records == fresh.records == 6
+    assert bytes_of(window) == bytes_of(fresh)
+
+
+@pytest.mark.parametrize("kind", ["hits", "passes"])
+def test_large_counts_do_not_depend_on_the_order_of_records(kind: str) -> None:
+    """Sums beyond 2**24 are not exact in float32; the order of a bin's records must not show even so."""
+    amounts = [2**24, 1, 1, 1, 2**25 + 1]
+    rows = [hit(1 + n * (kind == "hits"), n * (kind == "passes")) for n in amounts]
+    folded = [Record(stamp_ns=0, cells={CELLS[0]: row}) for row in rows]
+    seen = {bytes_of(window_of(order)) for order in itertools.permutations(folded)}
+    assert len(seen) == 1
+
+
+def test_asking_twice_gives_the_same_and_changes_nothing() -> None:
+    window = window_of(random_records(5, 9, CELLS))
+    before = window.cells()
+    assert bytes_of(window) == bytes_of(window)
+    window.validate()
+    assert np.array_equal(window.cells().sums, before.sums)
+
+
+# ---- extremes and errors
+
+
+def test_an_empty_window_has_no_features() -> None:
+    for window in (Window(GRID, OPTIONS), window_of([Record(stamp_ns=0, cells={CELLS[0]: (0, 1, NO_SUMS)})])):
+        got = window.features(*VIEW.arguments())
+        assert got.x.shape == (0, 49) and got.neighbor_index.shape == (0, 14)
+        assert got.cell_id.shape == got.before.shape == (0,)
+        assert got.x.dtype == np.float32 and got.neighbor_index.dtype == np.int32
+
+
+def test_the_largest_counts_give_finite_features() -> None:
+    top = 2**32 - 1
+    sums = (2**31 - 1, -(2**31)) * 5 + (2**31 - 1,)
+    cells = {CELLS[0]: (top, top, sums), CELLS[1]: (1, top, (4096, -4096) * 5 + (4096,)), CELLS[2]: hit(top)}
+    for n in (1, 40):
+        folded = [Record(stamp_ns=0, cells=cells)] * n
+        window = window_of(folded)
+        got = window.features(*VIEW.arguments())
+        assert np.isfinite(got.x).all()
+        assert_matches(got, features(GRID, model_of(folded), VIEW), 4)
+
+
+FAR = matrix_of((1e300, 0, 0))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({name: FAR} for name in ("pose", "forecast_pose")),
+        *(
+            {name: v}
+            for name in ("speed_mps", "yaw_rate_rps")
+            for v in (np.nan, np.inf, -np.inf, 1e39, -1e300)
+        ),
+    ],
+)
+def test_a_view_that_float32_cannot_hold_is_refused(change: dict[str, Any]) -> None:
+    window = window_of([Record(stamp_ns=0, cells={CELLS[0]: hit()})])
+    view: dict[str, Any] = {
+        "pose": VIEW.pose,
+        "forecast_pose": VIEW.forecast_pose,
+        "speed_mps": 1.0,
+        "yaw_rate_rps": 0.0,
+    }
+    with pytest.raises(DomainError, match="view"):
+        window.features(**{**view, **change})
+    assert np.isfinite(window.features(**view).x).all()
+
+
+@pytest.mark.parametrize("name", ["pose", "forecast_pose"])
+def test_a_bad_pose_is_refused_by_name(name: str) -> None:
+    window = window_of([Record(stamp_ns=0, cells={CELLS[0]: hit()})])
+    view: dict[str, Any] = {
+        "pose": VIEW.pose,
+        "forecast_pose": VIEW.pose,
+        "speed_mps": 0.0,
+        "yaw_rate_rps": 0.0,
+    }
+    for value, error in (
+        (np.zeros(12), PoseError),
+        (np.full(12, np.nan), PoseError),
+        (VIEW.pose.astype(np.float32), TypeError),
+        (VIEW.pose.reshape(3, 4), ValueError),
+    ):
+        with pytest.raises(error, match=name if error is not PoseError else "view"):
+            window.features(**{**view, name: value})
