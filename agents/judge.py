@@ -17,7 +17,6 @@ from stream.codecs.state import from_dict, pack, to_dict, unpack
 from stream.config import Config
 from stream.records import HIT, SEEN_THROUGH, Binned, EndOfLog, Event, Outcome, Prediction, Shadow
 
-
 SHADOW_SWEEPS = 64
 """A forecast whose baselines have not come after so many later ones is scored without them."""
 

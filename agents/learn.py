@@ -86,8 +86,9 @@ class Learn:
         step = StepBuilder()
         if isinstance(record, Binned):
             robot = self._robot(record.robot_id)
-            robot.container.fold(record)
-            robot.last_record = record
+            if not robot.container.knows(record):  # else redelivered
+                robot.container.fold(record)
+                robot.last_record = record
         elif isinstance(record, Prediction):
             self._predicted(record, step)
         elif isinstance(record, Outcome):
@@ -116,6 +117,17 @@ class Learn:
 
     def _predicted(self, prediction: Prediction, step: StepBuilder) -> None:
         robot = self._robot(prediction.robot_id)
+        if prediction.stamp_ns <= robot.newest_prediction.get(prediction.stream_id, -1):
+            return  # redelivered: a stream is predicted in order of its stamps
+        robot.newest_prediction[prediction.stream_id] = prediction.stamp_ns
+        self._shadow(robot, prediction, step)
+        self._predictions += 1
+        if self._predictions == self._config.task.warmup_sweeps:
+            self._freeze(self._version(prediction.model_id))
+        self._release_outcomes(robot, step)
+
+    def _shadow(self, robot: RobotState, prediction: Prediction, step: StepBuilder) -> None:
+        """Rebuild the features; beside the prediction, say what baselines and challengers expect."""
         record = robot.container.record_of(prediction.stream_id, prediction.stamp_ns)
         if record is None or robot.last_record is None or robot.last_record.seq != prediction.seq:
             step.outputs.append(self._skew(prediction, "its last record is not the newest one folded"))
@@ -144,11 +156,6 @@ class Learn:
             open_horizons=set(prediction.horizons_ns),
         )
         self._forget_old(robot)
-        self._predictions += 1
-        if self._predictions == self._config.task.warmup_sweeps:
-            self._freeze(self._version(prediction.model_id))
-        robot.newest_prediction[prediction.stream_id] = prediction.stamp_ns
-        self._release_outcomes(robot, step)
 
     def _version(self, model_id: str) -> Version | None:
         if model_id == self._builtin.model_id:

@@ -99,7 +99,7 @@ class TaskConfig:
     primary_horizon_ns: int = 500_000_000
     warmup_sweeps: int = 30
     tolerance_ns: int = 60_000_000
-    region_levels: int = 3
+    region_levels: int = 4
 
     def __post_init__(self) -> None:
         _require(

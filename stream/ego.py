@@ -72,7 +72,7 @@ def _rates(poses: NDArray[np.float64], bin_s: float) -> tuple[NDArray[np.float64
         middle = (yaws[i] + yaws[i + 1]) / 2
         rates[i, :3] = _turn(-middle) @ (position[i] - position[i + 1]) / bin_s
         rates[i, 3] = (yaws[i] - yaws[i + 1]) / bin_s
-    return rates, -bin_s * (np.arange(len(rates)) + 0.5)
+    return rates, np.asarray(-bin_s * (np.arange(len(rates)) + 0.5), np.float64)
 
 
 def _line(
@@ -86,7 +86,7 @@ def _line(
         slope[[0, 3]] = TREND_SHARE * fitted[[0, 3]]
     else:
         rates = rates[:2]  # short histories lag less over the newest bins
-    return rates.mean(axis=0), slope
+    return np.asarray(rates.mean(axis=0), np.float64), slope
 
 
 def _integrate(

@@ -27,11 +27,11 @@ class FrameError(ValueError):
     """A transform that cannot be used, or a pose that cannot be found; says which frames and why."""
 
 
-class NotYet(FrameError):  # noqa: N818 - an answer, and the word for it
+class NotYet(FrameError):
     """The transforms have not reached the stamp: waiting for newer ones helps."""
 
 
-class Never(FrameError):  # noqa: N818 - an answer, and the word for it
+class Never(FrameError):
     """The transforms have passed the stamp without a pose: newer ones do not help."""
 
 

@@ -16,7 +16,7 @@ from agents.report.figure import Figure
 from agents.report.path import ego_path
 from agents.report.scored import scored_sweeps
 from agents.report.source import RunFolder, read_run, section
-from agents.report.tally import REGION_LEVELS, RunTally
+from agents.report.tally import RunTally
 
 HERE = Path(__file__).parent
 WORST = 12
@@ -52,7 +52,7 @@ def _environment() -> Environment:
 
 
 def _tally(run: RunFolder, missing: list[str]) -> RunTally:
-    tally = RunTally()
+    tally = RunTally(run.region_levels)
     place: dict[str, int] = {}
     number = []
     for stream in run.stream_id:  # the warm-up counts sweeps of a stream, not of the run
@@ -82,7 +82,7 @@ def _context(run: RunFolder, tally: RunTally, missing: list[str]) -> dict[str, A
         "columns": tables.COLUMNS, "scores": tables.score_rows(section(run.summary, "scores")),
         "recomputed": tables.recomputed(run.summary, tally.scores),
         "horizons": tables.horizon_rows(run.summary), "regions": found[:WORST], "region_count": len(found),
-        "region_width_m": run.half_edge_m * 2.0 ** (REGION_LEVELS + 1), "kept": tally.cells.kept,
+        "region_width_m": run.half_edge_m * 2.0 ** (run.region_levels + 1), "kept": tally.cells.kept,
         "latency": section(run.summary, "latency_ms"), "period_ms": wording.period_ms(run),
         "models": tables.model_rows(models), "model_total": len(models),
         "model_counts": section(run.summary, "models"),

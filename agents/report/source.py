@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import yaml
 from numpy.typing import NDArray
 
+DEFAULT_REGION_LEVELS = 4
 DEFAULT_PRIMARY_NS = 500_000_000
 
 
@@ -92,6 +93,11 @@ class RunFolder:
     def primary_ns(self) -> int:
         """Primary horizon, ns."""
         return int(section(self.config, "task").get("primary_horizon_ns") or DEFAULT_PRIMARY_NS)
+
+    @property
+    def region_levels(self) -> int:
+        """How many LODs coarser than cells the regions of the error map are."""
+        return int(section(self.config, "task").get("region_levels", DEFAULT_REGION_LEVELS))
 
     @property
     def half_edge_m(self) -> float:

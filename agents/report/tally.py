@@ -14,8 +14,6 @@ from models.scores.regions import ErrorMap
 from models.scores.tally import sweep_score, tally_of
 from native.index64 import ancestor, decode
 
-REGION_LEVELS = 4
-"""Regions are ancestors this many LODs coarser: about 13 m across at 0.4 m half edges."""
 MAX_CELLS = 100_000
 
 
@@ -75,10 +73,12 @@ class CellLosses:
 class RunTally:
     """Everything that needs outcomes.
 
+    region_levels : regions are ancestors so many LODs coarser than cells
     curves : by name, warm-up included; scores, cells, regions : after the warm-up
     last : the newest sweep with outcomes
     """
 
+    region_levels: int
     curves: dict[str, Curve] = field(default_factory=dict)
     scores: dict[str, ScoreHistogram] = field(default_factory=dict)
     cells: CellLosses = field(default_factory=CellLosses)
@@ -116,7 +116,7 @@ class RunTally:
     def _place(self, cell_id: NDArray[np.uint64], probability: NDArray[np.float32],
                occupied: NDArray[np.bool_]) -> None:  # fmt: skip
         self.cells.add(cell_id, log_losses(occupied, probability))
-        lod = max(0, int(decode(cell_id[:1]).lod[0]) - REGION_LEVELS)
+        lod = max(0, int(decode(cell_id[:1]).lod[0]) - self.region_levels)
         self.regions.add(ancestor(cell_id, lod), probability, occupied)
 
 

@@ -112,13 +112,13 @@ octa_error octa_pose_invert(const double *a, double *out);
 /* ---- binning ----------------------------------------------------------------------------------------- */
 
 typedef struct {
-    double half_edge_m;   /* >= 0.001 */
+    double half_edge_m;   /* 0.001 .. 10^6 */
     uint8_t frame;        /* frame id of the map, 0..255 */
     uint8_t tier;         /* 0..3 */
     uint8_t lod;          /* 0..15 */
     double range_min_m;   /* returns nearer than this are rays but fill no cell */
-    double range_max_m;   /* returns farther than this are rays but fill no cell */
-    double intensity_max; /* intensity is clamped to [0, this] and stored as a share of it */
+    double range_max_m;   /* at most 10^6; returns farther than this are rays but fill no cell */
+    double intensity_max; /* 10^-6 .. 10^9; intensity is clamped to [0, this] and stored as a share of it */
 } octa_grid;
 
 /* Integer sums of one cell, in units of 2^-12: offset from the site in half edges, intensity as a share.

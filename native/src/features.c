@@ -107,13 +107,16 @@ static octa_error begin_extraction(const octa_window *window, const octa_view *v
 static void collect_bins(const extraction *e, uint32_t row, cell_bins *bins) {
     const octa_window *window = e->window;
     const octa_evidence *history = octa_history(window, row);
-    memset(bins->hits, 0, window->options.bins * sizeof(float));
-    memset(bins->passes, 0, window->options.bins * sizeof(float));
+    uint64_t hits[MAX_BINS] = {0}, passes[MAX_BINS] = {0}; /* integers: slots come in any order */
     for (size_t slot = 0; slot < window->slot_capacity; slot++)
         if (window->slots[slot].in_window) {
-            bins->hits[window->slots[slot].age] += (float)history[slot].hits;
-            bins->passes[window->slots[slot].age] += (float)history[slot].passes;
+            hits[window->slots[slot].age] += history[slot].hits;
+            passes[window->slots[slot].age] += history[slot].passes;
         }
+    for (uint32_t bin = 0; bin < window->options.bins; bin++) {
+        bins->hits[bin] = (float)hits[bin];
+        bins->passes[bin] = (float)passes[bin];
+    }
 }
 
 static void history_columns(const extraction *e, const cell_bins *bins, float *x) {

@@ -8,8 +8,8 @@
 #define OCTA_MAX_COORDINATE_M 10000.0f
 
 typedef struct {
-    int32_t site[3];      /* nearest site of the sensor's origin */
-    float origin[3];      /* origin - site, half edges */
+    int32_t site[3]; /* even site by the sensor's origin: even, so that ties go the same way everywhere */
+    float origin[3]; /* origin - site, half edges, within +-1 */
     float rotation[3][3]; /* sensor metres to half edges, map axes */
 } octa_sensor;
 

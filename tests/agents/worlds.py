@@ -17,14 +17,23 @@ from agents.inprocess import Agents, InProcess
 from agents.judge import Judge
 from agents.learn import Learn
 from agents.perceive import Perceive
-from agents.protocol import Step
+from agents.protocol import (
+    LoadModel,
+    ModelLoaded,
+    Restore,
+    Step,
+    StoreModel,
+    Train,
+    Trained,
+    TrainingFailed,
+)
 from agents.stopwatch import Stopwatch
 from models.manifest import model_id_of
 from models.model import Model
 from models.online.builtin import FrequencyModel
 from models.probability import quantise
 from stream.config import Config, NetworkConfig, load_config
-from stream.features import schema_of
+from stream.features import FeatureSchema, schema_of
 from stream.records import Binned, ModelPublished, Outcome, Prediction
 from stream.run_folder import RunFolder
 from stream.sources.base import Item
@@ -152,21 +161,21 @@ def perceived(config: Config, sweeps: int) -> list[Any]:
 
 
 class ScriptedModel:
-    """The frequency model, bent: probability ** power. Its file is its text, so it can be rebuilt.
+    """The frequency model, more or less sure of itself. Its file is its text, so it can be rebuilt.
 
-    power 1 is the built-in model; a large one is certain that everything will be free
+    skill : factor of its logits; 1 is the built-in model, 1.5 is better here, -1 says the opposite
     """
 
-    def __init__(self, config: Config, power: float, salt: str = "") -> None:
-        self.data = f"{power} {salt}".encode()
-        self._power, self._builtin = power, builtin_of(config)
+    def __init__(self, config: Config, skill: float, salt: str = "") -> None:
+        self.data = f"{skill} {salt}".encode()
+        self._skill, self._builtin = skill, builtin_of(config)
         self.model_id = model_id_of(self.data)
 
     def predict(self, x: NDArray[np.float32], neighbor_index: NDArray[np.int32]) -> NDArray[np.float32]:
-        """As the frequency model, to a power; float32 (N, H)."""
-        columns = x.copy()
-        columns[:, :] = np.maximum(columns, 0)  # the canary holds negative counts
-        return quantise(self._builtin.predict(columns, neighbor_index) ** np.float32(self._power))
+        """As the frequency model with logits times the skill; float32 (N, H)."""
+        p = self._builtin.predict(np.maximum(x, 0), neighbor_index)  # the canary holds negative counts
+        p = np.clip(p, np.float32(0.01), np.float32(0.99))
+        return quantise(1 / (1 + ((1 - p) / p) ** np.float32(self._skill)))
 
 
 def load_scripted(config: Config) -> Callable[[str, bytes], Model]:
@@ -175,8 +184,8 @@ def load_scripted(config: Config) -> Callable[[str, bytes], Model]:
     def load(model_id: str, data: bytes) -> Model:
         if not data:
             return builtin_of(config)
-        power, _, salt = data.decode().partition(" ")
-        return ScriptedModel(config, float(power), salt)
+        skill, _, salt = data.decode().partition(" ")
+        return ScriptedModel(config, float(skill), salt)
 
     return load
 
@@ -245,7 +254,7 @@ def loop_of(
     *,
     networks: Mapping[str, NetworkConfig] | None = None,
     learn: Learn | None = None,
-    effects: type[LocalEffects] = LocalEffects,
+    effects: Callable[..., LocalEffects] = LocalEffects,
     clock: Callable[[], float] = no_time,
 ) -> Loop:
     """The whole loop into a run folder; ``networks`` trains for real and needs torch."""
@@ -314,3 +323,76 @@ def keyed(outcomes: Iterable[Any]) -> dict[tuple[str, int], Any]:
 def published(records: Iterable[Any]) -> list[ModelPublished]:
     """Models published, in order."""
     return of_type(records, ModelPublished)
+
+
+Script = Callable[[Train, int], float | None]
+"""Skill of the scripted model that a training makes, by request and number; None when training diverges."""
+
+
+class ScriptedEffects(LocalEffects):
+    """Training by a script, models in memory; everything else as in a real run."""
+
+    def __init__(self, config: Config, schema: FeatureSchema, folder: RunFolder, script: Script) -> None:
+        super().__init__(config, schema, folder, {})
+        self._config, self._script = config, script
+        self.trained: list[ScriptedModel] = []
+        self.requests: list[Train] = []
+        self.restored: list[Restore] = []
+        self.stored: dict[str, StoreModel] = {}
+
+    def perform(self, effect: Any) -> Any:
+        """Keep what is asked; train by the script; load what was stored."""
+        if isinstance(effect, Train):
+            return self._train(effect)
+        if isinstance(effect, Restore):
+            self.restored.append(effect)
+            return None
+        if isinstance(effect, StoreModel):
+            self.stored[effect.manifest.model_id] = effect
+            return None
+        if isinstance(effect, LoadModel):
+            return self._loaded(effect)
+        return super().perform(effect)
+
+    def _train(self, request: Train) -> Trained | TrainingFailed:
+        self.requests.append(request)
+        skill = self._script(request, len(self.requests))
+        if skill is None:
+            return TrainingFailed(lineage=request.lineage, stamp_ns=request.stamp_ns, reason="loss is inf")
+        model = ScriptedModel(self._config, skill, f"{request.lineage} {len(self.requests)}")
+        self.trained.append(model)
+        return Trained(
+            lineage=request.lineage,
+            stamp_ns=request.stamp_ns,
+            data=model.data,
+            model=model,
+            weights={"skill": np.array([skill], np.float32)},
+            report={
+                "steps": request.steps, "total_steps": 16 * len(self.requests), "loss": 0.5, "examples": 1,
+                "first_stamp_ns": FIRST_NS, "last_stamp_ns": request.stamp_ns,
+            },
+        )  # fmt: skip
+
+    def _loaded(self, effect: LoadModel) -> ModelLoaded:
+        stored = self.stored[effect.model_id]
+        return ModelLoaded(
+            model_id=effect.model_id,
+            stamp_ns=effect.stamp_ns,
+            sha256=stored.manifest.sha256,
+            model=load_scripted(self._config)(effect.model_id, stored.data),
+        )
+
+
+def scripted_loop(
+    config: Config, path: Path, script: Script, lineages: Sequence[str] = ("network",)
+) -> tuple[Loop, ScriptedEffects]:
+    """The whole loop with training by a script."""
+    made: list[ScriptedEffects] = []
+
+    def effects(config: Config, schema: FeatureSchema, folder: RunFolder, networks: Any) -> LocalEffects:
+        made.append(ScriptedEffects(config, schema, folder, script))
+        return made[0]
+
+    learn = learn_of(config, {name: NetworkConfig(width=4, layers=1) for name in lineages})
+    loop = loop_of(config, path, learn=learn, effects=effects)
+    return loop, made[0]

@@ -89,10 +89,10 @@ def sums_of(offset: list[F32], share: F32) -> NDArray[np.int64]:
 
 
 def bin_points(grid: Grid, points: F32, intensity: F32, pose: F64) -> BinnedOracle:
-    """Transform relative to the sensor's site, snap, aggregate."""
+    """Transform relative to an even site by the sensor, snap, aggregate."""
     matrix = pose.reshape(3, 4)
     origin = matrix[:, 3] / grid.half_edge_m
-    site = np.array(nearest_site(origin))
+    site = 2 * np.floor(origin / 2 + 0.5).astype(np.int64)
     start, turn = (origin - site).astype(np.float32), (matrix[:, :3] / grid.half_edge_m).astype(np.float32)
     finite = usable(points)
     x, y, z = np.where(finite[:, None], points, np.float32(0)).T
