@@ -117,8 +117,10 @@ class Archive:
             self._latency[record.prediction_id] = record.milliseconds
         elif isinstance(record, EndOfLog):
             self._flush(step)
-        else:
+        elif isinstance(record, Event | ModelActivated | ModelPublished | SweepRejected):
             self._event(record, step)
+        else:
+            raise TypeError(f"Archive does not handle {type(record).__name__}")
         return step.build()
 
     def _full(self) -> bool:

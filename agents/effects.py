@@ -35,6 +35,7 @@ class Trainer:
     def __init__(self, config: Config, schema: FeatureSchema, network: NetworkConfig, seed: int) -> None:
         from models.export import export_graph, with_weights  # needs the extra "learn"
         from models.training.online import OnlineTrainer, TrainingDiverged
+        from models.training.symmetry import symmetries
 
         self._diverged = TrainingDiverged
         self._trainer: OnlineTrainer = OnlineTrainer(
@@ -44,6 +45,7 @@ class Trainer:
             len(config.task.horizons_ns),
             config.task.primary,
             seed,
+            symmetries(schema.names) if config.learn.symmetry else (),
         )
         self._template = export_graph(self._trainer.net)
         self._with_weights = with_weights

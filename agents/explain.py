@@ -12,12 +12,14 @@ import pyarrow.parquet as pq
 import yaml
 from numpy.typing import NDArray
 
+from native.errors import OctaError
 from native.window import CellFeatures
 from stream.config import Config, ConfigError, parse_config
 from stream.container import RollingContainer
 from stream.features import FeatureSchema, digest, schema_of
 from stream.records import Binned, robot_of
 from stream.run_folder import RunFolder
+from stream.tables import TableError
 
 
 class ExplainError(ValueError):
@@ -73,8 +75,18 @@ def rebuild(
 ) -> tuple[CellFeatures, FeatureSchema]:
     """Features at one sweep, from the stored records of the rolling container up to it.
 
-    Raises ExplainError when the records are not stored
+    Raises ExplainError when the records are not stored or make no container, TableError when they are damaged
     """
+    try:
+        features = _fold(folder, config, stream_id, stamp_ns)
+    except (ExplainError, TableError):
+        raise
+    except (OctaError, ValueError, ArithmeticError) as error:
+        raise ExplainError(f"{stream_id}/{stamp_ns}: its stored containers are damaged: {error}") from error
+    return features, schema_of(config)
+
+
+def _fold(folder: RunFolder, config: Config, stream_id: str, stamp_ns: int) -> CellFeatures:
     container = RollingContainer(config)
     last: Binned | None = None
     parts: set[int] = set()
@@ -91,7 +103,7 @@ def rebuild(
                 break
     if last is None:
         raise ExplainError(f"{stream_id}/{stamp_ns}: no stored container for this sweep")
-    return container.features(last), schema_of(config)
+    return container.features(last)
 
 
 def explain(run: Path, prediction_id: str) -> Explanation:

@@ -14,6 +14,7 @@ from agents.protocol import Key, LoadModel, ModelLoaded, Step, StepBuilder
 from agents.stopwatch import Stopwatch
 from models.model import Model
 from models.runtime import ModelFailed
+from native.beams import sample
 from native.binning import MAX_POINTS, Binner, Bins
 from native.errors import OctaError
 from native.visibility import Rays
@@ -259,6 +260,8 @@ class Perceive:
         with stage("visibility"):
             self._rays.load(sweep.points, pose)
             passes = self._rays.passes(tested)
+        with stage("features"):
+            beams = sample(sweep.points, self._config.window.max_beams)
         record = Binned(
             robot_id=sweep.robot_id,
             seq=robot.seq,
@@ -273,6 +276,7 @@ class Perceive:
             hits=hits,
             passes=passes,
             sums=bins.sums,
+            beams=beams,
             points=bins.points,
             rays=bins.rays,
             binned=bins.binned,

@@ -164,17 +164,22 @@ class Window:
         forecast_pose: NDArray[np.float64],
         speed_mps: float,
         yaw_rate_rps: float,
+        beams: NDArray[np.int16],
+        beam_weight: float,
     ) -> CellFeatures:
         """Features of every window cell at the window's now.
 
         pose, forecast_pose : float64 (12,), sensor to map now and, as forecast, at the primary horizon
+        beams : int16 (B, 3), from ``native.beams.sample``; beam_weight : rays that each stands for
         Raises PoseError, DomainError; equal on one machine type (logarithms come from its libm)
         """
         size = self.active
         view = ffi.new("octa_view *")
         for name, matrix in (("pose", pose), ("forecast_pose", forecast_pose)):
             ffi.memmove(getattr(view, name), readable(matrix, np.float64, (12,), name), 12 * 8)
-        view.speed_mps, view.yaw_rate_rps = speed_mps, yaw_rate_rps
+        view.speed_mps, view.yaw_rate_rps, view.beam_weight = speed_mps, yaw_rate_rps, beam_weight
+        directions = readable(beams, np.int16, (None, 3), "beams")  # named, so that it outlives the call
+        view.beams, view.beam_count = directions, len(beams)
         out = CellFeatures(
             cell_id=np.empty(size, np.uint64),
             x=np.empty((size, self._width), np.float32),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,9 +50,11 @@ class GridConfig:
     max_not_finite_share: float = 0.95
 
     def __post_init__(self) -> None:
-        _require(self.half_edge_lod0_m > 0, "grid.half_edge_lod0_m", self.half_edge_lod0_m, "must be > 0")
+        _require(0 < self.half_edge_lod0_m < math.inf, "grid.half_edge_lod0_m", self.half_edge_lod0_m,
+                 "must be > 0 and finite")  # fmt: skip
         _require(0 <= self.lod <= 15, "grid.lod", self.lod, "must be 0..15")
         _require(0 <= self.tier <= 3, "grid.tier", self.tier, "must be 0..3")
+        _require(self.range_max_m < math.inf, "grid.range_max_m", self.range_max_m, "must be finite")
         _require(0 <= self.range_min_m < self.range_max_m, "grid.range_min_m", self.range_min_m,
                  "must be >= 0 and below grid.range_max_m")  # fmt: skip
         _require(self.intensity_max > 0, "grid.intensity_max", self.intensity_max, "must be > 0")
@@ -66,7 +69,10 @@ class GridConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowConfig:
-    """The rolling container: ``bins`` time bins of ``bin_ns``; caps keep memory bounded."""
+    """The rolling container: ``bins`` time bins of ``bin_ns``; caps keep memory bounded.
+
+    max_beams : rays of a sweep that are kept with its record, for the forecast casts
+    """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
@@ -74,11 +80,13 @@ class WindowConfig:
     bins: int = 10
     max_records: int = 128
     max_cells: int = 200_000
+    max_beams: int = 16_384
 
     def __post_init__(self) -> None:
         _require(self.bin_ns > 0, "window.bin_ns", self.bin_ns, "must be > 0")
         _require(1 <= self.bins <= 64, "window.bins", self.bins, "must be 1..64")
         _require(self.max_records >= 2, "window.max_records", self.max_records, "must be >= 2")
+        _require(self.max_beams >= 1, "window.max_beams", self.max_beams, "must be >= 1")
         _require(self.max_cells >= 1, "window.max_cells", self.max_cells, "must be >= 1")
 
 
@@ -158,6 +166,7 @@ class LearnConfig:
     newest_share : probability that a step uses the newest labelled sweep instead of an earlier one
     auxiliary_weight : weight of the loss at the other horizons
     averaging : decay of the averaged weights that are served, per step
+    symmetry : each step sees the world under one of the lattice's eight symmetries about the vertical
     buffer_bytes : cap of the replay buffer (float16 features)
     guard_sweeps : an update is compared with an anchor over this many labelled sweeps
     guard_margin : loss increase (nats per cell) that rolls updates back
@@ -175,6 +184,7 @@ class LearnConfig:
     auxiliary_weight: float = 0.5
     averaging: float = 0.99
     sector_degrees: float = 90.0
+    symmetry: bool = True
     buffer_bytes: int = 2 << 30
     guard_sweeps: int = 10
     guard_margin: float = 0.02
@@ -235,8 +245,17 @@ def _nest(overrides: list[str]) -> dict[str, Any]:
         *path, last = key.split(".")
         for name in path:
             inner = inner.setdefault(name, {})
-        inner[last] = yaml.safe_load(value)
+            if not isinstance(inner, dict):
+                raise ConfigError(f"--set {text}: {name} is a value already, and has no {last}")
+        try:
+            inner[last] = yaml.safe_load(value)
+        except (yaml.YAMLError, ValueError) as error:
+            raise ConfigError(f"--set {text}: {_one_line(error)}") from error
     return nested
+
+
+def _one_line(error: Exception | str) -> str:
+    return " ".join(str(error).split())
 
 
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -255,9 +274,9 @@ def load_config(path: Path | None = None, overrides: list[str] | None = None) ->
     values: dict[str, Any] = {}
     if path is not None:
         try:
-            values = yaml.safe_load(path.read_text()) or {}
-        except (OSError, yaml.YAMLError) as error:
-            raise ConfigError(f"{path}: not a readable YAML file: {error}") from error
+            values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        except (OSError, yaml.YAMLError, ValueError) as error:
+            raise ConfigError(f"{path}: not a readable YAML file: {_one_line(error)}") from error
         if not isinstance(values, dict):
             raise ConfigError(f"{path}: expected a mapping of configuration keys")
     return parse_config(_merge(to_dict(Config()), _merge(values, _nest(overrides or []))))
@@ -273,4 +292,6 @@ def parse_config(values: dict[str, Any]) -> Config:
         cause = first.get("ctx", {}).get("error")
         if first["type"] == "unexpected_keyword_argument":
             raise ConfigError(f"{name}: unknown configuration key, see docs/configuration.md") from error
-        raise ConfigError(str(cause) if cause else f"{name}: {first['input']!r}: {first['msg']}") from error
+        raise ConfigError(
+            str(cause) if cause else _one_line(f"{name}: {first['input']!r}: {first['msg']}")
+        ) from error

@@ -87,7 +87,17 @@ class RollingContainer:
     def features(self, record: Binned) -> CellFeatures:
         """Features of every window cell, seen from the pose of the last record folded."""
         ego = forecast(record.pose, record.pose_history, self._bin_ns, self._horizon_ns)
-        return self._window.features(ego.pose, ego.forecast_pose, ego.speed_mps, ego.yaw_rate_rps)
+        parts = [part for part in self._records if _same_sweep(part, record)]
+        beams = np.concatenate([part.beams for part in parts])
+        rays = sum(part.rays for part in parts)
+        return self._window.features(
+            ego.pose,
+            ego.forecast_pose,
+            ego.speed_mps,
+            ego.yaw_rate_rps,
+            beams,
+            rays / len(beams) if len(beams) else 0.0,
+        )
 
     def record_of(self, stream_id: str, stamp_ns: int) -> Binned | None:
         """The last record folded of a sweep that came in time: the one it is predicted from."""
@@ -111,6 +121,10 @@ class RollingContainer:
     def records(self) -> list[Binned]:
         """The records that make up the state, oldest first: folding them again gives the same container."""
         return list(self._records)
+
+
+def _same_sweep(a: Binned, b: Binned) -> bool:
+    return a.stream_id == b.stream_id and a.stamp_ns == b.stamp_ns
 
 
 def _union(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> NDArray[np.uint64]:

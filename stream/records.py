@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-BINNED_VERSION = 1
+BINNED_VERSION = 2
 
 UNOBSERVED, SEEN_THROUGH, HIT = 0, 1, 2
 """State of a cell in one sweep: no ray reached it, a ray crossed it, a return lies in it."""
@@ -33,6 +33,7 @@ class Binned:
     cell_id : uint64 (N,), tested cells, ascending: every cell hit within the window plus the longest horizon
     hits, passes : uint32 (N,), returns in the cell; rays that crossed it before their return
     sums : int32 (M, 11), fixed-point sums of the M cells with hits > 0, in row order
+    beams : int16 (B, 3), directions of a sample of the rays, sensor frame, units of 1/32767
     points : points in the sweep; rays : finite returns among them; binned : returns that fell into a cell
     evicted : cells dropped by this fold to stay within the window's caps
     """
@@ -50,6 +51,7 @@ class Binned:
     hits: NDArray[np.uint32]
     passes: NDArray[np.uint32]
     sums: NDArray[np.int32]
+    beams: NDArray[np.int16]
     points: int
     rays: int
     binned: int

@@ -12,7 +12,7 @@ import pyarrow.ipc as ipc
 import pyarrow.parquet as pq
 
 from stream.records import Binned
-from stream.tables import BINNED_SCHEMA, binned_from_batch, check_binned_schema
+from stream.tables import BINNED_SCHEMA, TableError, binned_from_batch, check_binned_schema
 
 CONTAINERS = "containers"
 SWEEPS = "sweeps"
@@ -82,25 +82,38 @@ class RunFolder:
         """Stored binned sweeps of a robot from a stamp on, up to a place in its fold order.
 
         Files are memory-mapped and arrays are views into them.
-        Raises ValueError when they were written by another version, OSError when one cannot be read
+        Raises TableError when one is damaged or of another version, OSError when it cannot be opened
         """
         for path in sorted((self.path / CONTAINERS).glob("*.arrow")):
-            with pa.memory_map(str(path)) as source:
-                reader = ipc.open_file(source)
-                check_binned_schema(reader.schema, str(path))
-                for number in range(reader.num_record_batches):
-                    batch = reader.get_batch(number)
-                    if (
-                        batch.column("robot_id")[0].as_py() == robot_id
-                        and batch.column("stamp_ns")[0].as_py() >= first_stamp_ns
-                        and batch.column("seq")[0].as_py() <= last_seq
-                    ):
-                        yield binned_from_batch(batch)
+            for record in _read_containers(path):
+                if (
+                    record.robot_id == robot_id
+                    and record.stamp_ns >= first_stamp_ns
+                    and record.seq <= last_seq
+                ):
+                    yield record
 
 
 def container_table(batches: Sequence[pa.RecordBatch]) -> pa.Table:
     """A chunk of binned sweeps, one record batch each."""
     return pa.Table.from_batches(batches, BINNED_SCHEMA)
+
+
+def _read_containers(path: Path) -> Iterator[Binned]:
+    try:
+        with pa.memory_map(str(path)) as source:
+            reader = ipc.open_file(source)
+            check_binned_schema(reader.schema, str(path))
+            for number in range(reader.num_record_batches):
+                batch = reader.get_batch(number)
+                batch.validate(full=True)  # lengths in a damaged file may point anywhere
+                yield binned_from_batch(batch)
+    except TableError:
+        raise
+    except (ValueError, TypeError, pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise TableError(f"{path}: damaged: {' '.join(str(error).split())}") from error
 
 
 def _write_arrow(path: Path, table: pa.Table) -> None:

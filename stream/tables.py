@@ -31,6 +31,7 @@ BINNED_SCHEMA = pa.schema(
         ("hits", pa.list_(pa.uint32())),
         ("passes", pa.list_(pa.uint32())),
         ("sums", pa.list_(pa.int32())),
+        ("beams", pa.list_(pa.int16())),
     ],
     metadata={"octa.record": "binned", "octa.version": str(BINNED_VERSION)},
 )
@@ -76,6 +77,10 @@ SWEEP_SCHEMA = pa.schema(
 )
 
 
+class TableError(ValueError):
+    """Stored rows that cannot be read: damaged, or of another version; names the file."""
+
+
 def _repeat(text: str, count: int) -> pa.Array:
     return pa.repeat(text, count)
 
@@ -99,12 +104,14 @@ def binned_to_batch(record: Binned) -> pa.RecordBatch:
 
 
 def check_binned_schema(schema: pa.Schema, location: str) -> None:
-    """Raises ValueError when stored binned sweeps are of another version or kind."""
-    found = (schema.metadata or {}).get(b"octa.version", b"none").decode()
-    if found != str(BINNED_VERSION) or schema.names != BINNED_SCHEMA.names:
-        raise ValueError(
+    """Raises TableError when stored binned sweeps are of another version or kind."""
+    found = (schema.metadata or {}).get(b"octa.version", b"none").decode(errors="replace")
+    if found != str(BINNED_VERSION):
+        raise TableError(
             f"{location}: binned record version {found}, this release reads version {BINNED_VERSION}"
         )
+    if not schema.equals(BINNED_SCHEMA):
+        raise TableError(f"{location}: columns are not those of binned record version {found}")
 
 
 def binned_from_batch(batch: pa.RecordBatch, row: int = 0) -> Binned:
@@ -116,6 +123,7 @@ def binned_from_batch(batch: pa.RecordBatch, row: int = 0) -> Binned:
         values[field.name] = scalar.values.to_numpy(zero_copy_only=True) if is_list else scalar.as_py()
     values["pose_history"] = values["pose_history"].reshape(-1, 12)
     values["sums"] = values["sums"].reshape(-1, 11)
+    values["beams"] = values["beams"].reshape(-1, 3)
     return Binned(**values)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -16,6 +16,7 @@ from models.nets.bcc_conv import NEIGHBORS, BccNet
 from models.training.replay import UNLABELLED, Example, ReplayBuffer, to_float16
 from models.training.sector import Sector, cut_sector
 from models.training.standard import RunningStandard
+from models.training.symmetry import Symmetry
 from stream.config import LearnConfig, NetworkConfig
 
 BETAS = (0.9, 0.99)
@@ -47,7 +48,8 @@ class OnlineTrainer:
     """One network, its optimiser and its past sweeps.
 
     network, learn : shape and schedule; feature_count, horizons : F, H; primary : column of the main horizon
-    seed : decides initial weights, replay and sectors
+    seed : decides initial weights, replay, sectors and symmetries
+    symmetries : of ``models.training.symmetry``; each step trains on one of them, drawn at random
 
     Deterministic on one machine type: two trainers that saw the same calls hold the same bits, whatever
     number of threads torch has elsewhere. Not thread-safe.
@@ -61,10 +63,12 @@ class OnlineTrainer:
         horizons: int,
         primary: int,
         seed: int,
+        symmetries: Sequence[Symmetry] = (),
     ) -> None:
         if not 0 <= primary < horizons:
             raise ValueError(f"primary: {primary} must be 0..{horizons - 1}")
         self._learn = learn
+        self._symmetries = tuple(symmetries)
         self._primary = primary
         self._layers = network.layers
         self._shape = (feature_count, horizons)
@@ -190,7 +194,7 @@ class OnlineTrainer:
         width = float(np.deg2rad(self._learn.sector_degrees))
         sector = cut_sector(example, centre, width, self._layers, self._primary)
         self._optimizer.zero_grad(set_to_none=True)
-        loss = self._loss(example, sector)
+        loss = self._loss(example, sector, self._draw_symmetry())
         torch.autograd.backward(loss)
         norm = float(nn.utils.clip_grad_norm_(self._net.parameters(), CLIP_NORM))
         value = float(loss.detach())
@@ -209,10 +213,18 @@ class OnlineTrainer:
         self._stamps = (min(first, example.stamp_ns), max(last, example.stamp_ns))
         return value
 
-    def _loss(self, example: Example, sector: Sector) -> Tensor:
+    def _draw_symmetry(self) -> Symmetry | None:
+        if not self._symmetries:
+            return None
+        return self._symmetries[int(self._sectors.integers(len(self._symmetries)))]
+
+    def _loss(self, example: Example, sector: Sector, symmetry: Symmetry | None) -> Tensor:
         """Cross-entropy at the primary horizon plus the weighted mean of that at the others."""
-        X = torch.from_numpy(example.X[sector.rows]).float()
-        logits = self._net(X, torch.from_numpy(sector.neighbor_index))[torch.from_numpy(sector.scored)]
+        X, neighbor_index = example.X[sector.rows].astype(np.float32), sector.neighbor_index
+        if symmetry is not None:
+            X, neighbor_index = symmetry.apply(X, neighbor_index)
+        logits = self._net(torch.from_numpy(X), torch.from_numpy(neighbor_index))
+        logits = logits[torch.from_numpy(sector.scored)]
         label = torch.from_numpy(example.label[sector.rows[sector.scored]])  # (S, H)
         observed = label != UNLABELLED
         each = functional.binary_cross_entropy_with_logits(logits, label.float(), reduction="none") * observed

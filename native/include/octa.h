@@ -189,6 +189,14 @@ octa_error octa_rays_load(octa_rays *rays, const float *points, size_t n, const 
  *  @return OCTA_E_ID, OCTA_E_PARITY, OCTA_E_DOMAIN (a cell of another grid) */
 octa_error octa_rays_passes(const octa_rays *rays, const uint64_t *ids, size_t m, uint32_t *passes);
 
+#define OCTA_BEAM_ONE 32767 /* length of a beam's direction */
+
+/** Every k-th usable return's direction in the sensor frame, k as small as capacity allows, in point order.
+ *  @param beams  capacity x 3, units of 1 / OCTA_BEAM_ONE
+ *  @param count  receives the number of beams
+ *  @return OCTA_E_DOMAIN (n > OCTA_MAX_POINTS, capacity 0) */
+octa_error octa_beams_sample(const float *points, size_t n, size_t capacity, int16_t *beams, size_t *count);
+
 /* ---- rolling window ---------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -241,7 +249,7 @@ int octa_window_validate(const octa_window *window, const char **reason);
 
 /* ---- features ---------------------------------------------------------------------------------------- */
 
-#define OCTA_FEATURES_VERSION 1
+#define OCTA_FEATURES_VERSION 2
 
 /* What features read beside the window: where the sensor is now and where it will be. */
 typedef struct {
@@ -249,6 +257,9 @@ typedef struct {
     double forecast_pose[12]; /* sensor to map at the primary horizon, as forecast */
     double speed_mps;
     double yaw_rate_rps;
+    size_t beam_count;    /* at most OCTA_MAX_POINTS */
+    const int16_t *beams; /* beam_count x 3, from octa_beams_sample, of the predicted sweep */
+    double beam_weight;   /* rays that one beam stands for, 0 .. 10^6 */
 } octa_view;
 
 /** Number of features with K time bins. */

@@ -38,11 +38,38 @@ enum { HISTORY_HITS, HISTORY_PASSES, HISTORY_STATE, HISTORY_KINDS };
     X(forecast_z)                                                                                            \
     X(forecast_range)                                                                                        \
     X(forecast_elevation)                                                                                    \
-    X(neighbors)          /* share of the 14 neighbours in the window */                                     \
-    X(neighbors_hit)      /* share of the 14 neighbours hit in the newest bin */                             \
-    X(neighbors_evidence) /* mean evidence_recent of the neighbours in the window */                         \
-    X(speed)              /* of the sensor, m/s */                                                           \
-    X(yaw_rate)           /* of the sensor, rad/s */
+    X(normal_z)             /* of the plane through the returns of cell and neighbours, upwards */           \
+    X(view_cosine)          /* between that normal and the line of sight */                                  \
+    X(forecast_view_cosine) /* the same from the forecast pose */                                            \
+    X(planarity)            /* (middle - least) / largest eigenvalue of their covariance */                  \
+    X(linearity)            /* (largest - middle) / largest */                                               \
+    X(curvature)            /* least / sum */                                                                \
+    X(neighbors)            /* share of the 14 neighbours in the window */                                   \
+    X(neighbors_hit)        /* share of the 14 neighbours hit in the newest bin */                           \
+    X(neighbors_evidence)   /* mean evidence_recent of the neighbours in the window */                       \
+    X(coarse1_hits_0)       /* means over the window cells of the parent, one LOD coarser */                 \
+    X(coarse1_passes_0)                                                                                      \
+    X(coarse1_state_0)                                                                                       \
+    X(coarse1_hit_share)                                                                                     \
+    X(coarse1_evidence_recent)                                                                               \
+    X(coarse1_observed_bins)                                                                                 \
+    X(coarse1_log_points)                                                                                    \
+    X(coarse1_height_in_block)                                                                               \
+    X(coarse2_hits_0) /* the same of the grandparent */                                                      \
+    X(coarse2_passes_0)                                                                                      \
+    X(coarse2_state_0)                                                                                       \
+    X(coarse2_hit_share)                                                                                     \
+    X(coarse2_evidence_recent)                                                                               \
+    X(coarse2_observed_bins)                                                                                 \
+    X(coarse2_log_points)                                                                                    \
+    X(coarse2_height_in_block)                                                                               \
+    X(cast_hits)    /* log(1 + beams expected to end here), cast from the forecast pose */                   \
+    X(cast_reach)   /* log(1 + beams expected to get here) */                                                \
+    X(cast_share)   /* hits over reach */                                                                    \
+    X(cast_seen)    /* chance of at least one expected hit: 1 - exp(-hits) */                                \
+    X(cast_reached) /* 1 if any beam crosses the cell */                                                     \
+    X(speed)        /* of the sensor, m/s */                                                                 \
+    X(yaw_rate)     /* of the sensor, rad/s */
 
 #define OCTA_FEATURE_ENUM(name) FEATURE_##name,
 enum { OCTA_FEATURE_COLUMNS(OCTA_FEATURE_ENUM) FEATURE_COLUMNS };

@@ -1,37 +1,9 @@
-/* Which cells did the rays of a sweep see through: exact ray-cell tests behind a direction index.
- *
- * Rays are sorted into a grid over the six faces of a cube around the sensor (no trigonometry). A cell asks
- * the grid for the rays inside its bounding box as seen from the sensor, and tests those against the seven
- * slabs of the truncated octahedron. The index only leaves out rays that cannot cross; it never decides. */
-#include "sensor.h"
+/* The rays of one sweep, sorted by direction. */
+#include "rays.h"
 
-#include <math.h>
 #include <string.h>
 
-#define FACES 6
-#define COLUMNS 256
-#define ROWS 256
-#define BINS (FACES * ROWS * COLUMNS)
-#define SLABS 7
-
-/* A cell is the intersection of |n . x| <= bound over these normals. */
-static const float slab_bound[SLABS] = {1.0f, 1.0f, 1.0f, 1.5f, 1.5f, 1.5f, 1.5f};
-
-struct octa_rays {
-    octa_grid grid;
-    octa_sensor sensor;
-    size_t n;
-    size_t capacity;
-    float *inverse[SLABS]; /* 1 / (normal . direction) of each ray, direction from origin to return */
-    float *block;          /* owns the columns above */
-    uint32_t *start;       /* BINS + 1: first ray of each bin */
-    /* scratch of load */
-    float (*direction)[3];
-    uint32_t *bin;
-};
-
-/* The axes of a face: major, then the two that span it. */
-static const uint8_t face_axes[FACES][3] = {{0, 1, 2}, {0, 1, 2}, {1, 0, 2}, {1, 0, 2}, {2, 0, 1}, {2, 0, 1}};
+#define CACHE_LINE 64
 
 octa_error octa_rays_new(const octa_grid *grid, octa_rays **out) {
     OCTA_TRY(octa_grid_check(grid));
@@ -40,20 +12,21 @@ octa_error octa_rays_new(const octa_grid *grid, octa_rays **out) {
         return OCTA_E_MEMORY;
     memset(rays, 0, sizeof *rays);
     rays->grid = *grid;
-    rays->start = OCTA_MALLOC((BINS + 1) * sizeof *rays->start);
+    rays->start = OCTA_MALLOC((OCTA_RAY_BINS + 1) * sizeof *rays->start);
     if (!rays->start) {
         OCTA_FREE(rays);
         return OCTA_E_MEMORY;
     }
-    memset(rays->start, 0, (BINS + 1) * sizeof *rays->start);
+    memset(rays->start, 0, (OCTA_RAY_BINS + 1) * sizeof *rays->start);
     *out = rays;
     return OCTA_OK;
 }
 
 static void free_buffers(octa_rays *rays) {
-    OCTA_FREE(rays->block);
-    OCTA_FREE(rays->direction);
+    OCTA_FREE(rays->memory);
+    OCTA_FREE(rays->direction[0]);
     OCTA_FREE(rays->bin);
+    OCTA_FREE(rays->order);
 }
 
 void octa_rays_free(octa_rays *rays) {
@@ -64,68 +37,150 @@ void octa_rays_free(octa_rays *rays) {
     OCTA_FREE(rays);
 }
 
+/* Starts back to zero, only where there are any. */
+static void clear_index(octa_rays *rays) {
+    for (size_t row = 0; row < OCTA_RAY_ROWS; row++)
+        if (rays->used[row])
+            memset(rays->start + row * OCTA_ROW_STRIDE, 0, OCTA_ROW_STRIDE * sizeof *rays->start);
+    rays->start[OCTA_RAY_BINS] = 0;
+    memset(rays->used, 0, sizeof rays->used);
+    rays->n = 0;
+}
+
+/* The blocks first, on a cache line; the reaches behind them. Eight of those are read at a time. */
+static octa_error allocate_blocks(octa_rays *rays, size_t n) {
+    const size_t count = (n + OCTA_RAY_LANES - 1) / OCTA_RAY_LANES, reaches = count + OCTA_RAY_LANES;
+    const size_t size = count * sizeof *rays->blocks + reaches * sizeof *rays->reach;
+    rays->memory = OCTA_MALLOC(size + CACHE_LINE);
+    if (!rays->memory)
+        return OCTA_E_MEMORY;
+    memset(rays->memory, 0, size + CACHE_LINE);
+    char *memory = rays->memory;
+    rays->blocks = (octa_ray_block *)(memory + CACHE_LINE - (uintptr_t)memory % CACHE_LINE);
+    rays->reach = (float *)(rays->blocks + count);
+    return OCTA_OK;
+}
+
 static octa_error reserve(octa_rays *rays, size_t n) {
     if (n <= rays->capacity)
         return OCTA_OK;
     octa_rays bigger = *rays;
-    bigger.block = OCTA_MALLOC(SLABS * n * sizeof *bigger.block);
-    bigger.direction = OCTA_MALLOC(n * sizeof *bigger.direction);
-    bigger.bin = OCTA_MALLOC(n * sizeof *bigger.bin);
-    if (!bigger.block || !bigger.direction || !bigger.bin) {
+    octa_error error = allocate_blocks(&bigger, n);
+    bigger.direction[0] = OCTA_MALLOC(3 * n * sizeof *bigger.direction[0]);
+    bigger.bin = OCTA_MALLOC(2 * n * sizeof *bigger.bin);
+    bigger.order = OCTA_MALLOC(n * sizeof *bigger.order);
+    if (error != OCTA_OK || !bigger.direction[0] || !bigger.bin || !bigger.order) {
         free_buffers(&bigger);
         return OCTA_E_MEMORY;
     }
     free_buffers(rays);
-    for (size_t slab = 0; slab < SLABS; slab++)
-        bigger.inverse[slab] = bigger.block + slab * n;
+    bigger.direction[1] = bigger.direction[0] + n;
+    bigger.direction[2] = bigger.direction[0] + 2 * n;
+    bigger.rank = bigger.bin + n;
     bigger.capacity = n;
-    bigger.n = 0;
     *rays = bigger;
-    memset(rays->start, 0, (BINS + 1) * sizeof *rays->start);
     return OCTA_OK;
 }
 
-/* Bin of a slope in [-1, 1]; monotone, so an interval of slopes is an interval of bins. */
-static inline int slope_bin(float slope, int bins) {
-    int bin = (int)((slope + 1.0f) * (0.5f * (float)bins));
-    return bin < 0 ? 0 : bin >= bins ? bins - 1 : bin;
+/* Bin of a direction other than zero. Selections, no branches, so that a loop over it vectorises. */
+static inline uint32_t direction_bin(float x, float y, float z) {
+    float size_x = fabsf(x), size_y = fabsf(y), size_z = fabsf(z);
+    int x_major = (size_x >= size_y) & (size_x >= size_z), y_major = !x_major & (size_y >= size_z);
+    float major = x_major ? x : y_major ? y : z;
+    float size = fabsf(major);
+    float u = x_major ? y : x, v = x_major | y_major ? z : y;
+    int face = (x_major ? 0 : y_major ? 2 : 4) + (major < 0.0f);
+    int column = octa_slope_bin(u / size, OCTA_FACE_COLUMNS), row = octa_slope_bin(v / size, OCTA_FACE_ROWS);
+    return (uint32_t)((face * OCTA_FACE_ROWS + row) * OCTA_ROW_STRIDE + column);
 }
 
-static uint32_t direction_bin(const float *d) {
-    float size[3] = {fabsf(d[0]), fabsf(d[1]), fabsf(d[2])};
-    int major = size[0] >= size[1] ? (size[0] >= size[2] ? 0 : 2) : (size[1] >= size[2] ? 1 : 2);
-    int face = 2 * major + (d[major] < 0.0f);
-    int column = slope_bin(d[face_axes[face][1]] / size[major], COLUMNS);
-    int row = slope_bin(d[face_axes[face][2]] / size[major], ROWS);
-    return (uint32_t)((face * ROWS + row) * COLUMNS + column);
+/* Directions in half edges along the map axes, and their bins; an unusable return gets the bin after the
+ * last. So does a return so near that its direction underflows: it crosses nothing. */
+OCTA_HOT static void aim(const octa_rays *rays, const float *restrict points, size_t n) {
+    float *restrict x = rays->direction[0], *restrict y = rays->direction[1],
+                    *restrict z = rays->direction[2];
+    uint32_t *restrict bin = rays->bin;
+    const octa_sensor sensor = rays->sensor;
+    for (size_t i = 0; i < n; i++) {
+        const float *p = points + 3 * i;
+        float d[3];
+        for (int axis = 0; axis < 3; axis++) {
+            const float *m = sensor.rotation[axis];
+            d[axis] = m[0] * p[0] + m[1] * p[1] + m[2] * p[2];
+        }
+        int usable = octa_point_valid(p) & ((d[0] != 0.0f) | (d[1] != 0.0f) | (d[2] != 0.0f));
+        x[i] = usable ? d[0] : 1.0f;
+        y[i] = usable ? d[1] : 0.0f;
+        z[i] = usable ? d[2] : 0.0f;
+        uint32_t at = direction_bin(x[i], y[i], z[i]);
+        bin[i] = usable ? at : OCTA_RAY_BINS;
+    }
+}
+
+/* Counting sort of the points by bin; the unusable ones come last. */
+static void sort_by_bin(octa_rays *rays, size_t n) {
+    uint32_t *start = rays->start;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bin = rays->bin[i];
+        rays->rank[i] = start[bin]++;
+        rays->used[bin / OCTA_ROW_STRIDE] = 1;
+    }
+    uint32_t sum = 0;
+    for (size_t row = 0; row < OCTA_RAY_ROWS; row++) {
+        if (!rays->used[row])
+            continue;
+        uint32_t *bins = start + row * OCTA_ROW_STRIDE;
+        for (size_t column = 0; column < OCTA_ROW_STRIDE; column++) {
+            uint32_t count = bins[column];
+            bins[column] = sum;
+            sum += count;
+        }
+    }
+    start[OCTA_RAY_BINS] = sum;
+    rays->n = sum;
+    for (size_t i = 0; i < n; i++)
+        rays->order[start[rays->bin[i]] + rays->rank[i]] = (int32_t)i;
 }
 
 /* A direction parallel to a slab crosses it "at infinity"; a large finite number avoids 0 * inf. */
-static inline float inverse_of(float x) { return fabsf(x) < 1e-30f ? 1e30f : 1.0f / x; }
-
-static void store_inverses(octa_rays *rays, size_t slot, const float *d) {
-    const float along[SLABS] = {
-        d[0], d[1], d[2], d[0] + d[1] + d[2], d[0] + d[1] - d[2], d[0] - d[1] + d[2], -d[0] + d[1] + d[2]};
-    for (size_t slab = 0; slab < SLABS; slab++)
-        rays->inverse[slab][slot] = inverse_of(along[slab]);
+static inline float inverse_of(float x) {
+    float inverse = 1.0f / x;
+    return fabsf(x) < 1e-30f ? 1e30f : inverse;
 }
 
-/* Directions of the usable returns, in half edges along the map axes; returns how many. */
-static size_t rotate_points(octa_rays *rays, const float *points, size_t n) {
-    size_t count = 0;
-    for (size_t i = 0; i < n; i++) {
-        const float *p = points + 3 * i;
-        if (!octa_point_valid(p))
-            continue;
-        float *d = rays->direction[count];
-        for (int axis = 0; axis < 3; axis++) {
-            const float *m = rays->sensor.rotation[axis];
-            d[axis] = m[0] * p[0] + m[1] * p[1] + m[2] * p[2];
-        }
-        /* A return so near that its direction underflows crosses nothing. */
-        count += d[0] != 0.0f || d[1] != 0.0f || d[2] != 0.0f;
+/* One block from its rays' directions; returns its reach. */
+static inline float fill_block(octa_ray_block *block, const float (*d)[OCTA_RAY_LANES]) {
+    float squared[OCTA_RAY_LANES], reach = 0.0f;
+    for (size_t lane = 0; lane < OCTA_RAY_LANES; lane++) {
+        const float direction[3] = {d[0][lane], d[1][lane], d[2][lane]};
+        float along[OCTA_SLABS];
+        octa_along_slabs(direction, along);
+        for (size_t slab = 0; slab < OCTA_SLABS; slab++)
+            block->inverse[slab][lane] = inverse_of(along[slab]);
+        squared[lane] = along[0] * along[0] + along[1] * along[1] + along[2] * along[2];
     }
-    return count;
+    for (size_t lane = 0; lane < OCTA_RAY_LANES; lane++)
+        reach = squared[lane] > reach ? squared[lane] : reach;
+    return reach;
+}
+
+OCTA_HOT static void fill_blocks(const octa_rays *rays) {
+    const size_t whole = rays->n / OCTA_RAY_LANES, rest = rays->n % OCTA_RAY_LANES;
+    float d[3][OCTA_RAY_LANES];
+    for (size_t b = 0; b < whole; b++) {
+        const int32_t *order = rays->order + b * OCTA_RAY_LANES;
+        for (size_t axis = 0; axis < 3; axis++)
+            for (size_t lane = 0; lane < OCTA_RAY_LANES; lane++)
+                d[axis][lane] = rays->direction[axis][order[lane]];
+        rays->reach[b] = fill_block(rays->blocks + b, d);
+    }
+    if (rest == 0)
+        return;
+    memset(d, 0, sizeof d);
+    for (size_t axis = 0; axis < 3; axis++)
+        for (size_t lane = 0; lane < rest; lane++)
+            d[axis][lane] = rays->direction[axis][rays->order[whole * OCTA_RAY_LANES + lane]];
+    rays->reach[whole] = fill_block(rays->blocks + whole, d);
 }
 
 octa_error octa_rays_load(octa_rays *rays, const float *points, size_t n, const double *pose) {
@@ -134,106 +189,10 @@ octa_error octa_rays_load(octa_rays *rays, const float *points, size_t n, const 
     octa_sensor sensor;
     OCTA_TRY(octa_sensor_at(&rays->grid, pose, &sensor));
     OCTA_TRY(reserve(rays, n));
+    clear_index(rays);
     rays->sensor = sensor;
-    rays->n = rotate_points(rays, points, n);
-    uint32_t *start = rays->start;
-    memset(start, 0, (BINS + 1) * sizeof *start);
-    for (size_t i = 0; i < rays->n; i++) {
-        rays->bin[i] = direction_bin(rays->direction[i]);
-        start[rays->bin[i]]++;
-    }
-    uint32_t sum = 0;
-    for (size_t bin = 0; bin <= BINS; bin++) {
-        uint32_t count = start[bin];
-        start[bin] = sum;
-        sum += count;
-    }
-    for (size_t i = 0; i < rays->n; i++)
-        store_inverses(rays, start[rays->bin[i]]++, rays->direction[i]);
-    /* Filling moved every start to its end, which is the next bin's start: shift back by one. */
-    memmove(start + 1, start, BINS * sizeof *start);
-    start[0] = 0;
-    return OCTA_OK;
-}
-
-/* Rays [begin, end) that enter the cell before they leave it, ahead of the sensor, and leave it before their
- * return (t = 1). low and high are the two planes of each slab as seen from the sensor. */
-static inline uint32_t count_crossings(const octa_rays *rays, size_t begin, size_t end, const float *low,
-                                       const float *high) {
-    uint32_t count = 0;
-    for (size_t i = begin; i < end; i++) {
-        float enter = -INFINITY, leave = INFINITY;
-        for (size_t slab = 0; slab < SLABS; slab++) {
-            float a = low[slab] * rays->inverse[slab][i], b = high[slab] * rays->inverse[slab][i];
-            float near = a < b ? a : b, far = a < b ? b : a;
-            enter = near > enter ? near : enter;
-            leave = far < leave ? far : leave;
-        }
-        count += (uint32_t)((enter < leave) & (leave > 0.0f) & (leave < 1.0f));
-    }
-    return count;
-}
-
-/* Slopes under which an interval [b - 1, b + 1] is seen at depths [near, far], 0 < near. A little wider, so
- * that rounding never leaves out a ray. */
-static inline void slope_interval(float b, float near, float far, float *low, float *high) {
-    *low = (b - 1.0f) / (b - 1.0f >= 0.0f ? far : near) - 1e-5f;
-    *high = (b + 1.0f) / (b + 1.0f >= 0.0f ? near : far) + 1e-5f;
-}
-
-static inline uint32_t face_passes(const octa_rays *rays, int face, const float *center, const float *low,
-                                   const float *high) {
-    const uint8_t *axes = face_axes[face];
-    float depth = face & 1 ? -center[axes[0]] : center[axes[0]];
-    if (depth + 1.0f <= 0.0f)
-        return 0;
-    float column_low = -1.0f, column_high = 1.0f, row_low = -1.0f, row_high = 1.0f;
-    if (depth - 1.0f > 1e-3f) {
-        slope_interval(center[axes[1]], depth - 1.0f, depth + 1.0f, &column_low, &column_high);
-        slope_interval(center[axes[2]], depth - 1.0f, depth + 1.0f, &row_low, &row_high);
-        if (column_low > 1.0f || column_high < -1.0f || row_low > 1.0f || row_high < -1.0f)
-            return 0;
-    }
-    int first_column = slope_bin(column_low < -1.0f ? -1.0f : column_low, COLUMNS);
-    int last_column = slope_bin(column_high > 1.0f ? 1.0f : column_high, COLUMNS);
-    int first_row = slope_bin(row_low < -1.0f ? -1.0f : row_low, ROWS);
-    int last_row = slope_bin(row_high > 1.0f ? 1.0f : row_high, ROWS);
-    uint32_t count = 0;
-    for (int row = first_row; row <= last_row; row++) {
-        const uint32_t *start = rays->start + ((size_t)face * ROWS + (size_t)row) * COLUMNS;
-        count += count_crossings(rays, start[first_column], start[last_column + 1], low, high);
-    }
-    return count;
-}
-
-OCTA_HOT static void passes_of_cells(const octa_rays *rays, const uint64_t *ids, size_t m, uint32_t *passes) {
-    for (size_t i = 0; i < m; i++) {
-        int32_t site[3];
-        octa_index64_unpack(ids[i], &site[0], &site[1], &site[2]);
-        float c[3], low[SLABS], high[SLABS];
-        for (int axis = 0; axis < 3; axis++)
-            c[axis] = (float)(site[axis] - rays->sensor.site[axis]) - rays->sensor.origin[axis];
-        const float along[SLABS] = {c[0],
-                                    c[1],
-                                    c[2],
-                                    c[0] + c[1] + c[2],
-                                    c[0] + c[1] - c[2],
-                                    c[0] - c[1] + c[2],
-                                    -c[0] + c[1] + c[2]};
-        for (size_t slab = 0; slab < SLABS; slab++) {
-            low[slab] = along[slab] - slab_bound[slab];
-            high[slab] = along[slab] + slab_bound[slab];
-        }
-        passes[i] = 0;
-        for (int face = 0; face < FACES; face++)
-            passes[i] += face_passes(rays, face, c, low, high);
-    }
-}
-
-octa_error octa_rays_passes(const octa_rays *rays, const uint64_t *ids, size_t m, uint32_t *passes) {
-    const uint64_t prefix = octa_index64_prefix(rays->grid.frame, rays->grid.tier, rays->grid.lod);
-    for (size_t i = 0; i < m; i++)
-        OCTA_TRY(octa_index64_check(ids[i], prefix));
-    passes_of_cells(rays, ids, m, passes);
+    aim(rays, points, n);
+    sort_by_bin(rays, n);
+    fill_blocks(rays);
     return OCTA_OK;
 }

@@ -30,7 +30,10 @@ def pack(value: Any) -> bytes:
 
 
 def unpack(data: bytes) -> Any:
-    """Decode what ``pack`` wrote; arrays are read-only, views into ``data`` where aligned. Raises StateError."""
+    """Decode what ``pack`` wrote; arrays are read-only, views into ``data`` where aligned.
+
+    Raises StateError
+    """
     start = len(MAGIC) + 8
     if data[: len(MAGIC)] != MAGIC or len(data) < start:
         raise StateError("state: not a snapshot of this version")
@@ -38,7 +41,7 @@ def unpack(data: bytes) -> Any:
     try:
         tree = json.loads(data[start : start + length])
         return _decode(tree, memoryview(data)[start + length :])
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError) as error:
         raise StateError(f"state: damaged: {error}") from error
 
 

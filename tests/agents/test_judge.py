@@ -65,7 +65,7 @@ def binned(
         pose=NO_POSE, pose_history=np.zeros((0, 12)), cell_id=cell_id,
         hits=np.broadcast_to(np.asarray(hits, np.uint32), n).copy(),
         passes=np.broadcast_to(np.asarray(passes, np.uint32), n).copy(),
-        sums=np.zeros((0, 11), np.int32), points=n, rays=n, binned=n,
+        sums=np.zeros((0, 11), np.int32), beams=np.zeros((0, 3), np.int16), points=n, rays=n, binned=n,
     )  # fmt: skip
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from native import index64
+from native import index64, lattice
 from native.grid import Grid
-from tests.native.oracle import WindowModel, ids_of
+from tests.native.cast_oracle import WHOLE, cast
+from tests.native.oracle import F32, F64, WindowModel, ids_of
 
 DECAY = 0.7
 Site = tuple[int, int, int]
@@ -27,6 +28,17 @@ SECONDS = {
     "xz": (7, 0, 2),
     "yz": (8, 1, 2),
 }
+POOLED = (
+    "hits_0", "passes_0", "state_0", "hit_share", "evidence_recent", "observed_bins", "log_points",
+    "height_in_block",
+)  # fmt: skip
+NORMALS = ("normal_z", "view_cosine", "forecast_view_cosine")
+AXES = ("planarity", "linearity", "curvature")
+NORMAL_GAP = 0.05
+"""Of the largest eigenvalue; with the two least closer than this the normal is decided by rounding."""
+FLAT = 0.1
+"""Of the magnitude of the eigenvalues; with none above this (they may be negative) ratios mean nothing."""
+NO_BEAMS = np.empty((0, 3), np.int16)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,14 +49,26 @@ class View:
     forecast_pose: NDArray[np.float64]
     speed_mps: float = 0.0
     yaw_rate_rps: float = 0.0
+    beams: NDArray[np.int16] = field(default_factory=NO_BEAMS.copy)
+    beam_weight: float = 1.0
 
-    def arguments(self) -> tuple[NDArray[np.float64], NDArray[np.float64], float, float]:
-        return self.pose, self.forecast_pose, self.speed_mps, self.yaw_rate_rps
+    def arguments(self) -> tuple[F64, F64, float, float, NDArray[np.int16], float]:
+        return (
+            self.pose,
+            self.forecast_pose,
+            self.speed_mps,
+            self.yaw_rate_rps,
+            self.beams,
+            self.beam_weight,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureRows:
-    """Columns by name for each window cell, its neighbours' rows and its state in the newest bin."""
+    """Columns by name for each window cell, its neighbours' rows and its state in the newest bin.
+
+    A column is NaN where only rounding decides it.
+    """
 
     cell_id: list[int]
     columns: list[dict[str, float]]
@@ -96,6 +120,15 @@ def evidence(bins: Bins) -> dict[str, float]:
     }
 
 
+def stop_share(bins: Bins) -> np.float32:
+    """``evidence_recent`` in the core's float32: casts round it to a fixed point, so its last bit counts."""
+    recent, everything, weight = np.float32(0), np.float32(0), np.float32(1)
+    for h, p in zip(*(np.array(counts, np.float32) for counts in bins), strict=True):
+        recent, everything = recent + weight * h, everything + weight * (h + p)
+        weight *= np.float32(DECAY)
+    return np.float32(recent / everything)
+
+
 def moments(hits: int, sums: tuple[int, ...]) -> dict[str, float]:
     mean = [s / (4096 * hits) for s in sums]
     return {
@@ -123,6 +156,84 @@ def heights(site: Site, lowest: dict[tuple[int, int], int]) -> dict[str, float]:
         "height_in_column": site[2] - lowest[column],
         "height_in_block": site[2] - min(lowest[c] for c in around if c in lowest),
     }
+
+
+def homogeneous(totals: list[tuple[int, int, tuple[int, ...]]]) -> F64:
+    """Sum over the returns of each cell of (1, p) (1, p)^T, p from the site; a last cell has none, (N + 1, 4, 4)."""
+    out = np.zeros((len(totals) + 1, 4, 4))
+    for matrix, (hits, _, sums) in zip(out, totals, strict=False):
+        matrix[0, 0] = hits
+        matrix[0, 1:] = matrix[1:, 0] = np.array(sums[:3]) / 4096
+        for at, i, j in SECONDS.values():
+            matrix[1 + i, 1 + j] = matrix[1 + j, 1 + i] = sums[at] / 4096
+    return out
+
+
+def covariances(totals: list[tuple[int, int, tuple[int, ...]]], neighbors: list[list[int]]) -> F64:
+    """Covariance of the returns of each cell and its neighbours, (N, 3, 3)."""
+    single = homogeneous(totals)
+    pooled = single[:-1].copy()
+    for offset, rows in zip(OFFSETS, np.array(neighbors, np.intp).reshape(-1, 14).T, strict=True):
+        shift = np.eye(4)
+        shift[1:, 0] = offset
+        pooled += shift @ single[rows] @ shift.T
+    mean = pooled[:, 1:, 0] / pooled[:, :1, 0]
+    spread: F64 = pooled[:, 1:, 1:] / pooled[:, :1, :1] - mean[:, :, None] * mean[:, None, :]
+    return spread
+
+
+def shapes(grid: Grid, sites: list[Site], spread: F64, view: View) -> list[dict[str, float]]:
+    """Columns of the principal axes."""
+    columns = []
+    for site, values, vectors in zip(sites, *np.linalg.eigh(spread), strict=True):
+        scale = max(float(np.abs(values).max()), 1e-9)
+        least, middle, most = np.maximum(values, 0).tolist()
+        row = dict.fromkeys((*NORMALS, *AXES), math.nan)
+        if most > FLAT * scale:
+            ratios = ((middle - least) / most, (most - middle) / most, least / (least + middle + most))
+            row.update(zip(AXES, ratios, strict=True))
+        normal = vectors[:, 0] if values[1] - values[0] > NORMAL_GAP * scale else np.full(3, math.nan)
+        row["normal_z"] = abs(float(normal[2]))
+        for name, pose in zip(NORMALS[1:], (view.pose, view.forecast_pose), strict=True):
+            line = np.array(site) * grid.half_edge_m - pose[3::4]
+            reach = float(np.linalg.norm(line))
+            row[name] = abs(float(line @ normal)) / reach if reach else 0.0
+        columns.append(row)
+    return columns
+
+
+def coarse(sites: list[Site], columns: list[dict[str, float]]) -> list[dict[str, float]]:
+    """Means over the cells with the same parent, and with the same grandparent."""
+    out: list[dict[str, float]] = [{} for _ in sites]
+    parents = np.array(sites, np.int32).reshape(-1, 3)
+    for level in (1, 2):
+        parents = lattice.parent(parents)
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for row, parent in enumerate(parents.tolist()):
+            groups.setdefault(tuple(parent), []).append(row)
+        for rows in groups.values():
+            mean = {name: sum(columns[row][name] for row in rows) / len(rows) for name in POOLED}
+            for row in rows:
+                out[row].update({f"coarse{level}_{name}": value for name, value in mean.items()})
+    return out
+
+
+def casts(grid: Grid, sites: list[Site], stop: F32, view: View) -> list[dict[str, float]]:
+    """Columns of the beams cast from the forecast pose."""
+    done = cast(grid, np.array(sites, np.int32).reshape(-1, 3), stop, view.beams, view.forecast_pose)
+    columns, weight, whole = [], np.float32(view.beam_weight), np.float32(WHOLE)
+    for reached, ended in zip(done.reached, done.ended, strict=True):
+        hits, reach = weight * (np.float32(ended) / whole), weight * (np.float32(reached) / whole)
+        columns.append(
+            {
+                "cast_hits": math.log1p(hits),
+                "cast_reach": math.log1p(reach),
+                "cast_share": float(hits / reach) if reach > 0 else 0.0,
+                "cast_seen": -math.expm1(-hits),
+                "cast_reached": float(reached > 0),
+            }
+        )
+    return columns
 
 
 def features(grid: Grid, model: WindowModel, view: View) -> FeatureRows:
@@ -161,4 +272,11 @@ def features(grid: Grid, model: WindowModel, view: View) -> FeatureRows:
         row["neighbors_hit"] = sum(before[n] == 2 for n in present) / 14
         recent = [columns[n]["evidence_recent"] for n in present]
         row["neighbors_evidence"] = sum(recent) / len(recent) if recent else 0
+    stop = np.array([stop_share(bins[cell]) for cell in cells], np.float32)
+    more = (
+        shapes(grid, sites, covariances([totals[cell] for cell in cells], neighbors), view),
+        coarse(sites, columns),
+        casts(grid, sites, stop, view),
+    )
+    columns = [{**row, **a, **b, **c} for row, a, b, c in zip(columns, *more, strict=True)]
     return FeatureRows(cell_id=cells, columns=columns, neighbors=neighbors, before=before)

@@ -154,7 +154,7 @@ static void test_refusals(void) {
 }
 
 static void test_extremes(void) {
-    const double half_edges[] = {0.001, 51.2, 1e6, 1e300};
+    const double half_edges[] = {0.001, 51.2, 1e6};
     const float points[] = {10000, -10000, 10000, 0, 0, -10000, 1e-30f, 0, 0, 1e-45f, 1e-45f, 0, 30, 30, 30};
     const int32_t sites[] = {0, 0, 0, 32767, 32767, 32767, -32768, -32768, -32768, 1, 1, -1};
     for (size_t i = 0; i < sizeof half_edges / sizeof *half_edges; i++) {

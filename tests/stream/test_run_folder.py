@@ -1,0 +1,188 @@
+"""The run folder on disk: whole files or none, checksums, and a full disk that is noticed."""
+
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.ipc as ipc
+import pyarrow.parquet as pq
+import pytest
+
+from stream import run_folder
+from stream.records import Binned, Prediction
+from stream.run_folder import CONTAINERS, SWEEPS, RunFolder, container_table
+from stream.tables import BINNED_SCHEMA, binned_to_batch, prediction_table, sweep_table
+from tests.agents.worlds import config_of, of_type, perceived, plain, stamp_of
+
+OUTPUTS = perceived(config_of(), 9)
+BINNED: list[Binned] = of_type(OUTPUTS, Binned)
+PREDICTIONS: list[Prediction] = of_type(OUTPUTS, Prediction)
+FULL = Path("/dev/full")
+needs_full = pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
+
+
+def new(path: Path) -> RunFolder:
+    folder = RunFolder(path)
+    folder.create()
+    return folder
+
+
+def chunk(records: list[Binned]) -> pa.Table:
+    return container_table([binned_to_batch(record) for record in records])
+
+
+def files(path: Path) -> list[str]:
+    return sorted(item.relative_to(path).as_posix() for item in path.rglob("*") if item.is_file())
+
+
+def test_a_new_run_has_its_folders(tmp_path: Path) -> None:
+    folder = new(tmp_path / "deep" / "run")
+    names = {item.name for item in folder.path.iterdir()}
+    assert names == {"predictions", "shadows", "outcomes", "containers", "models", "events.jsonl"}
+    folder.create()  # again is no harm
+
+
+def test_chunks_are_flat_numbered_files(tmp_path: Path) -> None:
+    folder = new(tmp_path)
+    for record in PREDICTIONS[:3]:
+        folder.write_table("predictions", prediction_table(record))
+    folder.write_table("features", pa.table({"x": [1]}))
+    folder.write_table(CONTAINERS, chunk(BINNED[:2]))
+    folder.write_table(CONTAINERS, chunk(BINNED[2:]))
+    assert files(tmp_path) == [
+        "containers/part-00000.arrow", "containers/part-00001.arrow", "events.jsonl",
+        "features/part-00000.parquet", "predictions/part-00000.parquet", "predictions/part-00001.parquet",
+        "predictions/part-00002.parquet",
+    ]  # fmt: skip
+    table = pq.read_table(tmp_path / "predictions")
+    assert set(table["prediction_id"].to_pylist()) == {record.prediction_id for record in PREDICTIONS[:3]}
+
+
+def test_sweeps_are_one_file_that_grows(tmp_path: Path) -> None:
+    folder = new(tmp_path)
+    for record in PREDICTIONS:
+        folder.write_table(SWEEPS, sweep_table([(record, {})]))
+    table = pq.read_table(tmp_path / "sweeps.parquet")
+    assert table["prediction_id"].to_pylist() == [record.prediction_id for record in PREDICTIONS]
+
+
+def test_page_checksums_verify_and_catch_a_flipped_bit(tmp_path: Path) -> None:
+    folder = new(tmp_path)
+    folder.write_table("predictions", prediction_table(PREDICTIONS[-1]))
+    path = tmp_path / "predictions" / "part-00000.parquet"
+    whole = pq.read_table(path, page_checksum_verification=True)
+    assert whole.equals(prediction_table(PREDICTIONS[-1]))
+    data = bytearray(path.read_bytes())
+    meta = pq.read_metadata(path).row_group(0).column(5)
+    assert meta.path_in_schema == "cell_id"
+    end = meta.data_page_offset + meta.total_compressed_size
+    data[min(end, len(data)) - 40] ^= 4
+    path.write_bytes(data)
+    with pytest.raises(OSError, match="CRC"):
+        pq.read_table(path, page_checksum_verification=True)
+
+
+def test_events_are_one_json_object_a_line(tmp_path: Path) -> None:
+    folder = new(tmp_path)
+    events = [{"event": "a", "text": "line\nbreak \u2028 \"quote\""}, {"event": "b", "stamp_ns": 2**62}]
+    for event in events:
+        folder.append_event(event)
+    lines = (tmp_path / "events.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line) for line in lines] == events
+    with pytest.raises(ValueError, match="JSON"):
+        folder.append_event({"loss": float("nan")})
+    assert len((tmp_path / "events.jsonl").read_text(encoding="utf-8").splitlines()) == 2
+
+
+def test_records_come_back_in_fold_order_and_to_the_bit(tmp_path: Path) -> None:
+    folder = new(tmp_path)
+    folder.write_table(CONTAINERS, chunk(BINNED[:4]))
+    folder.write_table(CONTAINERS, chunk(BINNED[4:]))
+    found = list(folder.records("robot", 0, 2**62))
+    assert plain(found) == plain(BINNED)
+    some = folder.records("robot", stamp_of(2), 6)
+    assert [record.seq for record in some] == [2, 3, 4, 5, 6]
+    assert list(folder.records("nobody", 0, 2**62)) == []
+
+
+def test_containers_are_read_without_copying(tmp_path: Path) -> None:
+    folder = new(tmp_path)
+    folder.write_table(CONTAINERS, chunk(BINNED))
+    with pa.memory_map(str(tmp_path / "containers" / "part-00000.arrow")) as source:
+        before = pa.total_allocated_bytes()
+        reader = ipc.open_file(source)
+        arrays = [reader.get_batch(place).column("cell_id") for place in range(reader.num_record_batches)]
+        assert len(arrays) == len(BINNED)  # one record batch a sweep
+        assert pa.total_allocated_bytes() - before < sum(record.cell_id.nbytes for record in BINNED)
+        assert np.array_equal(arrays[3][0].values.to_numpy(zero_copy_only=True), BINNED[3].cell_id)
+
+
+def test_containers_of_another_version_are_refused_with_their_path(tmp_path: Path) -> None:
+    folder = new(tmp_path)
+    path = tmp_path / "containers" / "part-00000.arrow"
+    schema = BINNED_SCHEMA.with_metadata({"octa.version": "99"})
+    with ipc.new_file(str(path), schema) as writer:
+        writer.write_batch(binned_to_batch(BINNED[0]).replace_schema_metadata(schema.metadata))
+    with pytest.raises(ValueError, match=r"part-00000\.arrow: binned record version 99"):
+        list(folder.records("robot", 0, 2**62))
+
+
+def test_texts_and_json(tmp_path: Path) -> None:
+    folder = new(tmp_path)
+    path = folder.write_text("summary.json", '{"ä": 1}')
+    assert path.read_text(encoding="utf-8") == '{"ä": 1}'
+    assert folder.read_json("summary.json") == {"ä": 1}
+    assert folder.models == tmp_path / "models"
+
+
+# ---- trouble -------------------------------------------------------------------------------------------
+
+
+@needs_full
+@pytest.mark.parametrize("dataset", ["predictions", CONTAINERS, SWEEPS, "summary.json"])
+def test_a_full_disk_is_an_error_and_leaves_no_half_file(tmp_path: Path, dataset: str) -> None:
+    folder = new(tmp_path)
+    target = {
+        "predictions": "predictions/part-00000.parquet", CONTAINERS: "containers/part-00000.arrow",
+        SWEEPS: "sweeps.parquet", "summary.json": "summary.json",
+    }[dataset]  # fmt: skip
+    path = tmp_path / target
+    path.with_name(f".{path.name}.tmp").symlink_to(FULL)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        if dataset == "summary.json":
+            folder.write_text(dataset, "x" * 100_000)
+        elif dataset == SWEEPS:
+            folder.write_table(SWEEPS, sweep_table([(PREDICTIONS[0], {})]))
+        else:
+            table = chunk(BINNED) if dataset == CONTAINERS else prediction_table(PREDICTIONS[0])
+            folder.write_table(dataset, table)
+    assert caught.value.errno == errno.ENOSPC
+    assert files(tmp_path) == ["events.jsonl"]
+
+
+@needs_full
+def test_events_on_a_full_disk_are_an_error(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    (tmp_path / "events.jsonl").symlink_to(FULL)
+    with pytest.raises(OSError, match="No space left on device"):
+        folder.append_event({"event": "x"})
+
+
+def test_a_failed_write_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = new(tmp_path)
+    folder.write_table(SWEEPS, sweep_table([(PREDICTIONS[0], {})]))
+    before = (tmp_path / "sweeps.parquet").read_bytes()
+
+    def half(path: Path, table: pa.Table) -> None:
+        path.write_bytes(b"half a file")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(run_folder, "_write_parquet", half)
+    with pytest.raises(OSError, match="No space left"):
+        folder.write_table(SWEEPS, sweep_table([(PREDICTIONS[1], {})]))
+    assert (tmp_path / "sweeps.parquet").read_bytes() == before
+    assert files(tmp_path) == ["events.jsonl", "sweeps.parquet"]
