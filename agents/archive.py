@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from agents.protocol import Step, StepBuilder, WriteEvent, WriteTable
-from stream.codecs.state import from_dict, pack, to_dict, unpack
+from stream.codecs.state import from_dict, pack, to_dict, unpack_fields
 from stream.features import digest_arrays
 from stream.records import (
     Binned,
@@ -36,6 +36,9 @@ from stream.tables import (
 
 CHUNK_SWEEPS = 32
 """Sweeps a file; a chunk of the default grid holds a million prediction rows."""
+
+
+SNAPSHOT = frozenset({"counts", "dead_letters", "digest", "batches", "tables", "predictions", "latency"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +179,7 @@ class Archive:
 
     def restore(self, data: bytes) -> None:
         """Continue from a snapshot; raises StateError."""
-        tree = unpack(data)
+        tree = unpack_fields(data, SNAPSHOT)
         self.counts, self.dead_letters = Counter(tree["counts"]), Counter(tree["dead_letters"])
         self.digest.restore(tree["digest"])
         self._batches = [_from_bytes(item).to_batches()[0] for item in tree["batches"]]

@@ -130,6 +130,28 @@ def info(location: Log, log: LogOptions) -> None:
 
 
 @app.command()
+@spread
+def prior(
+    settings: ConfigOptions,
+    out: Annotated[Path, typer.Option(help="Folder for the model.")],
+    logs: Annotated[
+        list[str] | None, typer.Argument(metavar="[LOG]...", help="Default: simulated worlds.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=100, help="Optimiser steps.")] = None,
+) -> None:
+    """Train a network on logs, from scratch, as what later runs start from (learn.prior)."""
+    from agents import console
+    from agents.prior import LOGS, STEPS, make_prior
+
+    require_learning()
+    named = enumerate(logs or LOGS)  # stamps of simulated logs coincide, so each is a robot of its own
+    sources = [LogOptions(robot=f"prior-{place}").open(location) for place, location in named]
+    with console.progress_bar("prior") as progress:
+        folder = make_prior(sources, settings.load(), out, steps or STEPS, progress)
+    console.show(f"prior: {folder}")
+
+
+@app.command()
 def report(run: Run) -> None:
     """Write report.html of a run again."""
     from agents import console

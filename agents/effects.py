@@ -19,6 +19,7 @@ from agents.protocol import (
     WriteTable,
 )
 from models.manifest import ModelRefused, model_id_of
+from models.prior import Prior
 from models.registry import ModelRegistry
 from models.runtime import OnnxModel
 from stream.config import Config, NetworkConfig
@@ -32,8 +33,15 @@ if TYPE_CHECKING:
 class Trainer:
     """One lineage's trainer, and the graph its weights go into."""
 
-    def __init__(self, config: Config, schema: FeatureSchema, network: NetworkConfig, seed: int) -> None:
-        from models.export import export_graph, with_weights  # needs the extra "learn"
+    def __init__(
+        self,
+        config: Config,
+        schema: FeatureSchema,
+        network: NetworkConfig,
+        seed: int,
+        prior: Prior | None = None,
+    ) -> None:
+        from models.export import export_graph, weights_of, with_weights  # needs the extra "learn"
         from models.training.online import OnlineTrainer, TrainingDiverged
         from models.training.symmetry import symmetries
 
@@ -47,6 +55,9 @@ class Trainer:
             seed,
             symmetries(schema.names) if config.learn.symmetry else (),
         )
+        self._prior_weights = weights_of(prior.data) if prior else {}
+        if prior is not None:
+            self._trainer.load(self._prior_weights)
         self._template = export_graph(self._trainer.net)
         self._with_weights = with_weights
 
@@ -83,8 +94,8 @@ class Trainer:
         )
 
     def restore(self, request: Restore) -> None:
-        """Go on from earlier weights."""
-        self._trainer.load(request.weights)
+        """Go on from earlier weights; a request without any means those of the prior."""
+        self._trainer.load(request.weights or self._prior_weights)
 
 
 class LocalEffects:
@@ -96,12 +107,13 @@ class LocalEffects:
         schema: FeatureSchema,
         folder: RunFolder,
         networks: Mapping[str, NetworkConfig],
+        priors: Mapping[str, Prior],
     ) -> None:
         self._folder = folder
         self._registry = ModelRegistry(folder.models)
         self._requirements = requirements_of(config, schema)
         self._trainers = {
-            name: Trainer(config, schema, network, config.seed + place)
+            name: Trainer(config, schema, network, config.seed + place, priors.get(name))
             for place, (name, network) in enumerate(networks.items())
         }
 

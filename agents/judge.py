@@ -13,7 +13,7 @@ from agents.protocol import Key, Step, StepBuilder
 from models.scores.prequential import PrequentialScores
 from models.scores.regions import ErrorMap
 from native.index64 import ancestor
-from stream.codecs.state import from_dict, pack, to_dict, unpack
+from stream.codecs.state import from_dict, pack, to_dict, unpack_fields
 from stream.config import Config
 from stream.records import HIT, SEEN_THROUGH, Binned, EndOfLog, Event, Outcome, Prediction, Shadow
 
@@ -250,7 +250,7 @@ class Judge:
 
     def restore(self, data: bytes) -> None:
         """Continue from a snapshot of a Judge with the same configuration; raises StateError."""
-        tree = unpack(data)
+        tree = unpack_fields(data, frozenset({"scores", "error_map", "missed", "streams"}))
         self.scores = PrequentialScores.from_state(tree["scores"])
         self.error_map = ErrorMap.from_state(tree["error_map"])
         self.missed = {int(horizon): count for horizon, count in tree["missed"].items()}

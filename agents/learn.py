@@ -16,15 +16,16 @@ from numpy.typing import NDArray
 
 from agents.baselines import Baselines, Linear
 from agents.learn_robot import Pending, RobotState, sample_features
-from agents.lineage import Lineage, Version
+from agents.lineage import Lineage, Version, prior_version
 from agents.manifests import architecture_of, manifest_of
 from agents.protocol import Labels, Restore, Step, StepBuilder, StoreModel, Trained, TrainingFailed
 from models.manifest import Manifest
 from models.model import Model
 from models.online.gate import Decision, PromotionGate, UpdateGuard
+from models.prior import Prior
 from models.scores.tally import SweepScore, sweep_score, tally_of
 from native.window import CellFeatures
-from stream.codecs.state import pack, unpack
+from stream.codecs.state import pack, unpack_fields
 from stream.config import Config, NetworkConfig
 from stream.container import RollingContainer
 from stream.features import FeatureSchema, digest
@@ -39,6 +40,10 @@ from stream.records import (
     Shadow,
 )
 
+SNAPSHOT = frozenset(
+    ("baselines", "frozen", "versions", "lineages", "champion", "served_id", "predictions", "rebuilt",
+     "skewed", "robots")
+)  # fmt: skip
 REMEMBERED_MODELS = 16  # published models that predictions in flight may still name
 
 
@@ -46,6 +51,7 @@ class Learn:
     """Binned sweeps, predictions and outcomes in; shadows, models and training requests out.
 
     networks : networks to train by lineage name; empty when learning is off
+    priors : what lineages start from, by name; a lineage without one starts from random weights
     linear : the online linear baseline, None where its library is not installed
     load : makes a model of an ONNX file, for restoring a snapshot
     """
@@ -57,13 +63,14 @@ class Learn:
         builtin: Model,
         *,
         networks: Mapping[str, NetworkConfig],
+        priors: Mapping[str, Prior],
         linear: Linear | None,
         load: Callable[[str, bytes], Model],
     ) -> None:
         self._config, self._schema, self._builtin, self._load = config, schema, builtin, load
         self._baselines = Baselines(schema, config.task.primary, linear)
         self._networks = dict(networks)
-        self._lineages = {name: self._new_lineage(name) for name in networks}
+        self._lineages = {name: self._new_lineage(name, priors.get(name)) for name in networks}
         self._champion: str | None = None
         self._served_id = builtin.model_id
         self._versions: OrderedDict[str, Version] = OrderedDict()
@@ -73,12 +80,13 @@ class Learn:
         self.rebuilt = 0
         self.skewed = 0
 
-    def _new_lineage(self, name: str) -> Lineage:
+    def _new_lineage(self, name: str, prior: Prior | None) -> Lineage:
         learn = self._config.learn
         return Lineage(
             name=name,
             gate=PromotionGate(learn.gate_sweeps),
             guard=UpdateGuard(learn.guard_sweeps, learn.guard_margin),
+            latest=prior_version(prior) if prior else None,
         )
 
     def handle(self, record: Any) -> Step:
@@ -369,7 +377,7 @@ class Learn:
 
     def restore(self, data: bytes) -> None:
         """Continue from a snapshot of a Learn with the same configuration; raises StateError."""
-        tree = unpack(data)
+        tree = unpack_fields(data, SNAPSHOT)
         self._baselines.restore(tree["baselines"])
         self._freeze(Version.from_state(tree["frozen"], self._load) if tree["frozen"] else None)
         versions = [Version.from_state(state, self._load) for state in tree["versions"]]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from agents.protocol import Example, Labels, Train, Trained
 from models.model import Model
 from models.online.gate import PromotionGate, UpdateGuard
+from models.prior import Prior
 from stream.codecs.state import from_dict, to_dict
 
 Weights = Mapping[str, NDArray[np.float32]]
@@ -46,6 +47,24 @@ class Version:
             weights=state["weights"],
             report=state["report"],
         )
+
+
+def prior_version(prior: Prior) -> Version:
+    """A prior as the first state of a lineage; it has no weights to roll back to but those in its file."""
+    training = prior.manifest.training
+    return Version(
+        model=prior.model,
+        data=prior.data,
+        weights={},
+        report={
+            "steps": 0,
+            "total_steps": training.steps,
+            "loss": prior.manifest.metrics.get("training_loss"),
+            "examples": training.examples,
+            "first_stamp_ns": training.first_stamp_ns,
+            "last_stamp_ns": training.last_stamp_ns,
+        },
+    )
 
 
 @dataclass(slots=True, kw_only=True)

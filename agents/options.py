@@ -84,6 +84,7 @@ class ReplayFlags:
     """What a replay does beside its configuration."""
 
     no_learn: Annotated[bool, typer.Option("--no-learn", help="Serve only; needs no torch.")] = False
+    from_scratch: Annotated[bool, typer.Option("--from-scratch", help="Learn without the prior.")] = False
     log_features: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, help="Share of cells whose features are kept.")
     ] = None
@@ -93,6 +94,7 @@ class ReplayFlags:
     def overrides(self) -> list[str]:
         """The flags that are configuration, as ``--set`` takes it."""
         given = ["learn.enabled=false"] if self.no_learn else []
+        given += ["learn.prior=none"] if self.from_scratch else []
         if self.log_features is not None:
             given.append(f"log_features={self.log_features}")
         return given

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from stream.codecs.state import from_dict, pack, to_dict, unpack
+from stream.codecs.state import from_dict, pack, to_dict, unpack_fields
 from stream.frames import FrameRegistry
 from stream.records import Binned
 from stream.sweep import Sweep
@@ -52,7 +52,7 @@ def _stream(stream: Any) -> dict[str, Any]:
 
 def load(data: bytes, new_robot: Callable[[], RobotState]) -> tuple[dict[str, RobotState], str]:
     """The robots and the staged model of a snapshot; raises StateError on foreign bytes."""
-    tree = unpack(data)
+    tree = unpack_fields(data, frozenset({"staged", "robots"}))
     robots = {}
     for robot_id, state in tree["robots"].items():
         robot = robots[robot_id] = new_robot()

@@ -19,13 +19,16 @@ from agents.effects import LocalEffects
 from agents.inprocess import Agents, InProcess
 from agents.judge import Judge
 from agents.learn import Learn
+from agents.manifests import architecture_of, requirements_of
 from agents.perceive import Perceive
 from agents.report import build_report
 from agents.stopwatch import Stopwatch
 from agents.summary import Latencies, rebuild_check, summarise
+from models.manifest import ModelRefused
 from models.model import Model
 from models.online.builtin import FrequencyModel
 from models.online.linear import OnlineLinear
+from models.prior import SHIPPED, Prior, load_prior
 from models.runtime import OnnxModel
 from stream.config import Config, NetworkConfig, to_dict
 from stream.features import FeatureSchema, schema_of
@@ -120,6 +123,26 @@ def networks_of(config: Config) -> dict[str, NetworkConfig]:
     return {CHAMPION_LINEAGE: config.network, **config.learn.challengers} if config.learn.enabled else {}
 
 
+def priors_of(config: Config, schema: FeatureSchema) -> tuple[dict[str, Prior], str]:
+    """What lineages start from: the shipped prior where it fits, or the one that was asked for.
+
+    Returns the priors by lineage, and a line for the event log that says which or why none
+    Raises ModelRefused when a prior was named and does not fit; the shipped one is then left out, since it
+    was made for the default grid and task
+    """
+    if not config.learn.enabled or config.learn.prior == "none":
+        return {}, ""
+    shipped = config.learn.prior == "shipped"
+    folder = SHIPPED if shipped else Path(config.learn.prior)
+    try:
+        prior = load_prior(folder, requirements_of(config, schema), architecture_of(config.network))
+    except ModelRefused as error:
+        if shipped:
+            return {}, f"learning starts from scratch: {error}"
+        raise
+    return {CHAMPION_LINEAGE: prior}, f"learning starts from the prior {prior.manifest.model_id}"
+
+
 def load_version(builtin: Model) -> Callable[[str, bytes], Model]:
     """Makes models of snapshots: empty bytes stand for the built-in one."""
     return lambda model_id, data: OnnxModel(model_id, data) if data else builtin
@@ -129,6 +152,9 @@ def _build(
     config: Config, folder: RunFolder, on_sweep: Callable[[Sweep], None], latencies: Latencies
 ) -> tuple[Agents, InProcess]:
     schema, stopwatch = schema_of(config), Stopwatch(time.perf_counter)
+    priors, note = priors_of(config, schema)
+    if note:
+        folder.append_event({"event": "prior", "stamp_ns": 0, "reason": note})
     builtin, networks = FrequencyModel(schema.names, len(config.task.horizons_ns)), networks_of(config)
     agents = Agents(
         perceive=Perceive(config, builtin, stopwatch),
@@ -138,12 +164,13 @@ def _build(
             schema,
             builtin,
             networks=networks,
+            priors=priors,
             linear=linear_baseline(config, schema),
             load=load_version(builtin),
         ),
         archive=Archive(),
     )
-    effects = LocalEffects(config, schema, folder, networks)
+    effects = LocalEffects(config, schema, folder, networks, priors)
     runtime = InProcess(
         agents,
         effects,

@@ -81,6 +81,12 @@ def export_graph(net: BccNet) -> bytes:
     return data
 
 
+def weights_of(data: bytes) -> dict[str, NDArray[np.float32]]:
+    """Initialisers of an exported model by name: what ``with_weights`` takes and a trainer loads."""
+    model = onnx.load_from_string(data)
+    return {tensor.name: numpy_helper.to_array(tensor).copy() for tensor in model.graph.initializer}
+
+
 def with_weights(template: bytes, weights: Mapping[str, NDArray[np.float32]]) -> bytes:
     """The same graph with other weights: what an update publishes.
 

@@ -150,7 +150,7 @@ class NetworkConfig:
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
-    width: int = 32
+    width: int = 24
     layers: int = 2
 
     def __post_init__(self) -> None:
@@ -166,6 +166,7 @@ class LearnConfig:
     newest_share : probability that a step uses the newest labelled sweep instead of an earlier one
     auxiliary_weight : weight of the loss at the other horizons
     averaging : decay of the averaged weights that are served, per step
+    prior : folder of the model to start from; "shipped" is the one in the package, "none" starts from scratch
     symmetry : each step sees the world under one of the lattice's eight symmetries about the vertical
     buffer_bytes : cap of the replay buffer (float16 features)
     guard_sweeps : an update is compared with an anchor over this many labelled sweeps
@@ -176,6 +177,7 @@ class LearnConfig:
     __pydantic_config__ = ConfigDict(extra="forbid")
 
     enabled: bool = True
+    prior: str = "shipped"
     steps_per_sweep: int = 16
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2

@@ -7,6 +7,7 @@
 #define SIDE 128 /* bins along a face's edge: 0.7 degrees */
 #define BINS (OCTA_FACES * SIDE * SIDE)
 #define WHOLE 32768 /* a beam that nothing has stopped */
+#define RUN 32768   /* beams whose shares an int32 can add up */
 
 void octa_cast_end(octa_cast *cast) {
     OCTA_FREE(cast->block);
@@ -17,6 +18,7 @@ void octa_cast_end(octa_cast *cast) {
     OCTA_FREE(cast->order);
     OCTA_FREE(cast->reach);
     OCTA_FREE(cast->hits);
+    memset(cast, 0, sizeof *cast);
 }
 
 octa_error octa_cast_begin(octa_cast *cast, size_t n, size_t m) {
@@ -129,8 +131,9 @@ OCTA_HOT static void cast_cells(octa_cast *cast, const int32_t (*sites)[3], cons
                 continue;
             for (int row = patch.first_row; row <= patch.last_row; row++) {
                 const uint32_t *start = cast->start + ((size_t)face * SIDE + (size_t)row) * SIDE;
-                cast_run(cast, start[patch.first_column], start[patch.last_column + 1], low, high, share,
-                         &reached, &ended);
+                const size_t last = start[patch.last_column + 1];
+                for (size_t at = start[patch.first_column]; at < last; at += RUN)
+                    cast_run(cast, at, at + RUN < last ? at + RUN : last, low, high, share, &reached, &ended);
             }
         }
         cast->reach[cell] = (float)reached / WHOLE;

@@ -47,36 +47,67 @@ static inline uint32_t octa_direction_bin(const float *d, int rows, int columns)
     return (uint32_t)((face * rows + row) * columns + column);
 }
 
-/* Rows and columns of a face that a cell's bounding box covers, all inclusive. */
+/* Relative, and far more than float32 rounding: only exact tests may leave out a ray. */
+#define OCTA_SLACK 1e-5f
+
+static inline float octa_larger(float a, float b) { return a > b ? a : b; }
+static inline float octa_smaller(float a, float b) { return a < b ? a : b; }
+
+/* An interval of slopes, kept a little wider than computed, so that rounding never leaves out a ray. */
+typedef struct {
+    float low, high;
+} octa_interval;
+
+/* Slopes under which [b - half, b + half] is seen at depths [near, far], 0 < near. */
+static inline octa_interval octa_seen(float b, float half, float near, float far) {
+    float low = b - half, high = b + half;
+    return (octa_interval){low / (low >= 0.0f ? far : near) - OCTA_SLACK,
+                           high / (high >= 0.0f ? near : far) + OCTA_SLACK};
+}
+
+/* Slopes of a cell's silhouette along one direction of a face. Seen along the other one the cell is an
+ * octagon with corners at (+-1, +-1/2) and (+-1/2, +-1); its box would be up to a third wider. */
+static inline octa_interval octa_silhouette(float b, float depth) {
+    octa_interval a = octa_seen(b, 0.5f, depth - 1.0f, depth + 1.0f),
+                  c = octa_seen(b, 1.0f, depth - 0.5f, depth + 0.5f);
+    return (octa_interval){octa_smaller(a.low, c.low), octa_larger(a.high, c.high)};
+}
+
+static inline int octa_clip_bin(float slope, int bins) {
+    return octa_slope_bin(slope < -1.0f ? -1.0f : slope > 1.0f ? 1.0f : slope, bins);
+}
+
+/* Rows and columns of one face, all inclusive. */
 typedef struct {
     int first_row, last_row, first_column, last_column;
 } octa_patch;
 
-/* Slopes under which an interval [b - 1, b + 1] is seen at depths [near, far], 0 < near. A little wider, so
- * that rounding never leaves out a ray. */
-static inline void octa_slope_interval(float b, float near, float far, float *low, float *high) {
-    *low = (b - 1.0f) / (b - 1.0f >= 0.0f ? far : near) - 1e-5f;
-    *high = (b + 1.0f) / (b + 1.0f >= 0.0f ? near : far) + 1e-5f;
-}
-
-/* The patch of one face; center is the cell's site relative to the sensor.  @return 0 if the face sees none
- */
+/* The bins of a face whose rays may cross a cell; center is its site relative to the sensor.  @return 0 if
+ * there are none */
 static inline int octa_face_patch(int face, const float *center, int rows, int columns, octa_patch *out) {
     const uint8_t *axes = octa_face_axes[face];
     float depth = face & 1 ? -center[axes[0]] : center[axes[0]];
-    float column_low = -1.0f, column_high = 1.0f, row_low = -1.0f, row_high = 1.0f;
-    if (depth + 1.0f <= 0.0f)
+    float u = center[axes[1]], v = center[axes[2]];
+    float distance = octa_larger(fabsf(depth), octa_larger(fabsf(u), fabsf(v)));
+    /* On a face no coordinate exceeds the depth, so rays have at least this depth inside the cell. */
+    float far = depth + 1.0f, near = distance - 1.0f - OCTA_SLACK * far;
+    if (far <= 0.0f || near > far)
         return 0;
-    if (depth - 1.0f > 1e-3f) {
-        octa_slope_interval(center[axes[1]], depth - 1.0f, depth + 1.0f, &column_low, &column_high);
-        octa_slope_interval(center[axes[2]], depth - 1.0f, depth + 1.0f, &row_low, &row_high);
-        if (column_low > 1.0f || column_high < -1.0f || row_low > 1.0f || row_high < -1.0f)
-            return 0;
+    octa_interval column = {-1.0f, 1.0f}, row = {-1.0f, 1.0f};
+    /* Nearer, the rounding of the diagonal planes would count for more than the slack. */
+    if (depth > 2.0f) {
+        column = octa_silhouette(u, depth);
+        row = octa_silhouette(v, depth);
+    } else if (near > 1e-3f) {
+        column = octa_seen(u, 1.0f, near, far);
+        row = octa_seen(v, 1.0f, near, far);
     }
-    out->first_column = octa_slope_bin(column_low < -1.0f ? -1.0f : column_low, columns);
-    out->last_column = octa_slope_bin(column_high > 1.0f ? 1.0f : column_high, columns);
-    out->first_row = octa_slope_bin(row_low < -1.0f ? -1.0f : row_low, rows);
-    out->last_row = octa_slope_bin(row_high > 1.0f ? 1.0f : row_high, rows);
+    if (column.low > 1.0f || column.high < -1.0f || row.low > 1.0f || row.high < -1.0f)
+        return 0;
+    out->first_column = octa_clip_bin(column.low, columns);
+    out->last_column = octa_clip_bin(column.high, columns);
+    out->first_row = octa_clip_bin(row.low, rows);
+    out->last_row = octa_clip_bin(row.high, rows);
     return 1;
 }
 

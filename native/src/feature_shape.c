@@ -40,7 +40,8 @@ static void covariance(const moments *m, double a[3][3]) {
 
 /* One Jacobi rotation that clears a[p][q]; columns of v turn along. */
 static void rotate(double a[3][3], double v[3][3], int p, int q) {
-    if (fabs(a[p][q]) <= JACOBI_FLOOR * (a[0][0] + a[1][1] + a[2][2]))
+    /* Rounding can leave a trace of a single return just below 0. */
+    if (fabs(a[p][q]) <= JACOBI_FLOOR * fabs(a[0][0] + a[1][1] + a[2][2]))
         return;
     double theta = (a[q][q] - a[p][p]) / (2.0 * a[p][q]);
     double t = (theta >= 0 ? 1.0 : -1.0) / (fabs(theta) + sqrt(theta * theta + 1.0));

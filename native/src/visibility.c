@@ -15,12 +15,6 @@
 #define ALWAYS_INLINE inline
 #endif
 
-/* Relative, and far more than float32 rounding: only the tests may leave out a ray. */
-#define SLACK 1e-5f
-
-static inline float larger(float a, float b) { return a > b ? a : b; }
-static inline float smaller(float a, float b) { return a < b ? a : b; }
-
 /* A cell as the sensor sees it. A ray with inverse v meets a slab's planes p at p * v, in units of its
  * length. */
 typedef struct {
@@ -30,9 +24,8 @@ typedef struct {
     /* Where it leaves: the larger of far * v and back * v. Both are the farther plane, unless the slab holds
      * the sensor: then the ray's sign chooses. */
     float far[OCTA_SLABS], back[OCTA_SLABS];
-    int outside;    /* no slab holds the sensor: far and back are equal */
-    float distance; /* along the axis where it is farthest */
-    float reach;    /* squared length under which a ray surely ends before the cell */
+    int outside; /* no slab holds the sensor: far and back are equal */
+    float reach; /* squared length under which a ray surely ends before the cell */
 } cell_view;
 
 static inline void view_cell(const octa_rays *rays, uint64_t id, cell_view *cell) {
@@ -46,15 +39,14 @@ static inline void view_cell(const octa_rays *rays, uint64_t id, cell_view *cell
     for (int slab = 0; slab < OCTA_SLABS; slab++) {
         float low = along[slab] - octa_slab_bound[slab], high = along[slab] + octa_slab_bound[slab];
         int ahead = low >= 0.0f, behind = high <= 0.0f;
-        cell->near[slab] = larger(low, 0.0f) + smaller(high, 0.0f);
+        cell->near[slab] = octa_larger(low, 0.0f) + octa_smaller(high, 0.0f);
         cell->far[slab] = behind ? low : high;
         cell->back[slab] = ahead ? high : low;
         within += !(ahead | behind);
     }
     cell->outside = !within;
-    cell->distance = larger(fabsf(c[0]), larger(fabsf(c[1]), fabsf(c[2])));
     /* The corners are sqrt(5/4) from the site; the rest is slack for rounding. */
-    float nearest = sqrtf(c[0] * c[0] + c[1] * c[1] + c[2] * c[2]) * (1.0f - SLACK) - 1.2f;
+    float nearest = sqrtf(c[0] * c[0] + c[1] * c[1] + c[2] * c[2]) * (1.0f - OCTA_SLACK) - 1.2f;
     cell->reach = nearest > 0.0f ? nearest * nearest : 0.0f;
 }
 
@@ -70,9 +62,9 @@ static uint32_t count_crossings(const octa_rays *rays, size_t begin, size_t end,
             float enter = 0.0f, leave = INFINITY;
             for (size_t slab = 0; slab < OCTA_SLABS; slab++) {
                 float v = block->inverse[slab][lane], near = cell->near[slab] * v;
-                float far = larger(cell->far[slab] * v, cell->back[slab] * v);
-                enter = larger(enter, near);
-                leave = smaller(leave, far);
+                float far = octa_larger(cell->far[slab] * v, cell->back[slab] * v);
+                enter = octa_larger(enter, near);
+                leave = octa_smaller(leave, far);
             }
             int listed = (first + lane >= begin) & (first + lane < end);
             count += (uint32_t)(listed & (enter < leave) & (leave < 1.0f));
@@ -133,56 +125,6 @@ AVX2 static ALWAYS_INLINE uint32_t count_crossings_avx2(const octa_rays *rays, s
 }
 #endif
 
-/* An interval of slopes, kept a little wider than computed, so that rounding never leaves out a ray. */
-typedef struct {
-    float low, high;
-} interval;
-
-/* Slopes under which [b - half, b + half] is seen at depths [near, far], 0 < near. */
-static inline interval seen(float b, float half, float near, float far) {
-    float low = b - half, high = b + half;
-    return (interval){low / (low >= 0.0f ? far : near) - SLACK, high / (high >= 0.0f ? near : far) + SLACK};
-}
-
-/* Slopes of a cell's silhouette along one direction of a face. Seen along the other one the cell is an
- * octagon with corners at (+-1, +-1/2) and (+-1/2, +-1); its box would be up to a third wider. */
-static inline interval silhouette(float b, float depth) {
-    interval a = seen(b, 0.5f, depth - 1.0f, depth + 1.0f), c = seen(b, 1.0f, depth - 0.5f, depth + 0.5f);
-    return (interval){smaller(a.low, c.low), larger(a.high, c.high)};
-}
-
-static inline int clip_bin(float slope, int bins) {
-    return octa_slope_bin(slope < -1.0f ? -1.0f : slope > 1.0f ? 1.0f : slope, bins);
-}
-
-/* The bins of a face whose rays may cross the cell; 0 if there are none. */
-static inline int face_box(int face, const cell_view *cell, octa_patch *box) {
-    const uint8_t *axes = octa_face_axes[face];
-    const float *center = cell->center;
-    float depth = face & 1 ? -center[axes[0]] : center[axes[0]];
-    /* On a face no coordinate exceeds the depth, so rays have at least this depth inside the cell. */
-    float far = depth + 1.0f, near = cell->distance - 1.0f - SLACK * far;
-    if (far <= 0.0f || near > far)
-        return 0;
-    float u = center[axes[1]], v = center[axes[2]];
-    interval column = {-1.0f, 1.0f}, row = {-1.0f, 1.0f};
-    /* Nearer, the rounding of the diagonal planes would count for more than the slack. */
-    if (depth > 2.0f) {
-        column = silhouette(u, depth);
-        row = silhouette(v, depth);
-    } else if (near > 1e-3f) {
-        column = seen(u, 1.0f, near, far);
-        row = seen(v, 1.0f, near, far);
-    }
-    if (column.low > 1.0f || column.high < -1.0f || row.low > 1.0f || row.high < -1.0f)
-        return 0;
-    box->first_column = clip_bin(column.low, OCTA_FACE_COLUMNS);
-    box->last_column = clip_bin(column.high, OCTA_FACE_COLUMNS);
-    box->first_row = face * OCTA_FACE_ROWS + clip_bin(row.low, OCTA_FACE_ROWS);
-    box->last_row = face * OCTA_FACE_ROWS + clip_bin(row.high, OCTA_FACE_ROWS);
-    return 1;
-}
-
 typedef uint32_t count_function(const octa_rays *, size_t, size_t, const cell_view *);
 
 /* Compiled once for each way of counting. */
@@ -194,10 +136,10 @@ static ALWAYS_INLINE void passes_of_cells(const octa_rays *rays, const uint64_t 
         uint32_t sum = 0;
         view_cell(rays, ids[i], &cell);
         for (int face = 0; face < OCTA_FACES; face++) {
-            if (!face_box(face, &cell, &box))
+            if (!octa_face_patch(face, cell.center, OCTA_FACE_ROWS, OCTA_FACE_COLUMNS, &box))
                 continue;
             for (int row = box.first_row; row <= box.last_row; row++) {
-                const uint32_t *start = rays->start + (size_t)row * OCTA_ROW_STRIDE;
+                const uint32_t *start = rays->start + (size_t)(face * OCTA_FACE_ROWS + row) * OCTA_ROW_STRIDE;
                 sum += count(rays, start[box.first_column], start[box.last_column + 1], &cell);
             }
         }

@@ -45,6 +45,14 @@ def unpack(data: bytes) -> Any:
         raise StateError(f"state: damaged: {error}") from error
 
 
+def unpack_fields(data: bytes, names: frozenset[str]) -> dict[str, Any]:
+    """Decode a mapping with just these keys; raises StateError for anything else."""
+    tree = unpack(data)
+    if not isinstance(tree, dict) or set(tree) != names:
+        raise StateError("state: of another agent or another version")
+    return tree
+
+
 def to_dict(record: Any) -> dict[str, Any]:
     """Fields of a dataclass, one level deep."""
     return {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}

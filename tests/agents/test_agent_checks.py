@@ -24,17 +24,8 @@ from stream.records import Binned, EndOfLog, ModelActivated, Outcome, Prediction
 from stream.sweep import Sweep
 from tests.agents import agent_checks
 from tests.agents.agent_checks import CHECKS, Case
-from tests.agents.worlds import (
-    ScriptedModel,
-    config_of,
-    drive,
-    interleave,
-    learn_of,
-    parts_of,
-    perceive_of,
-    scripted_loop,
-    sweep_of,
-)
+from tests.agents.loops import ScriptedModel, learn_of, scripted_loop
+from tests.agents.worlds import config_of, drive, interleave, parts_of, perceive_of, sweep_of
 
 CONFIG = config_of("learn.gate_sweeps=3", "learn.guard_sweeps=4", "log_features=0.1")
 NETWORKS = {"network": NetworkConfig(width=4, layers=1)}
@@ -63,7 +54,7 @@ def reload_models(agent: Any, seen: Sequence[Any]) -> None:
     """Load again what the restored state serves."""
     loaded = {record.model_id: record for record in seen if isinstance(record, ModelLoaded)}
     for model_id in agent.missing_models():
-        assert agent.handle(loaded[model_id]) == Step() or True
+        agent.handle(loaded[model_id])
 
 
 def perceive_case() -> Case:
@@ -78,7 +69,9 @@ def perceive_case() -> Case:
         for model in (ScriptedModel(CONFIG, skill) for skill in (1.5, 2.0, 0.5))
     ]
     refused = ModelLoaded(model_id="bad", stamp_ns=1, sha256="", model=None, reason="canary")
-    first = [item for item in drive(16) if not isinstance(item, Sweep) or item.stamp_ns <= sweep_of(8).stamp_ns]
+    first = [
+        item for item in drive(16) if not isinstance(item, Sweep) or item.stamp_ns <= sweep_of(8).stamp_ns
+    ]
     records = interleave(4, first, drive(9, robot_id="other"), [*models, refused])
     return Case(
         name="perceive",
@@ -157,7 +150,9 @@ def test_every_agent_passes_every_check(case: Callable[[], Case], check: Callabl
 
 @pytest.mark.learn
 @pytest.mark.parametrize(
-    "check", [agent_checks.check_deterministic, agent_checks.check_survives_a_restart], ids=lambda c: c.__name__
+    "check",
+    [agent_checks.check_deterministic, agent_checks.check_survives_a_restart],
+    ids=lambda c: c.__name__,
 )
 def test_the_linear_baseline_passes_too(check: Callable[[Case], None]) -> None:
     pytest.importorskip("river")
@@ -191,20 +186,16 @@ class Broken:
         return Step(outputs=((self._seen, chance),), released=keys)
 
     def snapshot(self) -> bytes:
-        """The count."""
-        if self._fault == "forgets":
-            return b"S0"
-        return f"S{self._seen}".encode() + (str(next(self.numbers)).encode() if self._fault == "odd" else b"")
+        """The count in five digits."""
+        number = next(self.numbers) if self._fault == "odd" else 0 if self._fault == "forgets" else self._seen
+        return f"{number:05d}".encode()
 
     def restore(self, data: bytes) -> None:
         """From the count."""
-        if not data.startswith(b"S") or not data[1:].isdigit():
-            if self._fault == "trusts":
-                return
+        if len(data) == 5:
+            self._seen = int(data)
+        elif self._fault != "trusts":
             raise StateError("state: foreign")
-        if self._fault != "trusts" and data != self.snapshot() and len(data) < 3 and self._seen:
-            raise StateError("state: damaged")
-        self._seen = int(data[1:])
 
 
 FAULTS = {

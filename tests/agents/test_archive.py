@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import random
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ from stream.records import (
     Shadow,
     SweepRejected,
 )
-from tests.agents.worlds import Loop, config_of, drive, loop_of, of_type, plain
+from tests.agents.loops import Loop, loop_of
+from tests.agents.worlds import config_of, drive, of_type, plain
 
 CONFIG = config_of("log_features=0.2")
 SWEEPS = 2 * CHUNK_SWEEPS + 5
@@ -132,7 +134,8 @@ REJECTED = SweepRejected(
              "sha256": "ab"},
         ),
         (
-            ModelPublished(model_id="m", sha256="s", kind="update", parent_id="p", stamp_ns=7, manifest={"x": 1}),
+            ModelPublished(model_id="m", sha256="s", kind="update", parent_id="p", stamp_ns=7,
+                           manifest={"x": 1}),
             {"event": "published", "stamp_ns": 7, "model_id": "m", "sha256": "s", "kind": "update",
              "parent_id": "p"},
         ),
@@ -215,7 +218,9 @@ def test_one_bit_changes_the_digest(loop: Loop, data: st.DataObject) -> None:
     records = scored(loop)
     place = data.draw(st.integers(0, len(records) - 1))
     record = records[place]
-    names = ["cell_id", "probability"] if isinstance(record, Prediction) else ["cell_id", "occupied", "before"]
+    names = (
+        ["cell_id", "probability"] if isinstance(record, Prediction) else ["cell_id", "occupied", "before"]
+    )
     name = data.draw(st.sampled_from(names))
     array = getattr(record, name).copy()
     bits = array.reshape(-1).view(np.uint8)
@@ -247,7 +252,7 @@ def test_the_digest_follows_from_the_stored_rows(loop: Loop) -> None:
         keys = list(zip(table["prediction_id"].to_pylist(), table["horizon_ns"].to_pylist(), strict=True))
         arrays = [table[column].to_numpy() for column in columns]
         starts = [0, *(place for place in range(1, len(keys)) if keys[place] != keys[place - 1]), len(keys)]
-        for begin, end in zip(starts[:-1], starts[1:], strict=True):
+        for begin, end in pairwise(starts):
             sha = hashlib.sha256(b"".join(np.ascontiguousarray(a[begin:end]).tobytes() for a in arrays))
             parts[f"{int(name == 'outcomes')}-{name}", *keys[begin]] = sha.hexdigest()
     whole = hashlib.sha256()

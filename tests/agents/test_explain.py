@@ -17,18 +17,9 @@ from stream.features import digest, schema_of
 from stream.records import Outcome, Prediction
 from stream.sources.base import Item
 from stream.tables import TableError
+from tests.agents.loops import Loop, loop_of
 from tests.agents.test_perceive import two_sensors
-from tests.agents.worlds import (
-    STREAM,
-    Loop,
-    config_of,
-    drive,
-    loop_of,
-    parts_of,
-    stamp_of,
-    sweep_of,
-    transforms_to,
-)
+from tests.agents.worlds import STREAM, config_of, drive, parts_of, stamp_of, sweep_of, transforms_to
 
 CONFIG = config_of()
 
@@ -53,7 +44,11 @@ def test_features_of_any_prediction_are_rebuilt_to_the_bit(loop: Loop, index: in
     found = explain(loop.folder.path, made.prediction_id)
     assert found.matches
     assert found.digest_stored == found.digest_rebuilt == made.feature_digest
-    assert (found.model_id, found.stamp_ns, found.horizons_ns) == (made.model_id, made.stamp_ns, made.horizons_ns)
+    assert (found.model_id, found.stamp_ns, found.horizons_ns) == (
+        made.model_id,
+        made.stamp_ns,
+        made.horizons_ns,
+    )
     assert found.cells == len(made.cell_id)
     assert np.array_equal(found.cell_id, made.cell_id)
     assert np.array_equal(found.probability, made.probability)
@@ -98,7 +93,9 @@ def tricky_logs() -> dict[str, list[Item]]:
         "late": [*poses, *late], "parts": [*poses, *halves], "lost parts": [*poses, *lost],
         "two sensors": [*poses, *two_sensors(6)], "sensors out of order": [*poses, *swapped],
         "parts and sensors": [*poses, *waiting],
-        "rejected between": [*poses, *parts_of(2, 2)[:1], nothing, sweep_of(2.5, stream_id=right), sweep_of(4)],
+        "rejected between": [
+            *poses, *parts_of(2, 2)[:1], nothing, sweep_of(2.5, stream_id=right), sweep_of(4)
+        ],
     }  # fmt: skip
 
 
@@ -157,9 +154,11 @@ def test_a_flipped_bit_is_an_error_or_a_mismatch_and_never_other_features(tmp_pa
     path = tmp_path / "containers" / "part-00000.arrow"
     data, rng = path.read_bytes(), random.Random(8)
     seen = {"error": 0, "mismatch": 0, "unread": 0}
-    for _ in range(250):
+    for _ in range(150):
         damaged = bytearray(data)
-        place = rng.choice([rng.randrange(len(data)), rng.randrange(4000), len(data) - 1 - rng.randrange(4000)])
+        place = rng.choice(
+            [rng.randrange(len(data)), rng.randrange(4000), len(data) - 1 - rng.randrange(4000)]
+        )
         damaged[place] ^= 1 << rng.randrange(8)
         path.write_bytes(damaged)
         try:

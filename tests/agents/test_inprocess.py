@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from agents.effects import LocalEffects
@@ -23,15 +24,16 @@ from stream.records import (
 )
 from stream.sources.base import Damage
 from stream.sweep import Sweep
+from tests.agents.loops import loop_of, scripted_loop
 from tests.agents.worlds import (
     config_of,
     drive,
     interleave,
-    loop_of,
+    parts_of,
     plain,
-    scripted_loop,
     stamp_of,
     sweep_of,
+    transforms_to,
 )
 
 CONFIG = config_of("learn.gate_sweeps=3", "learn.guard_sweeps=4")
@@ -39,7 +41,9 @@ CONFIG = config_of("learn.gate_sweeps=3", "learn.guard_sweeps=4")
 
 def files(path: Path) -> dict[str, bytes]:
     return {
-        item.relative_to(path).as_posix(): item.read_bytes() for item in sorted(path.rglob("*")) if item.is_file()
+        item.relative_to(path).as_posix(): item.read_bytes()
+        for item in sorted(path.rglob("*"))
+        if item.is_file()
     }
 
 
@@ -54,7 +58,12 @@ def test_two_runs_write_the_same_bytes(tmp_path: Path) -> None:
 def test_every_record_reaches_the_agents_that_read_it(tmp_path: Path) -> None:
     loop, _ = scripted_loop(CONFIG, tmp_path, lambda request, number: 1.5)
     loop.run(drive(24))
-    made = [output for agent in (loop.perceive, loop.judge, loop.learn) for s in agent.steps for output in s.outputs]
+    made = [
+        output
+        for agent in (loop.perceive, loop.judge, loop.learn)
+        for s in agent.steps
+        for output in s.outputs
+    ]
     readers: dict[type, tuple[Any, ...]] = {
         Binned: (loop.judge, loop.learn, loop.archive),
         Prediction: (loop.judge, loop.learn, loop.archive),
@@ -125,7 +134,12 @@ def test_damage_is_passed_on_after_all_before_it(tmp_path: Path) -> None:
 def test_messages_that_no_source_could_decode_are_dead_letters(tmp_path: Path) -> None:
     loop = loop_of(CONFIG, tmp_path)
     bad = SweepRejected(
-        robot_id="robot", stream_id="robot/lidar", stamp_ns=stamp_of(1), part=0, reason="undecodable", detail="x"
+        robot_id="robot",
+        stream_id="robot/lidar",
+        stamp_ns=stamp_of(1),
+        part=0,
+        reason="undecodable",
+        detail="x",
     )
     loop.run([*drive(2), bad])
     assert loop.archive.agent.dead_letters == {"undecodable": 1}
@@ -136,6 +150,16 @@ def test_a_log_without_sweeps_ends_in_an_empty_run(tmp_path: Path) -> None:
     loop = loop_of(CONFIG, tmp_path).run([])
     assert loop.archive.agent.counts == {}
     assert list((tmp_path / "predictions").iterdir()) == []
+
+
+def test_what_only_the_end_brings_about_is_stored_too(tmp_path: Path) -> None:
+    """A last sweep whose second part never comes is predicted from at the end of the log."""
+    loop = loop_of(CONFIG, tmp_path).run([*transforms_to(6), *drive(6), *parts_of(6, 2)[:1]])
+    made = [prediction.prediction_id for prediction in loop.perceive.outputs(Prediction)]
+    assert len(made) == 7
+    assert pq.read_table(tmp_path / "sweeps.parquet")["prediction_id"].to_pylist() == made
+    for name in ("predictions", "shadows"):
+        assert set(pq.read_table(tmp_path / name)["prediction_id"].to_pylist()) == set(made)
 
 
 def test_robots_in_one_log_are_scored_apart(tmp_path: Path) -> None:
@@ -204,7 +228,9 @@ def test_latency_adds_up_from_the_clock_alone(tmp_path: Path) -> None:
 
 def test_tables_are_what_the_folder_was_given(tmp_path: Path) -> None:
     loop = loop_of(CONFIG, tmp_path).run(drive(6))
-    written = [effect for step in loop.archive.steps for effect in step.effects if isinstance(effect, WriteTable)]
+    written = [
+        effect for step in loop.archive.steps for effect in step.effects if isinstance(effect, WriteTable)
+    ]
     assert {type(effect.table) for effect in written} == {pa.Table}
     assert [effect.dataset for effect in written] == [
         "containers", "outcomes", "predictions", "shadows", "sweeps"

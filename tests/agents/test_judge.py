@@ -168,8 +168,12 @@ def test_the_nearest_sweep_within_tolerance_reveals_and_the_rest_is_missed(steps
     judge = Judge(CONFIG)
     log = [record for stamp in stamps for record in (binned(stamp, passes=1), prediction(stamp))]
     outputs = feed(judge, [*log, EndOfLog()])
-    expected = {(made, horizon): observer_of(stamps, made, horizon) for made in stamps for horizon in HORIZONS}
-    found: dict[Any, Any] = {(o.stamp_ns, o.horizon_ns): o.observed_stamp_ns for o in of_type(outputs, Outcome)}
+    expected = {
+        (made, horizon): observer_of(stamps, made, horizon) for made in stamps for horizon in HORIZONS
+    }
+    found: dict[Any, Any] = {
+        (o.stamp_ns, o.horizon_ns): o.observed_stamp_ns for o in of_type(outputs, Outcome)
+    }
     for event in of_type(outputs, Event):
         assert event.kind == "outcome_missed"
         key = (int(event.fields["prediction_id"].rsplit("/", 1)[1]), event.fields["horizon_ns"])
@@ -375,7 +379,9 @@ def test_the_error_map_adds_up_by_region() -> None:
     outcomes = feed(judge, [*joined(perceived(CONFIG, 14)), EndOfLog()])
     stamps = [stamp_of(index) for index in range(CONFIG.task.warmup_sweeps, 14)]
     scored = [o for o in outcomes if o.horizon_ns == PRIMARY and o.stamp_ns in stamps]
-    regions = ancestor(np.concatenate([o.cell_id for o in scored]), CONFIG.grid.lod - CONFIG.task.region_levels)
+    regions = ancestor(
+        np.concatenate([o.cell_id for o in scored]), CONFIG.grid.lod - CONFIG.task.region_levels
+    )
     expected = Counter(regions.tolist())
     assert {entry.region: entry.n for entry in judge.error_map.worst(1000, 1)} == expected
 

@@ -32,21 +32,16 @@ from stream.records import (
     Prediction,
     Shadow,
 )
+from tests.agents.loops import Loop, ScriptedEffects, learn_of, load_scripted, loop_of, scripted_loop
 from tests.agents.worlds import (
-    Loop,
-    ScriptedEffects,
     config_of,
     drive,
     feed,
     interleave,
     joined,
-    learn_of,
-    load_scripted,
-    loop_of,
     of_type,
     perceived,
     plain,
-    scripted_loop,
     stamp_of,
 )
 
@@ -202,7 +197,10 @@ def test_a_digest_that_does_not_match_is_an_event_and_no_shadow() -> None:
     assert name not in {shadow.prediction_id for shadow in of_type(outputs, Shadow)}
     assert learn.skewed == 1
     requests = [
-        effect for outcome in OUTCOMES for effect in learn.handle(outcome).effects if isinstance(effect, Train)
+        effect
+        for outcome in OUTCOMES
+        for effect in learn.handle(outcome).effects
+        if isinstance(effect, Train)
     ]
     taught = {labels.prediction_id for request in requests for labels in request.labels}
     assert len(taught) > 8
@@ -249,7 +247,9 @@ def test_a_challenger_that_wins_is_promoted_and_every_training_then_published(tm
     assert set(after) >= {record.model_id for record in published[1:]}
     chain = ["frequency", *(record.model_id for record in published)]
     assert [record.parent_id for record in published] == chain[:-1]
-    stored = [effect for step in loop.learn.steps for effect in step.effects if isinstance(effect, StoreModel)]
+    stored = [
+        effect for step in loop.learn.steps for effect in step.effects if isinstance(effect, StoreModel)
+    ]
     assert [effect.manifest.model_id for effect in stored] == [record.model_id for record in published]
     assert stored[-1].manifest.kind == "update"
 
@@ -257,8 +257,9 @@ def test_a_challenger_that_wins_is_promoted_and_every_training_then_published(tm
 def test_predictions_after_a_promotion_are_the_published_models(tmp_path: Path) -> None:
     loop, effects = scripted_loop(CONFIG, tmp_path, always_good)
     loop.run(drive(24))
-    made, features = loop.perceive.outputs(Prediction), rebuilt(
-        [r for r in loop.learn.inputs if isinstance(r, Binned | Prediction)]
+    made, features = (
+        loop.perceive.outputs(Prediction),
+        rebuilt([r for r in loop.learn.inputs if isinstance(r, Binned | Prediction)]),
     )
     served = [prediction.model_id for prediction in made]
     change = served.index(next(name for name in served if name != "frequency"))
@@ -324,12 +325,33 @@ def test_after_a_rollback_the_anchor_serves_until_the_next_training(tmp_path: Pa
     assert (restore.lineage, rolled.fields["lineage"]) == ("network", "network")
 
 
+def test_after_a_rollback_the_anchor_is_the_newest_state(tmp_path: Path) -> None:
+    """Poisoned, rolled back, and then no training succeeds: what is restored is never the poison."""
+
+    def script(request: Train, number: int) -> float | None:
+        return None if effects.restored else GOOD if number < 16 else BAD
+
+    loop, effects = scripted_loop(CONFIG, tmp_path, script)
+    loop.run(drive(36))
+    assert len(events(loop, "rolled_back")) == 1
+    assert len(events(loop, "training_failed")) > 3
+    assert [restore.weights["skill"].tolist() for restore in effects.restored] == [[GOOD]] * len(
+        effects.restored
+    )
+    (rolled,) = events(loop, "rolled_back")
+    served = {p.model_id for p in loop.perceive.outputs(Prediction) if p.stamp_ns > rolled.stamp_ns}
+    (back,) = [record for record in loop.learn.outputs(ModelPublished) if record.kind == "rollback"]
+    assert served == {back.model_id}
+
+
 def test_training_that_diverges_goes_on_from_the_last_weights(tmp_path: Path) -> None:
     loop, effects = scripted_loop(CONFIG, tmp_path, lambda request, number: None if number == 9 else GOOD)
     loop.run(drive(24))
     (event,) = events(loop, "training_failed")
     assert event.fields == {"lineage": "network", "reason": "loss is inf"}
-    assert plain(effects.restored) == plain([Restore(lineage="network", weights={"skill": np.float32([GOOD])})])
+    assert plain(effects.restored) == plain(
+        [Restore(lineage="network", weights={"skill": np.float32([GOOD])})]
+    )
     assert len(events(loop, "trained")) == len(effects.requests) - 1
 
 
@@ -341,7 +363,9 @@ def test_a_better_challenger_takes_over(tmp_path: Path) -> None:
     loop.run(drive(24))
     (promoted,) = events(loop, "promoted")
     assert promoted.fields["lineage"] == "wide"
-    lineages = {request.lineage for step in loop.learn.steps for request in step.effects if type(request) is Train}
+    lineages = {
+        request.lineage for step in loop.learn.steps for request in step.effects if type(request) is Train
+    }
     assert lineages == {"network", "wide"}  # both go on training
 
 
@@ -422,7 +446,7 @@ def test_feature_samples_follow_the_same_cells() -> None:
 
 NETWORK = {"network": NetworkConfig(width=8, layers=1)}
 REAL = config_of(
-    "learn.gate_sweeps=2", "learn.guard_sweeps=4", "learn.steps_per_sweep=12", "learn.learning_rate=0.02",
+    "learn.gate_sweeps=2", "learn.guard_sweeps=4", "learn.steps_per_sweep=8", "learn.learning_rate=0.02",
     "learn.averaging=0.8", "learn.warmup_steps=4", "network.width=8", "network.layers=1",
 )  # fmt: skip
 
@@ -446,7 +470,7 @@ def real_loop(path: Path, effects: type[LocalEffects] = LocalEffects) -> Loop:
 
     builtin = builtin_of(REAL)
     learn = Learn(
-        REAL, schema_of(REAL), builtin, networks=NETWORK, linear=None, load=load_version(builtin)
+        REAL, schema_of(REAL), builtin, networks=NETWORK, priors={}, linear=None, load=load_version(builtin)
     )
     return loop_of(REAL, path, networks=NETWORK, learn=learn, effects=effects)
 
@@ -473,7 +497,9 @@ def test_poisoned_labels_are_rolled_back_and_the_trainer_with_them(tmp_path: Pat
     assert rolled[0].stamp_ns > PoisonedEffects.after_ns
     back = next(record for record in loop.learn.outputs(ModelPublished) if record.kind == "rollback")
     restore = next(e for step in loop.learn.steps for e in step.effects if isinstance(e, Restore))
-    source = next(t for t in loop.learn.inputs if isinstance(t, Trained) and t.model.model_id == back.model_id)
+    source = next(
+        t for t in loop.learn.inputs if isinstance(t, Trained) and t.model.model_id == back.model_id
+    )
     assert plain(restore.weights) == plain(source.weights)
     assert source.stamp_ns <= PoisonedEffects.after_ns
 

@@ -29,9 +29,9 @@ from stream.records import (
 )
 from stream.sweep import Sweep
 from stream.transform import Transform
+from tests.agents.loops import ScriptedModel
 from tests.agents.worlds import (
     STREAM,
-    ScriptedModel,
     builtin_of,
     config_of,
     drive,
@@ -172,7 +172,9 @@ def test_a_transform_that_is_refused_is_an_event_and_changes_no_pose() -> None:
 
 
 def test_poses_of_the_past_reach_as_far_as_the_transforms() -> None:
-    transforms = [transform_at(stamp_of(0) + offset) for offset in range(-220_000_000, 70_000_000, 50_000_000)]
+    transforms = [
+        transform_at(stamp_of(0) + offset) for offset in range(-220_000_000, 70_000_000, 50_000_000)
+    ]
     (binned,) = of_type(feed(perceive_of(CONFIG), [*transforms, sweep_of(0)]), Binned)
     np.testing.assert_allclose(binned.pose_history[:, 3], [-0.7, -1.4], atol=1e-9)
 
@@ -415,7 +417,13 @@ def test_robots_are_independent() -> None:
 def test_every_sweep_is_released_exactly_once() -> None:
     log = drive(12)
     sweeps = [item for item in log if isinstance(item, Sweep)]
-    extra = [sweeps[3], sweep_of(0, stamp_ns=-1), sweep_of(30), sweep_of(4.5, frame="ghost"), *parts_of(11.5, 2)]
+    extra = [
+        sweeps[3],
+        sweep_of(0, stamp_ns=-1),
+        sweep_of(30),
+        sweep_of(4.5, frame="ghost"),
+        *parts_of(11.5, 2),
+    ]
     agent = perceive_of(CONFIG)
     found = released(agent, [*log, *extra, EndOfLog()])
     assert found == Counter(sweep_key(sweep) for sweep in [*sweeps, *extra])
@@ -537,3 +545,13 @@ def test_a_restored_agent_asks_for_its_models_and_serves_as_before() -> None:
         assert restored.missing_models() == ()
         outputs = of_type(feed(restored, log[3:]), Prediction)
         assert {record.model_id for record in outputs} == {second.model_id}
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_restart_between_parts_forgets_none(parts: int) -> None:
+    agent, pieces = ready(), parts_of(0, 3)
+    feed(agent, pieces[:parts])
+    restored = perceive_of(CONFIG)
+    restored.restore(agent.snapshot())
+    assert plain(feed(restored, pieces[parts:])) == plain(feed(agent, pieces[parts:]))
+    assert len(of_type(feed(restored, [sweep_of(1)]), Prediction)) == 1

@@ -2,13 +2,13 @@
 
 ``python -m tests.bench.bench_core [--sweeps N] [--rounds N] [--out FILE]``
 
-*Binning* (transform, snap, aggregate into twelve sums a cell) against peers that group points by cubic voxels,
-and against a roofline that only transforms and snaps; all in one process, interleaved by sweep and round. A
-visit runs its task once untimed, then takes the least of three. Voxels have the volume of our cells; with
-voxels as wide as the half edge the peers are slower, and that is listed too. Some peers keep only the first
-point of a voxel; the ratio is given to the best of all and to the best of the others. *Rolling* times every step of a
-sweep at the default grid with a full window. *Growth* varies points, cells and window length. Times are
-processor time of the whole process, so that a busy machine disturbs them little.
+*Binning* (transform, snap, aggregate into twelve sums a cell) against peers that group points by cubic
+voxels, and against rooflines that only transform and snap; all in one process, interleaved by sweep and
+round. A visit runs its task once untimed, then takes the least of three. Voxels have the volume of our cells;
+voxels as wide as the half edge are listed too. Some peers keep only the first point of a voxel: the ratio is
+given to the best of all and to the best of the others. *Rolling* times every step of a sweep at the default
+grid with a full window. *Growth* varies points, cells and window length. Times are processor time of the
+whole process, so that a busy machine disturbs them little.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -40,9 +41,11 @@ CORE = "octastream"
 REPEATS = 3
 PERIOD_NS = 100_000_000
 BEAMS = 2048
+COUNTED = 6
 RESULTS = Path(__file__).parent / "results" / "core.json"
 
 Task = Callable[[], object]
+T = TypeVar("T")
 
 
 def visit(task: Task) -> float:
@@ -78,7 +81,7 @@ def tasks_at(half_edge_m: float, there: dict[str, peers.Prepare]) -> Callable[[S
     def of(s: Sweep) -> dict[str, Task]:
         ways = {way: roofline.task(way, half_edge_m, s) for way in WAYS}
         tasks: dict[str, Task] = {way: task for way, task in ways.items() if task is not None}
-        tasks[CORE] = lambda: binner.run(s.points, s.intensity, s.pose)
+        tasks[CORE] = partial(binner.run, s.points, s.intensity, s.pose)
         return tasks | {name: task_of(s) for name, task_of in prepared.items()}
 
     return of
@@ -137,44 +140,45 @@ def narrow_voxels(s: Sweep, half_edge_m: float) -> dict[str, float]:
 # ---- a sweep's steps at the default grid
 
 
+class Steps:
+    """Milliseconds of processor time by step."""
+
+    def __init__(self) -> None:
+        self.ms: defaultdict[str, list[float]] = defaultdict(list)
+
+    def timed(self, name: str, task: Callable[..., T], *arguments: Any) -> T:
+        """Run the task and note its time."""
+        begin = time.process_time()
+        result = task(*arguments)
+        self.ms[name].append(1e3 * (time.process_time() - begin))
+        return result
+
+
+def roll(window: Window, stamp_ns: int, *record: Any) -> None:
+    """Advance, then fold one record."""
+    window.advance(stamp_ns)
+    window.push(stamp_ns, *record)
+
+
 def measure_rolling(sweeps: list[Sweep], options: WindowOptions, grid: Grid) -> dict[str, Any]:
     """Milliseconds of every step once the window is full."""
-    binner, rays, window = Binner(grid), Rays(grid), Window(grid, options)
-    times: defaultdict[str, list[float]] = defaultdict(list)
+    binner, rays, window, steps = Binner(grid), Rays(grid), Window(grid, options), Steps()
     sizes: dict[str, int] = {}
-    for i in range(options.bins + options.keep_bins + 6):
-        s, stamp = sweeps[i % len(sweeps)], i * PERIOD_NS
-        step = {}
-
-        def timed(name: str, task: Task, step: dict[str, float] = step) -> Any:
-            begin = time.process_time()
-            result = task()
-            step[name] = 1e3 * (time.process_time() - begin)
-            return result
-
-        bins = timed("bin", lambda s=s: binner.run(s.points, s.intensity, s.pose))
-        timed("rays load", lambda s=s: rays.load(s.points, s.pose))
+    for i in range(options.bins + options.keep_bins + COUNTED):
+        s = sweeps[i % len(sweeps)]
+        bins = steps.timed("bin", binner.run, s.points, s.intensity, s.pose)
+        steps.timed("rays load", rays.load, s.points, s.pose)
         tested = np.union1d(window.cell_ids(), bins.cell_id)
-        passes = timed("passes", lambda tested=tested: rays.passes(tested))
+        passes = steps.timed("passes", rays.passes, tested)
         hits = np.zeros(len(tested), np.uint32)
         hits[np.searchsorted(tested, bins.cell_id)] = bins.hits
-
-        def roll(stamp: int = stamp, record: Any = (tested, hits, passes, bins.sums)) -> None:
-            window.advance(stamp)
-            window.push(stamp, *record)
-
-        timed("advance and push", roll)
+        steps.timed("advance and push", roll, window, i * PERIOD_NS, tested, hits, passes, bins.sums)
         beams = sample(s.points, BEAMS)
-        weight = bins.rays / max(len(beams), 1)
-        features = timed(
-            "features and neighbours",
-            lambda s=s, beams=beams, weight=weight: window.features(s.pose, s.pose, 10.0, 0.1, beams, weight),
-        )
+        view = (s.pose, s.pose, 10.0, 0.1, beams, bins.rays / max(len(beams), 1))
+        features = steps.timed("features and neighbours", window.features, *view)
         sizes = {"tested": len(tested), "window_cells": len(features.cell_id), "columns": features.x.shape[1]}
-        if i >= options.bins + options.keep_bins:
-            for name, ms in step.items():
-                times[name].append(ms)
-    return {**sizes, "bins": options.bins, "ms": {name: statistics(values) for name, values in times.items()}}
+    counted = {name: statistics(values[-COUNTED:]) for name, values in steps.ms.items()}
+    return {**sizes, "bins": options.bins, "ms": counted}
 
 
 # ---- growth
@@ -187,7 +191,7 @@ def growth_with_points(sweeps: list[Sweep]) -> list[dict[str, float]]:
     rows = []
     for n in (100, 1000, 10_000, 30_000, 120_000, 240_000, min(len(points), 480_000)):
         binner, p, q = Binner(wide_grid(0.25)), points[:n], intensity[:n]
-        ms = visit(lambda b=binner, p=p, q=q: b.run(p, q, sweeps[0].pose))
+        ms = visit(partial(binner.run, p, q, sweeps[0].pose))
         rows.append({"points": n, "ms": round(ms, 4), "mpts_per_s": round(n / ms / 1e3, 2)})
     return rows
 
@@ -197,7 +201,7 @@ def growth_with_cells(s: Sweep) -> list[dict[str, float]]:
     rows = []
     for half_edge_m in (2.0, 1.0, 0.5, 0.25, 0.1, 0.05, 0.02):
         binner = Binner(wide_grid(half_edge_m))
-        ms = visit(lambda b=binner: b.run(s.points, s.intensity, s.pose))
+        ms = visit(partial(binner.run, s.points, s.intensity, s.pose))
         cells = len(binner.run(s.points, s.intensity, s.pose).cell_id)
         rate = round(len(s.points) / ms / 1e3, 2)
         rows.append({"half_edge_m": half_edge_m, "cells": cells, "ms": round(ms, 4), "mpts_per_s": rate})
@@ -247,7 +251,8 @@ def report(results: dict[str, Any]) -> str:
         shares = ", ".join(f"{share:.2f} of {way}" for way, share in row["share_of_roofline"].items())
         rate = row["mpts_per_s"][CORE]["median"]
         lines.append(
-            f"h {row['half_edge_m']:.2f} m: {rate:.0f} Mpts/s, {row['times_best_peer']} x {row['best_peer']}, "
+            f"h {row['half_edge_m']:.2f} m: {rate:.0f} Mpts/s, "
+            f"{row['times_best_peer']} x {row['best_peer']}, "
             f"{row['times_best_aggregating_peer']} x {row['best_aggregating_peer']}; {shares}"
         )
     lines += [f"not here: {name} ({why})" for name, why in results["binning"][0]["missing"].items()]

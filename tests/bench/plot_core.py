@@ -21,7 +21,7 @@ OURS, ROOF, THEIRS = "#1b6ca8", "#c9cdd2", "#c8553d"
 
 
 def plot(results: dict[str, Any], image: Path) -> None:
-    """Four panels: binning beside the peers, steps of a sweep, growth with points and cells, with the window."""
+    """Four panels: binning beside the peers, steps of a sweep, growth of binning, growth with the window."""
     figure, axes = plt.subplots(2, 2, figsize=(13, 10), layout="constrained")
     _binning(axes[0][0], results["binning"])
     _rolling(axes[0][1], results["rolling"])
@@ -29,8 +29,9 @@ def plot(results: dict[str, Any], image: Path) -> None:
     _window(axes[1][1], results["growth"]["window"])
     machine = results["machine"]
     figure.suptitle(
-        f"C core, one thread on one core of {machine['cpu'].split(' (')[0]}, {', '.join(machine['vector_flags'])}; "
-        f"{len(results['config']['sweeps'])} KITTI sweeps, processor time",
+        f"C core, one thread on one core of {machine['cpu'].split(' (')[0]}, "
+        f"{', '.join(machine['vector_flags'])}; {len(results['config']['sweeps'])} KITTI sweeps, "
+        "processor time",
         fontsize=11,
     )
     figure.savefig(image, dpi=120)
@@ -55,6 +56,7 @@ def _binning(axis: Any, rows: list[dict[str, Any]]) -> None:
             axis.text(rate["max"] * 1.06, y, f"{rate['median']:.0f}", va="center", fontsize=6)
     axis.set_yticks(range(len(names)), names, fontsize=8)
     axis.set_xscale("log")
+    axis.set_xlim(2, 10_000)
     axis.set_xlabel("million points a second (log scale)")
     sizes = ", ".join(f"{row['half_edge_m']:g}" for row in rows)
     axis.set_title(f"Binning; bars upwards: h = {sizes} m, voxels of equal volume", fontsize=10)
@@ -62,7 +64,7 @@ def _binning(axis: Any, rows: list[dict[str, Any]]) -> None:
 
 def _rolling(axis: Any, rolling: dict[str, Any]) -> None:
     """Median by step."""
-    for i, (name, ms) in enumerate(rolling["ms"].items()):
+    for i, ms in enumerate(rolling["ms"].values()):
         spread = [[ms["median"] - ms["min"]], [ms["max"] - ms["median"]]]
         axis.barh(i, ms["median"], color=OURS, xerr=spread, ecolor="#555")
         axis.text(ms["max"], i, f"  {ms['median']:.2f}", va="center", fontsize=8)
@@ -99,7 +101,8 @@ def _window(axis: Any, rows: list[dict[str, Any]]) -> None:
     axis.set_xlabel("window length (bins of 0.1 s)")
     axis.set_ylabel("milliseconds a sweep")
     axis.grid(alpha=0.3)
-    axis.legend(fontsize=8)
+    axis.set_ylim(top=100)  # room for the legend
+    axis.legend(fontsize=8, loc="upper left", ncols=2)
     axis.set_title("Growth with the window", fontsize=10)
 
 

@@ -18,7 +18,8 @@ static inline int32_t nearest(float local, float *offset) {
 }
 
 /* Plain C, vectorised by the compiler; keys go to a block that stays in the first-level cache. */
-OCTA_HOT static uint64_t snap_plain(const octa_sensor *s, const float *points, const float *intensity, size_t n) {
+OCTA_HOT static uint64_t snap_plain(const octa_sensor *s, const float *points, const float *intensity,
+                                    size_t n) {
     uint64_t keys[BLOCK], check = 0;
     for (size_t begin = 0; begin < n; begin += BLOCK) {
         const size_t size = n - begin < BLOCK ? n - begin : BLOCK;
@@ -28,7 +29,8 @@ OCTA_HOT static uint64_t snap_plain(const octa_sensor *s, const float *points, c
             int32_t site[3];
             for (int axis = 0; axis < 3; axis++) {
                 const float *m = s->rotation[axis];
-                site[axis] = nearest(m[0] * p[0] + m[1] * p[1] + m[2] * p[2] + s->origin[axis], offset + axis);
+                site[axis] =
+                    nearest(m[0] * p[0] + m[1] * p[1] + m[2] * p[2] + s->origin[axis], offset + axis);
             }
             int32_t odd = fabsf(offset[0]) + fabsf(offset[1]) + fabsf(offset[2]) > 1.5f;
             for (int axis = 0; axis < 3; axis++)
@@ -76,7 +78,8 @@ static uint64_t read_all(const float *points, const float *intensity, size_t n) 
     return sum;
 }
 
-/** way: 0 plain C, 1 the core's AVX2 code, 2 reading alone.  @return -1 if this machine or pose has no such way */
+/** way: 0 plain C, 1 the core's AVX2 code, 2 reading alone.  @return -1 if this machine or pose has no such
+ * way */
 __attribute__((visibility("default"))) int snap_only(int way, const octa_grid *grid, const float *points,
                                                      const float *intensity, size_t n, const double *pose,
                                                      uint64_t *check) {

@@ -32,8 +32,9 @@ def directions(grid: Grid, beams: NDArray[np.int16], pose: F64) -> F32:
     turn = (pose.reshape(3, 4)[:, :3] / grid.half_edge_m).astype(np.float32)
     b = beams.astype(np.float32)
     columns = [turn[i, 0] * b[:, 0] + turn[i, 1] * b[:, 1] + turn[i, 2] * b[:, 2] for i in range(3)]
-    turned = np.column_stack(columns)
-    return turned[(turned != 0).any(axis=1)]
+    turned: F32 = np.column_stack(columns)
+    some: F32 = turned[(turned != 0).any(axis=1)]
+    return some
 
 
 def crossed(along: F32, center: F32) -> NDArray[np.bool_]:

@@ -159,7 +159,10 @@ def heights(site: Site, lowest: dict[tuple[int, int], int]) -> dict[str, float]:
 
 
 def homogeneous(totals: list[tuple[int, int, tuple[int, ...]]]) -> F64:
-    """Sum over the returns of each cell of (1, p) (1, p)^T, p from the site; a last cell has none, (N + 1, 4, 4)."""
+    """Sum of (1, p) (1, p)^T over the returns p of each cell, from its site; a last cell has none.
+
+    Returns (N + 1, 4, 4)
+    """
     out = np.zeros((len(totals) + 1, 4, 4))
     for matrix, (hits, _, sums) in zip(out, totals, strict=False):
         matrix[0, 0] = hits

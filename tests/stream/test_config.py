@@ -12,7 +12,11 @@ from hypothesis import strategies as st
 
 from stream.config import Config, ConfigError, NetworkConfig, load_config, parse_config, to_dict
 
-GROUPS = [field.name for field in dataclasses.fields(Config) if dataclasses.is_dataclass(getattr(Config(), field.name))]
+GROUPS = [
+    field.name
+    for field in dataclasses.fields(Config)
+    if dataclasses.is_dataclass(getattr(Config(), field.name))
+]
 
 
 def test_the_defaults_are_those_that_scores_rest_on() -> None:
@@ -37,7 +41,9 @@ def test_cells_are_kept_for_the_longest_horizon(settings_: tuple[str, ...], expe
 
 
 def test_plain_values_go_there_and_back() -> None:
-    config = load_config(None, ["grid.lod=8", "learn.challengers={wide: {width: 64}}", "grid.frame_ids.site=9"])
+    config = load_config(
+        None, ["grid.lod=8", "learn.challengers={wide: {width: 64}}", "grid.frame_ids.site=9"]
+    )
     assert config.learn.challengers == {"wide": NetworkConfig(width=64)}
     assert config.grid.frame_ids["site"] == 9
     assert config.grid.frame_ids["map"] == 1
@@ -122,7 +128,11 @@ def test_a_key_below_a_value_is_a_mistake(overrides: list[str]) -> None:
     overrides=st.lists(
         st.one_of(
             st.text(max_size=12),
-            st.builds("{}={}".format, st.sampled_from(["seed", "grid.lod", "task", "learn.x", ""]), st.text(max_size=8)),
+            st.builds(
+                "{}={}".format,
+                st.sampled_from(["seed", "grid.lod", "task", "learn.x", ""]),
+                st.text(max_size=8),
+            ),
         ),
         max_size=3,
     )

@@ -36,7 +36,7 @@ def arc(time_s: float, speed: float, rate: float, start: float = 0.3) -> F64:
         position = speed * time_s * np.array([np.cos(start), np.sin(start), 0.0])
     else:
         position = speed / rate * np.array([np.sin(yaw) - np.sin(start), np.cos(start) - np.cos(yaw), 0.0])
-    return pose_of(turn(yaw), position + [5.0, -7.0, 1.5])
+    return pose_of(turn(yaw), position + np.array([5.0, -7.0, 1.5]))
 
 
 def history_of(count: int, speed: float, rate: float) -> F64:

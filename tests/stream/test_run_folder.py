@@ -88,7 +88,7 @@ def test_page_checksums_verify_and_catch_a_flipped_bit(tmp_path: Path) -> None:
 
 def test_events_are_one_json_object_a_line(tmp_path: Path) -> None:
     folder = new(tmp_path)
-    events = [{"event": "a", "text": "line\nbreak \u2028 \"quote\""}, {"event": "b", "stamp_ns": 2**62}]
+    events = [{"event": "a", "text": 'line\nbreak \u2028 "quote"'}, {"event": "b", "stamp_ns": 2**62}]
     for event in events:
         folder.append_event(event)
     lines = (tmp_path / "events.jsonl").read_text(encoding="utf-8").splitlines()

@@ -35,7 +35,9 @@ LEAVES = st.one_of(
 )  # fmt: skip
 KEYS = st.text(max_size=6).filter(lambda key: not key.startswith("$"))
 TREES = st.recursive(
-    LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4), max_leaves=12
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=12,
 )
 
 
@@ -141,7 +143,9 @@ def test_hostile_trees_are_a_state_error(tree: str) -> None:
         unpack(framed(tree))
 
 
-@pytest.mark.parametrize("data", [b"", b"x", MAGIC, MAGIC + b"\0" * 7, b"\x80\x04K\x01.", json.dumps([1]).encode()])
+@pytest.mark.parametrize(
+    "data", [b"", b"x", MAGIC, MAGIC + b"\0" * 7, b"\x80\x04K\x01.", json.dumps([1]).encode()]
+)
 def test_foreign_bytes_are_a_state_error(data: bytes) -> None:
     with pytest.raises(StateError):
         unpack(data)

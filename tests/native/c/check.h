@@ -33,6 +33,7 @@ void test_pose(void);
 void test_grid(void);
 void test_binner(void);
 void test_rays(void);
+void test_beams(void);
 void test_window(void);
 void test_features(void);
 void test_memory(void);

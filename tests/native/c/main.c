@@ -20,6 +20,7 @@ int main(void) {
     test_grid();
     test_binner();
     test_rays();
+    test_beams();
     test_window();
     test_features();
 #ifdef OCTA_TEST_ALLOC

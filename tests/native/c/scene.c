@@ -53,6 +53,21 @@ void scene_points(uint32_t seed, size_t n, float **points, float **intensity) {
     }
 }
 
+octa_view scene_view(size_t count, int16_t **beams) {
+    octa_view view = {.speed_mps = 3.5, .yaw_rate_rps = 0.1, .beam_weight = 2.0};
+    float *points, *intensity;
+    scene_pose(1.0, 2.0, 0.3, view.pose);
+    scene_pose(2.5, 2.0, 0.3, view.forecast_pose);
+    scene_points(11, count, &points, &intensity);
+    *beams = scene_alloc(3 * count * sizeof **beams);
+    CHECK_OK(octa_beams_sample(points, count, count ? count : 1, *beams, &view.beam_count));
+    CHECK(view.beam_count == count);
+    view.beams = *beams;
+    free(points);
+    free(intensity);
+    return view;
+}
+
 scene_record scene_bin(uint32_t seed, size_t n, int64_t stamp_ns) {
     const octa_grid grid = scene_grid();
     float *points, *intensity;

@@ -21,6 +21,10 @@ void scene_pose(double x, double y, double z, double *pose);
 /** n points of a scene and their intensities; points 3 n, to be freed by the caller with free. */
 void scene_points(uint32_t seed, size_t n, float **points, float **intensity);
 
+/** A view from (1, 2) to come to (2.5, 2), with count beams of a scene; its beams are the caller's to free.
+ */
+octa_view scene_view(size_t count, int16_t **beams);
+
 /** Bin a scene of n points, with passes from its own rays. */
 scene_record scene_bin(uint32_t seed, size_t n, int64_t stamp_ns);
 void scene_record_free(scene_record *record);

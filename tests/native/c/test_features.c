@@ -15,12 +15,7 @@ typedef struct {
     uint8_t *before;
 } table;
 
-static octa_view a_view(void) {
-    octa_view view = {.speed_mps = 3.5, .yaw_rate_rps = 0.1};
-    scene_pose(1.0, 2.0, 0.3, view.pose);
-    scene_pose(2.5, 2.0, 0.3, view.forecast_pose);
-    return view;
-}
+#define BEAMS 500
 
 static table new_table(const octa_window *window, uint32_t bins) {
     table t = {.cells = octa_window_active(window), .width = octa_features_count(bins)};
@@ -104,7 +99,8 @@ static octa_window *filled(const scene_record *records, const int *order) {
 static void test_table(const scene_record *records) {
     static const int forward[RECORDS] = {0, 1, 2, 3, 4, 5};
     octa_window *window = filled(records, forward);
-    const octa_view view = a_view();
+    int16_t *beams;
+    const octa_view view = scene_view(BEAMS, &beams);
     table t = new_table(window, scene_options().bins);
     CHECK(t.cells > 100);
     CHECK_OK(fill(window, &view, t.cells, &t));
@@ -121,6 +117,7 @@ static void test_table(const scene_record *records) {
     table again = new_table(window, scene_options().bins);
     CHECK_OK(fill(window, &view, again.cells, &again));
     CHECK(memcmp(t.x, again.x, t.cells * t.width * sizeof *t.x) == 0);
+    free(beams);
     free_table(&t);
     free_table(&again);
     octa_window_free(window);
@@ -129,7 +126,8 @@ static void test_table(const scene_record *records) {
 static void test_refusals(const scene_record *records) {
     static const int forward[RECORDS] = {0, 1, 2, 3, 4, 5};
     octa_window *window = filled(records, forward);
-    const octa_view good = a_view();
+    int16_t *beams;
+    const octa_view good = scene_view(BEAMS, &beams);
     table t = new_table(window, scene_options().bins);
     memset(t.x, 0x55, t.cells * t.width * sizeof *t.x);
     CHECK_CODE(fill(window, &good, t.cells - 1, &t), OCTA_E_CAPACITY);
@@ -145,20 +143,34 @@ static void test_refusals(const scene_record *records) {
     bad = good;
     bad.yaw_rate_rps = NAN;
     CHECK_CODE(fill(window, &bad, t.cells, &t), OCTA_E_DOMAIN);
+    static const double weights[] = {-1e-9, 1.001e6, NAN, INFINITY};
+    for (size_t i = 0; i < sizeof weights / sizeof *weights; i++) {
+        bad = good;
+        bad.beam_weight = weights[i];
+        CHECK_CODE(fill(window, &bad, t.cells, &t), OCTA_E_DOMAIN);
+    }
+    bad = good;
+    bad.beam_count = OCTA_MAX_POINTS + 1;
+    CHECK_CODE(fill(window, &bad, t.cells, &t), OCTA_E_DOMAIN);
+    bad.beam_count = SIZE_MAX;
+    CHECK_CODE(fill(window, &bad, t.cells, &t), OCTA_E_DOMAIN);
     for (size_t i = 0; i < t.cells * t.width * sizeof *t.x; i++)
         CHECK(((const unsigned char *)t.x)[i] == 0x55);
     scene_check_valid(window);
+    free(beams);
     free_table(&t);
     octa_window_free(window);
 }
 
 static void test_empty(void) {
     const octa_window_options options = scene_options();
-    const octa_view view = a_view();
+    int16_t *beams;
+    const octa_view view = scene_view(BEAMS, &beams);
     octa_window *window;
     CHECK_OK(octa_window_new(&options, &window));
     CHECK(octa_window_active(window) == 0);
     CHECK_OK(octa_window_features(window, &view, 0, NULL, NULL, NULL, NULL));
+    free(beams);
     octa_window_free(window);
 }
 
@@ -171,7 +183,8 @@ static void test_corners(void) {
     int32_t sums[3 * OCTA_SUMS];
     uint64_t ids[3], evicted;
     octa_window *window;
-    const octa_view view = a_view();
+    int16_t *beams;
+    const octa_view view = scene_view(BEAMS, &beams);
     CHECK_OK(octa_index64_encode(sites, 3, g->frame, g->tier, g->lod, ids));
     uint64_t keep = ids[1];
     ids[1] = ids[2] < keep ? ids[2] : keep;
@@ -189,6 +202,7 @@ static void test_corners(void) {
         CHECK(isfinite(t.x[i]));
     for (int i = 0; i < 3 * OCTA_NEIGHBORS; i++)
         CHECK(t.neighbors[i] == 3);
+    free(beams);
     free_table(&t);
     octa_window_free(window);
 }
@@ -198,15 +212,73 @@ static void test_far_views(const scene_record *records) {
     static const int forward[RECORDS] = {0, 1, 2, 3, 4, 5};
     octa_window *window = filled(records, forward);
     table t = new_table(window, scene_options().bins);
-    for (int field = 0; field < 4; field++) {
-        octa_view view = a_view();
-        double *fields[] = {&view.speed_mps, &view.yaw_rate_rps, &view.pose[3], &view.forecast_pose[11]};
+    for (int field = 0; field < 5; field++) {
+        int16_t *beams;
+        octa_view view = scene_view(0, &beams);
+        double *fields[] = {&view.speed_mps, &view.yaw_rate_rps, &view.pose[3], &view.forecast_pose[11],
+                            &view.beam_weight};
         *fields[field] = 1e300;
+        free(beams); /* there are none to read */
         if (fill(window, &view, t.cells, &t) != OCTA_OK)
             continue;
         for (size_t i = 0; i < t.cells * t.width; i++)
             CHECK(isfinite(t.x[i]));
     }
+    free_table(&t);
+    octa_window_free(window);
+}
+
+static float column_sum(const table *t, size_t column) {
+    float sum = 0;
+    for (size_t i = 0; i < t->cells; i++)
+        sum += t->x[i * t->width + column];
+    return sum;
+}
+
+/* Place of a named column. */
+static size_t column_of(const char *wanted) {
+    const uint32_t bins = scene_options().bins;
+    for (size_t i = 0; i < octa_features_count(bins); i++) {
+        char name[64];
+        CHECK_OK(octa_features_name(bins, i, name, sizeof name));
+        if (strcmp(name, wanted) == 0)
+            return i;
+    }
+    CHECK(!"a column of that name");
+    return 0;
+}
+
+/* Directions and poses at the ends of what their types hold; the beams of a view are read, never past. */
+static void test_casts(const scene_record *records) {
+    static const int forward[RECORDS] = {0, 1, 2, 3, 4, 5};
+    static const int16_t ends[] = {INT16_MIN, -1, 0, 1, INT16_MAX};
+    /* In the scene, at a corner of the map, and twice off it. */
+    static const double places[][3] = {{0, 0, 0}, {13000, -13000, 13106}, {13107.3, 0, 0}, {-1e9, 0, 0}};
+    octa_window *window = filled(records, forward);
+    table t = new_table(window, scene_options().bins);
+    int16_t *scene, *beams = scene_alloc(375 * sizeof *beams);
+    for (int i = 0; i < 125; i++) {
+        beams[3 * i] = ends[i % 5];
+        beams[3 * i + 1] = ends[i / 5 % 5];
+        beams[3 * i + 2] = ends[i / 25];
+    }
+    octa_view view = scene_view(0, &scene);
+    CHECK_OK(fill(window, &view, t.cells, &t));
+    CHECK(column_sum(&t, column_of("cast_reached")) == 0);
+    view.beams = beams;
+    view.beam_count = 125;
+    view.beam_weight = 1e6;
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        scene_pose(places[i][0], places[i][1], places[i][2], view.forecast_pose);
+        CHECK_OK(fill(window, &view, t.cells, &t));
+        for (size_t k = 0; k < t.cells * t.width; k++)
+            CHECK(isfinite(t.x[k]));
+        float reached = column_sum(&t, column_of("cast_reached"));
+        CHECK(i != 0 || reached > 0);
+        CHECK(i < 2 || reached == 0);
+    }
+    free(beams);
+    free(scene);
     free_table(&t);
     octa_window_free(window);
 }
@@ -219,6 +291,7 @@ void test_features(void) {
     test_table(records);
     test_refusals(records);
     test_far_views(records);
+    test_casts(records);
     test_empty();
     test_corners();
     for (int i = 0; i < RECORDS; i++)

@@ -248,9 +248,8 @@ static void test_window_export(const scene_record *records) {
 
 static void test_window_features(const scene_record *records) {
     octa_window *window = filled(records, 5);
-    octa_view view = {.speed_mps = 1.0};
-    scene_pose(0, 0, 0, view.pose);
-    scene_pose(1, 0, 0, view.forecast_pose);
+    int16_t *beams;
+    const octa_view view = scene_view(200, &beams);
     scene_state before = scene_state_of(window);
     const size_t m = octa_window_active(window),
                  bytes = m * octa_features_count(scene_options().bins) * sizeof(float);
@@ -277,6 +276,7 @@ static void test_window_features(const scene_record *records) {
     free(expected);
     free(neighbors);
     free(flags);
+    free(beams);
 }
 
 void test_memory(void) {

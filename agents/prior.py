@@ -1,0 +1,129 @@
+"""Make a prior: train on logs whose outcomes are known, without serving, and write a model folder."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from agents.effects import Trainer
+from agents.judge import Judge
+from agents.learn_robot import Pending
+from agents.lineage import Version
+from agents.manifests import architecture_of, manifest_of
+from agents.perceive import Perceive
+from agents.protocol import Labels, Train, Trained
+from agents.replay import with_map_frame
+from models.online.builtin import FrequencyModel
+from stream.config import Config
+from stream.container import RollingContainer
+from stream.features import FeatureSchema, schema_of
+from stream.records import Binned, Outcome, Prediction, robot_of
+from stream.sources.base import Damage, Source
+
+LOGS = (
+    "sim:city?seed=101&sweeps=120&beams=64",
+    "sim:city?seed=102&sweeps=120&beams=32",
+    "sim:yard?seed=103&sweeps=80&beams=64",
+    "sim:highway?seed=104&sweeps=80&beams=64",
+    "sim:city?seed=105&sweeps=120&beams=64&events=district@40",
+    "sim:yard?seed=106&sweeps=80&beams=32",
+)
+"""The worlds behind the shipped prior; no recorded data is in it."""
+
+STEPS = 6000
+KEEP_EVERY = 3
+"""Sweeps a tenth of a second apart are nearly the same: every third one is enough."""
+
+Progress = Callable[[int, int | None, str], None]
+
+
+def make_prior(sources: Sequence[Source], config: Config, out: Path, steps: int, progress: Progress) -> Path:
+    """Train the configured network on all labelled sweeps of some logs and write ``out``.
+
+    Deterministic: logs, configuration and seed decide the file. Returns the folder
+    Raises SourceError for a log that cannot be read, ValueError when nothing in it has an outcome
+    """
+    config = with_map_frame(config, [source.info().root_frame for source in sources])
+    # No sweep is newer than the others here, and a long average suits weights that do not have to follow.
+    learn = dataclasses.replace(config.learn, newest_share=0.0, averaging=0.998)
+    config = dataclasses.replace(config, learn=learn)
+    schema = schema_of(config)
+    trainer = Trainer(config, schema, config.network, config.seed)
+    examples, labels = [], []
+    for place, source in enumerate(sources):
+        progress(place, len(sources), source.info().location)
+        for pending, outcomes in _labelled(source, config, schema):
+            examples.append(pending.example(schema))
+            labels += [_labels(outcome, config) for outcome in outcomes]
+    answer = None
+    for done in range(0, steps, 100):
+        progress(done, steps, "training")
+        request = Train(
+            lineage="prior", stamp_ns=done, examples=tuple(examples), labels=tuple(labels), steps=100
+        )
+        answer = trainer.train(request)
+        examples, labels = [], []
+    if not isinstance(answer, Trained):
+        raise ValueError(f"prior: nothing to train on: {answer}")
+    _write(answer, config, schema, out)
+    return out
+
+
+def _labels(outcome: Outcome, config: Config) -> Labels:
+    return Labels(
+        prediction_id=outcome.prediction_id,
+        horizon=config.task.horizons_ns.index(outcome.horizon_ns),
+        row=outcome.row,
+        occupied=outcome.occupied,
+    )
+
+
+def _labelled(
+    source: Source, config: Config, schema: FeatureSchema
+) -> Iterator[tuple[Pending, list[Outcome]]]:
+    """Every third sweep with its features and its outcomes at all horizons."""
+    perceive = Perceive(config, FrequencyModel(schema.names, len(config.task.horizons_ns)))
+    judge = Judge(config)
+    containers: dict[str, RollingContainer] = {}
+    waiting: dict[str, tuple[Pending, list[Outcome]]] = {}
+    for item in source:
+        records: list[Any] = [] if isinstance(item, Damage) else list(perceive.handle(item).outputs)
+        for record in records:
+            if isinstance(record, Binned):
+                container = containers.setdefault(record.robot_id, RollingContainer(config))
+                container.fold(record)
+            elif isinstance(record, Prediction):
+                pending = _pending(record, containers[robot_of(record.stream_id)])
+                if pending is not None and record.seq % KEEP_EVERY == 0:
+                    waiting[record.prediction_id] = (pending, [])
+            if isinstance(record, Binned | Prediction):
+                for outcome in judge.handle(record).outputs:
+                    if isinstance(outcome, Outcome) and outcome.prediction_id in waiting:
+                        waiting[outcome.prediction_id][1].append(outcome)
+    yield from (found for found in waiting.values() if found[1])
+
+
+def _pending(prediction: Prediction, container: RollingContainer) -> Pending | None:
+    record = container.record_of(prediction.stream_id, prediction.stamp_ns)
+    if record is None:
+        return None
+    return Pending(
+        prediction=prediction, features=container.features(record), challengers={}, open_horizons=set()
+    )
+
+
+def _write(trained: Trained, config: Config, schema: FeatureSchema, out: Path) -> None:
+    version = Version(model=trained.model, data=trained.data, weights=trained.weights, report=trained.report)
+    manifest = manifest_of(
+        config,
+        schema,
+        version,
+        architecture=architecture_of(config.network),
+        kind="prior",
+        parent_id="",
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "model.onnx").write_bytes(trained.data)
+    (out / "manifest.json").write_text(manifest.to_json(), encoding="utf-8")

@@ -1,0 +1,82 @@
+"""The kernels for one instruction set give the same bits as portable C."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from native.binning import SUMS
+from native.build_ffi import FLAGS
+from tests.bench.roofline import Grid
+from tests.data import ROOT
+from tests.native.oracle import F32, F64, matrix_of
+
+VOID = ctypes.c_void_p
+
+
+def built(folder: Path, name: str, defines: list[str]) -> Any:
+    """The core as a library of its own, with every function visible."""
+    flags = [flag for flag in FLAGS if "visibility" not in flag]
+    sources = map(str, sorted((ROOT / "native" / "src").glob("*.c")))
+    include, library = f"-I{ROOT / 'native' / 'include'}", folder / f"{name}.so"
+    command = [os.environ.get("CC", "gcc"), *flags, *defines, "-fPIC", "-shared", include, *sources]
+    subprocess.run([*command, "-lm", "-o", str(library)], check=True)
+    return ctypes.CDLL(str(library))
+
+
+@pytest.fixture(scope="module")
+def cores(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
+    """Dispatched and portable."""
+    folder = tmp_path_factory.mktemp("cores")
+    return built(folder, "dispatched", []), built(folder, "portable", ["-DOCTA_NO_DISPATCH"])
+
+
+def pointer(array: NDArray[Any]) -> VOID:
+    return VOID(array.ctypes.data)
+
+
+def bin_with(core: Any, grid: Grid, points: F32, intensity: F32, pose: F64) -> list[NDArray[Any]]:
+    """Counts, ids, hits, sums and rows of points, from a new binner."""
+    binner, counts, cells = VOID(), np.zeros(6, np.uint64), ctypes.c_size_t()
+    size = ctypes.c_size_t(len(points))
+    assert core.octa_binner_new(ctypes.byref(grid), ctypes.byref(binner)) == 0
+    arrays = (pointer(points), pointer(intensity), size, pointer(pose), pointer(counts))
+    assert core.octa_binner_run(binner, *arrays, ctypes.byref(cells)) == 0
+    n, rows = cells.value, np.empty(len(points), np.int32)
+    ids, hits, sums = np.empty(n, np.uint64), np.empty(n, np.uint32), np.empty((n, SUMS), np.int32)
+    assert core.octa_binner_copy(binner, ctypes.c_size_t(n), pointer(ids), pointer(hits), pointer(sums)) == 0
+    assert core.octa_binner_point_rows(binner, size, pointer(rows)) == 0
+    core.octa_binner_free(binner)
+    return [counts, ids, hits, sums, rows]
+
+
+def points_of(rng: np.random.Generator, n: int) -> tuple[F32, F32]:
+    """Runs of points in one cell, boundaries, values that need care, saturated intensities."""
+    points = rng.normal(size=(n, 3)) * rng.choice([0.3, 3, 30, 3000], size=(n, 1))
+    points = np.repeat(points, rng.integers(1, 30, n), axis=0)[:n]
+    on_edge = rng.random(n) < 0.3
+    points[on_edge] = np.round(points[on_edge] * 8) / 8
+    points[rng.random(n) < 0.02] = rng.choice([np.nan, np.inf, 0.0, 1e-30, 1e5], 3)
+    intensity = np.where(rng.random(n) < 0.5, 1.0, rng.uniform(-0.1, 1.1, n))
+    intensity[rng.random(n) < 0.02] = np.nan
+    return points.astype(np.float32), intensity.astype(np.float32)
+
+
+@pytest.mark.parametrize("half_edge_m", [0.001, 0.25, 0.5, 10.0])
+@pytest.mark.parametrize("n", [0, 1, 7, 8, 9, 63, 64, 65, 511, 512, 513, 20_000])
+def test_all_kernels_give_the_same_bits(cores: tuple[Any, Any], half_edge_m: float, n: int) -> None:
+    rng = np.random.default_rng(n)
+    for pose in (matrix_of(), matrix_of((8000 * half_edge_m, -0.3, 1.7), yaw=0.6, pitch=-0.1)):
+        for low, high in ((0.0, 200.0), (3.0, 40.0), (0.5, 20_000.0)):
+            grid = Grid(half_edge_m=half_edge_m, range_min_m=low, range_max_m=high, intensity_max=1.0)
+            points, intensity = points_of(rng, n)
+            dispatched, portable = (bin_with(core, grid, points, intensity, pose) for core in cores)
+            for have, want in zip(dispatched, portable, strict=True):
+                assert np.array_equal(have, want)
