@@ -3,13 +3,13 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-EXTRAS := learn,kafka,test,lint
+EXTRAS := learn,kafka,test,lint,bench
 C_CODE := $(wildcard native/src/*.c native/src/*.h native/include/*.h)
 NATIVE := $(C_CODE) native/octa.cdef.txt native/build_ffi.py setup.py
 BENCH  := $(sort $(notdir $(basename $(wildcard tests/bench/bench_*.py))))
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint bench constraints clean
+.PHONY: help setup demo test lint bench bench-core constraints clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +30,11 @@ lint: setup ## formatting, style and types
 
 bench: setup ## run every benchmark; results go to tests/bench/results
 	@for name in $(BENCH); do echo "== $$name"; $(BIN)/python -m tests.bench.$$name || exit 1; done
+
+bench-core: setup ## the C core beside its peers (installs the extra "peers": about 1 GB)
+	@$(BIN)/python -m pip install -q '.[peers]' || echo "peers that cannot be had here are listed with their reason"
+	$(BIN)/python -m tests.bench.bench_core
+	$(BIN)/python -m tests.bench.plot_core
 
 constraints: setup ## rewrite constraints.txt from what is installed
 	@{ sed -n '/^#/p' constraints.txt; \

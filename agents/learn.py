@@ -19,7 +19,6 @@ from agents.learn_robot import Pending, RobotState, sample_features
 from agents.lineage import Lineage, Version, prior_version
 from agents.manifests import architecture_of, manifest_of
 from agents.protocol import Labels, Restore, Step, StepBuilder, StoreModel, Trained, TrainingFailed
-from models.manifest import Manifest
 from models.model import Model
 from models.online.gate import Decision, PromotionGate, UpdateGuard
 from models.prior import Prior
@@ -44,7 +43,7 @@ SNAPSHOT = frozenset(
     ("baselines", "frozen", "versions", "lineages", "champion", "served_id", "predictions", "rebuilt",
      "skewed", "robots")
 )  # fmt: skip
-REMEMBERED_MODELS = 16  # published models that predictions in flight may still name
+REMEMBERED_MODELS = 16  # predictions in flight may still name them
 
 
 class Learn:
@@ -198,12 +197,7 @@ class Learn:
 
     def _forget_old(self, robot: RobotState) -> None:
         """Predictions whose outcomes never came (the log stopped, sweeps were lost) must not pile up."""
-        longest = self._config.task.horizons_ns[-1]
-        while len(robot.pending) > 1:
-            prediction_id, pending = next(iter(robot.pending.items()))
-            newest = next(reversed(robot.pending.values())).prediction.stamp_ns
-            if pending.prediction.stamp_ns >= newest - 2 * longest:
-                return
+        for prediction_id in robot.older_than(2 * self._config.task.horizons_ns[-1]):
             self._close(robot, prediction_id)
 
     def _close(self, robot: RobotState, prediction_id: str) -> None:
@@ -328,7 +322,14 @@ class Learn:
     def _publish(
         self, lineage: Lineage, version: Version, kind: str, stamp_ns: int, step: StepBuilder
     ) -> None:
-        manifest = self._manifest(lineage, version, kind)
+        manifest = manifest_of(
+            self._config,
+            self._schema,
+            version,
+            architecture=architecture_of(self._networks[lineage.name]),
+            kind=kind,
+            parent_id=self._served_id,
+        )
         step.effects.append(StoreModel(data=version.data, manifest=manifest, champion=True))
         step.outputs.append(
             ModelPublished(
@@ -345,16 +346,6 @@ class Learn:
         self._versions.move_to_end(manifest.model_id)
         while len(self._versions) > REMEMBERED_MODELS:
             self._versions.popitem(last=False)
-
-    def _manifest(self, lineage: Lineage, version: Version, kind: str) -> Manifest:
-        return manifest_of(
-            self._config,
-            self._schema,
-            version,
-            architecture=architecture_of(self._networks[lineage.name]),
-            kind=kind,
-            parent_id=self._served_id,
-        )
 
     # ---- snapshots -------------------------------------------------------------------------------------
 

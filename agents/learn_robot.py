@@ -48,6 +48,13 @@ class RobotState:
     newest_prediction: dict[str, int] = field(default_factory=dict)
     held_outcomes: list[Outcome] = field(default_factory=list)
 
+    def older_than(self, age_ns: int) -> list[str]:
+        """Waiting predictions that are older than the newest one by more than this."""
+        if not self.pending:
+            return []
+        oldest = max(p.prediction.stamp_ns for p in self.pending.values()) - age_ns
+        return [name for name, p in self.pending.items() if p.prediction.stamp_ns < oldest]
+
     def state(self) -> dict[str, Any]:
         """Plain values."""
         return {

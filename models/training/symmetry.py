@@ -24,7 +24,7 @@ TENSOR = ("spread_xx", "spread_yy", "spread_xy")
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Symmetry:
-    """One symmetry: new columns are ``x[:, source] * sign``, new neighbours ``neighbor_index[:, neighbor]``."""
+    """One symmetry: columns become ``x[:, source] * sign``, neighbours ``neighbor_index[:, neighbor]``."""
 
     source: NDArray[np.intp]
     sign: NDArray[np.float32]
