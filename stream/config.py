@@ -242,22 +242,22 @@ def _nest(overrides: list[str]) -> dict[str, Any]:
     for text in overrides:
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise ConfigError(f"--set {text}: expected key=value, for example --set grid.lod=8")
+            raise ConfigError(_one_line(f"--set {text}: expected key=value, for example --set grid.lod=8"))
         inner = nested
         *path, last = key.split(".")
         for name in path:
             inner = inner.setdefault(name, {})
             if not isinstance(inner, dict):
-                raise ConfigError(f"--set {text}: {name} is a value already, and has no {last}")
+                raise ConfigError(_one_line(f"--set {text}: {name} is a value already, and has no {last}"))
         try:
             inner[last] = yaml.safe_load(value)
         except (yaml.YAMLError, ValueError) as error:
-            raise ConfigError(f"--set {text}: {_one_line(error)}") from error
+            raise ConfigError(_one_line(f"--set {text}: {error}")) from error
     return nested
 
 
-def _one_line(error: Exception | str) -> str:
-    return " ".join(str(error).split())
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -278,7 +278,7 @@ def load_config(path: Path | None = None, overrides: list[str] | None = None) ->
         try:
             values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         except (OSError, yaml.YAMLError, ValueError) as error:
-            raise ConfigError(f"{path}: not a readable YAML file: {_one_line(error)}") from error
+            raise ConfigError(f"{path}: not a readable YAML file: {_one_line(str(error))}") from error
         if not isinstance(values, dict):
             raise ConfigError(f"{path}: expected a mapping of configuration keys")
     return parse_config(_merge(to_dict(Config()), _merge(values, _nest(overrides or []))))
@@ -295,5 +295,5 @@ def parse_config(values: dict[str, Any]) -> Config:
         if first["type"] == "unexpected_keyword_argument":
             raise ConfigError(f"{name}: unknown configuration key, see docs/configuration.md") from error
         raise ConfigError(
-            str(cause) if cause else _one_line(f"{name}: {first['input']!r}: {first['msg']}")
+            _one_line(str(cause) if cause else f"{name}: {first['input']!r}: {first['msg']}")
         ) from error

@@ -24,7 +24,7 @@ from stream.config import ConfigError
 from stream.run_folder import RunFolder
 from tests.data import ROOT, data_path
 
-COMMANDS = {"demo", "replay", "doctor", "explain", "info", "report", "version"}
+COMMANDS = {"demo", "replay", "doctor", "explain", "info", "prior", "report", "version"}
 CITY = "sim:city?sweeps=3&beams=32&azimuths=64"
 
 

@@ -248,6 +248,31 @@ static size_t column_of(const char *wanted) {
     return 0;
 }
 
+/* More whole beams in one direction than 32 bits of fixed point hold. */
+static void test_many_casts(const scene_record *records) {
+    enum { MANY = 70000 };
+    static const int forward[RECORDS] = {0, 1, 2, 3, 4, 5};
+    octa_window *window = filled(records, forward);
+    table t = new_table(window, scene_options().bins);
+    int16_t *scene, *beams = scene_alloc(3 * MANY * sizeof *beams);
+    octa_view view = scene_view(1, &scene);
+    for (size_t i = 0; i < MANY; i++)
+        memcpy(beams + 3 * i, scene, 3 * sizeof *beams);
+    view.beams = beams;
+    view.beam_count = MANY;
+    view.beam_weight = 1.0;
+    memcpy(view.forecast_pose, view.pose, sizeof view.pose);
+    CHECK_OK(fill(window, &view, t.cells, &t));
+    float most = 0;
+    for (size_t i = 0; i < t.cells; i++)
+        most = fmaxf(most, t.x[i * t.width + column_of("cast_reach")]);
+    CHECK(fabsf(most - log1pf(MANY)) < 1e-4f);
+    free(beams);
+    free(scene);
+    free_table(&t);
+    octa_window_free(window);
+}
+
 /* Directions and poses at the ends of what their types hold; the beams of a view are read, never past. */
 static void test_casts(const scene_record *records) {
     static const int forward[RECORDS] = {0, 1, 2, 3, 4, 5};
@@ -292,6 +317,7 @@ void test_features(void) {
     test_refusals(records);
     test_far_views(records);
     test_casts(records);
+    test_many_casts(records);
     test_empty();
     test_corners();
     for (int i = 0; i < RECORDS; i++)
