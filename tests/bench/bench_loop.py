@@ -4,7 +4,9 @@
 
 Two parts. *Latency path*: Perceive with an untrained network of the default shape serving, and after every
 sweep the numpy pipeline on the same sweep with the same network; decoding and visibility are left out of the
-comparison (the numpy side is given the counts of rays that saw through). *Whole loop*: all agents with
+comparison (the numpy side is given the counts of rays that saw through). It is given the five columns of beams
+cast from the forecast pose as well, and pays nothing for them, while octastream's time for features includes
+sampling and casting those beams. *Whole loop*: all agents with
 training, as ``octastream replay`` runs them. Processor time is what to quote when other work shares the
 machine.
 """
@@ -35,6 +37,7 @@ from models.manifest import model_id_of, sha256_of
 from models.nets.bcc_conv import BccNet
 from models.online.builtin import FrequencyModel
 from models.runtime import OnnxModel
+from native.window import CellFeatures
 from stream.config import Config, to_dict
 from stream.container import RollingContainer, grid_of
 from stream.ego import forecast
@@ -45,7 +48,7 @@ from stream.sources import open_source
 from stream.sources.base import Item
 from stream.sweep import Sweep
 from tests.bench import loop_tables, machine
-from tests.bench.numpy_columns import keys_of, passes_by_key
+from tests.bench.numpy_columns import CASTS, casts_by_key, keys_of, passes_by_key
 from tests.bench.numpy_pipeline import NumpyPipeline
 from tests.bench.timed import CLOCKS, TimedAgent, TimedEffects, Times, TwoClocks, summarise
 from tests.data import data_dir
@@ -53,6 +56,9 @@ from tests.data import data_dir
 LOG = "kitti_0005_000-053.mcap"
 RESULTS = Path(__file__).parent / "results"
 COMPARED = ("bin", "features", "inference")
+GIVEN = ("passes", *CASTS)
+"""What the numpy pipeline is handed and spends no time on; octastream's features include the casts."""
+
 STAGES = ("decode", "bin", "visibility", "features", "inference")
 
 
@@ -90,7 +96,8 @@ class Comparison:
 
     def __init__(self, config: Config, model: OnnxModel, sha256: str) -> None:
         self._config, self._model = config, model
-        builtin = FrequencyModel(schema_of(config).names, len(config.task.horizons_ns))
+        self._names = schema_of(config).names
+        builtin = FrequencyModel(self._names, len(config.task.horizons_ns))
         self._watch, self._other = TwoClocks(), TwoClocks()
         self._perceive = Perceive(config, builtin, self._watch)
         self._perceive.handle(ModelLoaded(model_id=model.model_id, stamp_ns=0, sha256=sha256, model=model))
@@ -120,20 +127,23 @@ class Comparison:
         ours = _with_totals(self._watch.times())
         record, prediction = records[-1], predictions[-1]
         sweep = self._waiting.pop(prediction.stamp_ns)
-        probability = self._in_numpy(sweep, record)
-        theirs = self._other.times()
-        self._rebuild(record)
+        rebuilt = self._rebuild(record)
+        rebuild = self._other.times()
+        probability = self._in_numpy(sweep, record, casts_by_key(rebuilt, self._names))
         return {
             "stamp_ns": prediction.stamp_ns,
             "points": record.points,
             "cells": len(prediction.cell_id),
             "probability_difference": _difference(prediction, *probability),
             "octastream": ours,
-            "numpy": theirs,
-            "rebuild": self._other.times(),
+            "numpy": self._other.times(),
+            "rebuild": rebuild,
         }
 
-    def _in_numpy(self, sweep: Sweep, record: Binned) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def _in_numpy(
+        self, sweep: Sweep, record: Binned, casts: NDArray[np.float32]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Keys of the cells and their probabilities; tested cells, their passes and the casts are given."""
         tested, passes = passes_by_key(record)
         bin_ns, horizon_ns = self._config.window.bin_ns, self._config.task.primary_horizon_ns
         with self._other.stage("bin"):
@@ -141,16 +151,19 @@ class Comparison:
             self._numpy.fold(sweep.stamp_ns, cells, tested, passes)
         with self._other.stage("features"):
             ego = forecast(record.pose, record.pose_history, bin_ns, horizon_ns)
-            features = self._numpy.features(ego)
+            features = self._numpy.features(ego, casts)
         with self._other.stage("inference"):
             probability = self._model.predict(features.x, features.neighbor_index)
         return features.key, probability
 
-    def _rebuild(self, record: Binned) -> None:
-        """What Learn does to have the features of a prediction again."""
+    def _rebuild(self, record: Binned) -> CellFeatures:
+        """What Learn does to have the features of a prediction again; the casts among them are also given to
+        the numpy pipeline."""
         with self._other.stage("rebuild"):
             self._rebuilt.fold(record)
-            digest(self._rebuilt.features(record))
+            features = self._rebuilt.features(record)
+            digest(features)
+        return features
 
 
 def _with_totals(times: Times) -> Times:
@@ -262,6 +275,7 @@ def measure(sweeps: int | None, passes: int) -> dict[str, Any]:
         "seed": config.seed,
         "network": {**dataclasses.asdict(config.network), "features": model.feature_count, "sha256": sha256},
         "passes": passes,
+        "given_to_numpy": GIVEN,
         "skipped_sweeps": skip,
         "summary": {
             "sweeps": len(full),

@@ -2,7 +2,8 @@
 
 Everything is vectorised, works on whole sweeps, and gives the same cells, sums, neighbours and features as
 the C core, so that times can be compared. Rows are ordered by this module's own key instead of by Index64.
-Counts of rays that saw through a cell are not computed here; they are given.
+Counts of rays that saw through a cell and the five columns of beams cast from the forecast pose are not
+computed here; they are given.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ OFFSETS = np.array(
 
 STEPS = OFFSETS @ np.array([1 << 32, 1 << 16, 1])
 """What each neighbour adds to a packed key."""
+
+SHIFTS = numpy_columns.moment_shifts(OFFSETS)
+"""What makes moments about a neighbour's site moments about the cell's."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -95,12 +99,12 @@ class NumpyPipeline:
     def _snap(
         self, points: NDArray[np.float32], pose: NDArray[np.float64]
     ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
-        """Sites (3, N) relative to the sensor's own site, offsets from them (3, N), and that site (3,).
+        """Sites (3, N) relative to the even site by the sensor, offsets from them (3, N), and that site (3,).
 
         points : float32 (3, N); float32 is precise enough near the sensor, wherever the map's origin is
         """
         scaled = pose.reshape(3, 4) / self._grid.half_edge_m
-        sensor = nearest_site(scaled[:, 3])
+        sensor = 2 * np.floor(scaled[:, 3] / 2 + 0.5).astype(np.int64)
         rotation, origin = scaled[:, :3].astype(np.float32), (scaled[:, 3] - sensor).astype(np.float32)
         x, y, z = points
         local = np.empty_like(points)
@@ -132,22 +136,31 @@ class NumpyPipeline:
         elapsed = self._entries[-1].stamp_ns - entry.stamp_ns
         return (2 * elapsed + self._bin_ns) // (2 * self._bin_ns)
 
-    def features(self, ego: EgoMotion) -> Features:
-        """Features of every cell hit within the window, seen from the newest sweep."""
+    def features(self, ego: EgoMotion, casts: NDArray[np.float32]) -> Features:
+        """Features of every cell hit within the window, seen from the newest sweep.
+
+        casts : float32 (N, 5), from ``numpy_columns.casts_by_key``
+        """
         key, row = np.unique(
             np.concatenate([entry.cells.key for entry in self._entries]), return_inverse=True
         )
-        points, sums = self._totals(row, len(key))
-        history = self._history(key)
-        neighbors = neighbor_rows(key)
+        site, history, neighbors = unpack(key), self._history(key), neighbor_rows(key)
         before = np.where(history.hits[0] > 0, 2, history.passes[0] > 0).astype(np.uint8)
-        evidence = numpy_columns.evidence(history)
+        totals = self._totals(row, len(key))
+        past, evidence = numpy_columns.history(history), numpy_columns.evidence(history)
+        moments = numpy_columns.moments(*totals)
+        geometry = numpy_columns.geometry(site, self._grid.half_edge_m, ego)
+        spread = numpy_columns.pooled_covariance(*totals, neighbors, SHIFTS)
+        newest = (past[0], past[self._bins], past[2 * self._bins])
         columns = (
-            *numpy_columns.history(history),
+            *past,
             *evidence.columns,
-            *numpy_columns.moments(points, sums),
-            *numpy_columns.geometry(unpack(key), self._grid.half_edge_m, ego),
+            *moments,
+            *geometry,
+            *numpy_columns.shape(spread, site, self._grid.half_edge_m, ego),
             *numpy_columns.neighborhood(neighbors, before, evidence.recent),
+            *numpy_columns.coarse(site, (*newest, *evidence.pooled, moments[0], geometry[1])),
+            *casts.T,
             np.full(len(key), ego.speed_mps),
             np.full(len(key), ego.yaw_rate_rps),
         )
@@ -176,14 +189,6 @@ class NumpyPipeline:
             passes[age] += np.where(found, entry.passes[place], 0)
             sweeps[age] += 1
         return History(hits=hits, passes=passes, sweeps=sweeps)
-
-
-def nearest_site(point: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The lattice site nearest to one point, float64 (3,), half edges."""
-    even = 2 * np.floor(point / 2 + 0.5)
-    offset = point - even
-    step = np.where(offset >= 0, 1, -1) if np.abs(offset).sum() > 1.5 else 0
-    return (even + step).astype(np.int64)
 
 
 def look_up(table: NDArray[np.int64], key: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

@@ -53,7 +53,7 @@ def _stages(axis: Any, summary: dict[str, Any]) -> None:
             if width > 3:
                 axis.text(left + width / 2, row, f"{width:.1f}", ha="center", va="center", fontsize=8)
             left += width
-    axis.set_yticks((0, 1), ("numpy\n(rays given)", "octastream"))
+    axis.set_yticks((0, 1), ("numpy\n(rays, casts given)", "octastream"))
     axis.set_xlabel("median a sweep (ms)")
     axis.set_title("Latency path by stage", fontsize=10, loc="left")
     axis.legend(ncols=len(STAGES), fontsize=8, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.1))
