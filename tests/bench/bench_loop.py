@@ -4,11 +4,10 @@
 
 Two parts. *Latency path*: Perceive with an untrained network of the default shape serving, and after every
 sweep the numpy pipeline on the same sweep with the same network; decoding and visibility are left out of the
-comparison (the numpy side is given the counts of rays that saw through). It is given the five columns of beams
-cast from the forecast pose as well, and pays nothing for them, while octastream's time for features includes
-sampling and casting those beams. *Whole loop*: all agents with
-training, as ``octastream replay`` runs them. Processor time is what to quote when other work shares the
-machine.
+comparison. The numpy side is given the counts of rays that saw through and the five columns of beams cast
+from the forecast pose, and pays nothing for them, while octastream's features include sampling and casting
+these beams. *Whole loop*: all agents with training, as ``octastream replay`` runs them. Processor time is
+what to quote when other work shares the machine.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from agents.judge import Judge
 from agents.learn import Learn
 from agents.perceive import Perceive
 from agents.protocol import ModelLoaded, Step
-from agents.replay import linear_baseline, load_version, networks_of, with_map_frame
+from agents.replay import linear_baseline, load_version, networks_of, priors_of, with_map_frame
 from models.export import export_graph
 from models.manifest import model_id_of, sha256_of
 from models.nets.bcc_conv import BccNet
@@ -231,12 +230,14 @@ def whole_loop(config: Config, sweeps: int | None) -> list[dict[str, Any]]:
 
 def _runtime(config: Config, folder: RunFolder, watch: TwoClocks, note: Any) -> InProcess:
     schema, networks = schema_of(config), networks_of(config)
+    priors, _ = priors_of(config, schema)
     builtin = FrequencyModel(schema.names, len(config.task.horizons_ns))
     learn = Learn(
         config,
         schema,
         builtin,
         networks=networks,
+        priors=priors,
         linear=linear_baseline(config, schema),
         load=load_version(builtin),
     )
@@ -246,7 +247,7 @@ def _runtime(config: Config, folder: RunFolder, watch: TwoClocks, note: Any) -> 
         learn=cast(Learn, TimedAgent(learn, "learn", watch)),
         archive=cast(Archive, TimedAgent(Archive(), "archive", watch)),
     )
-    effects = cast(LocalEffects, TimedEffects(LocalEffects(config, schema, folder, networks), watch))
+    effects = cast(LocalEffects, TimedEffects(LocalEffects(config, schema, folder, networks, priors), watch))
     return InProcess(agents, effects, watch, CLOCKS["wall"], on_sweep=note, on_latency=lambda stages: None)
 
 

@@ -27,7 +27,7 @@ def show(results: dict[str, Any], path: Path) -> None:
         f"{' '.join(machine['vector_flags'])}, caches {machine['caches']}",
         f"load {machine['load_average'][0]} to {machine['load_at_end']}, {summary['sweeps']} sweeps",
         f"probabilities of the two differ by at most {summary['probability_difference']:.1e}",
-        f"given to numpy at no cost: {', '.join(results['given_to_numpy'])}; octastream's features cast the beams",
+        f"given to numpy, paid for by octastream: {', '.join(results['given_to_numpy'])}",
         sep="\n",
     )
     console.print(_latency_table(summary), _ratio_table(results["ratios"]), _loop_table(summary))
