@@ -10,6 +10,11 @@
 
 #define OCTA_MAX_BINS 64
 
+/* Moments of returns about a site: count, first, second (xx yy zz xy xz yz). */
+typedef struct {
+    double n, first[3], second[6];
+} octa_moments;
+
 typedef struct {
     const octa_window *window;
     const octa_view *view;
@@ -24,6 +29,7 @@ typedef struct {
     uint32_t *group_of;    /* scratch: group of each output row */
     int32_t (*parents)[3]; /* scratch: coarser site of each output row */
     float *stop;           /* scratch: share of beams that end in each output row's cell */
+    octa_moments *moments; /* scratch: of each output row */
     octa_cast cast;
     float sweeps[OCTA_MAX_BINS]; /* records a bin */
     float *logs;                 /* log(1 + i): counts are mostly small integers */
@@ -45,7 +51,7 @@ static inline float *octa_row_columns(const octa_extraction *e, float *x, size_t
 void octa_cell_columns(const octa_extraction *e, float *x, uint8_t *before);
 void octa_height_columns(octa_extraction *e, float *x);
 void octa_neighbor_columns(const octa_extraction *e, float *x, int32_t *neighbors, const uint8_t *before);
-void octa_shape_columns(const octa_extraction *e, float *x, const int32_t *neighbors);
+void octa_shape_columns(octa_extraction *e, float *x, const int32_t *neighbors);
 void octa_coarse_columns(octa_extraction *e, float *x);
 void octa_cast_columns(octa_extraction *e, float *x);
 

@@ -14,7 +14,9 @@ typedef struct {
 static void collect_bins(const octa_extraction *e, uint32_t row, cell_bins *bins) {
     const octa_window *window = e->window;
     const octa_evidence *history = octa_history(window, row);
-    uint64_t hits[OCTA_MAX_BINS] = {0}, passes[OCTA_MAX_BINS] = {0}; /* integers: slots come in any order */
+    uint64_t hits[OCTA_MAX_BINS], passes[OCTA_MAX_BINS]; /* integers: slots come in any order */
+    memset(hits, 0, window->options.bins * sizeof *hits);
+    memset(passes, 0, window->options.bins * sizeof *passes);
     for (size_t slot = 0; slot < window->slot_capacity; slot++)
         if (window->slots[slot].in_window) {
             hits[window->slots[slot].age] += history[slot].hits;

@@ -34,22 +34,31 @@ void octa_height_columns(octa_extraction *e, float *x) {
     }
 }
 
-static void find_neighbors(const octa_extraction *e, const int32_t *site, int32_t *neighbors) {
-    for (int n = 0; n < OCTA_NEIGHBORS; n++) {
-        const int8_t *offset = octa_neighbor_offsets[n];
-        int32_t nx = site[0] + offset[0], ny = site[1] + offset[1], nz = site[2] + offset[2];
-        uint32_t row = OCTA_NO_ROW;
-        if (octa_in_range(nx, ny, nz))
-            row = octa_cellmap_find(&e->window->map, octa_index64_pack(e->window->prefix, nx, ny, nz));
-        neighbors[n] = row == OCTA_NO_ROW ? (int32_t)e->count : e->position[row];
-    }
+/* Neighbourhood is mutual: seven look-ups a cell fill both ends. */
+static void find_neighbors(const octa_extraction *e, int32_t *neighbors) {
+    static const uint8_t ways[7][2] = {{0, 7}, {1, 6}, {2, 5}, {3, 4}, {8, 9}, {10, 11}, {12, 13}};
+    for (size_t i = 0; i < e->count * OCTA_NEIGHBORS; i++)
+        neighbors[i] = (int32_t)e->count;
+    for (size_t i = 0; i < e->count; i++)
+        for (int way = 0; way < 7; way++) {
+            const int8_t *offset = octa_neighbor_offsets[ways[way][0]];
+            const int32_t *site = e->sites[i];
+            int32_t x = site[0] + offset[0], y = site[1] + offset[1], z = site[2] + offset[2];
+            if (!octa_in_range(x, y, z))
+                continue;
+            uint32_t row = octa_cellmap_find(&e->window->map, octa_index64_pack(e->window->prefix, x, y, z));
+            if (row == OCTA_NO_ROW || e->position[row] == (int32_t)e->count)
+                continue;
+            neighbors[i * OCTA_NEIGHBORS + ways[way][0]] = e->position[row];
+            neighbors[(size_t)e->position[row] * OCTA_NEIGHBORS + ways[way][1]] = (int32_t)i;
+        }
 }
 
 void octa_neighbor_columns(const octa_extraction *e, float *x, int32_t *neighbors, const uint8_t *before) {
+    find_neighbors(e, neighbors);
     for (size_t i = 0; i < e->count; i++) {
-        int32_t *own = neighbors + i * OCTA_NEIGHBORS;
+        const int32_t *own = neighbors + i * OCTA_NEIGHBORS;
         float present = 0, hit = 0, evidence = 0, *f = octa_row_columns(e, x, i);
-        find_neighbors(e, e->sites[i], own);
         for (int n = 0; n < OCTA_NEIGHBORS; n++) {
             size_t row = (size_t)own[n];
             if (row == e->count)

@@ -7,24 +7,31 @@
 #define JACOBI_SWEEPS 4   /* converges quadratically: off-diagonals are below float precision by then */
 #define JACOBI_FLOOR 1e-7 /* of the trace; a smaller off-diagonal does not show in float32 */
 
-/* Moments about the cell's own site: count, first, second (xx yy zz xy xz yz). */
-typedef struct {
-    double n, first[3], second[6];
-} moments;
+typedef octa_moments moments;
 
-static void add_moments(moments *m, const octa_cell *cell, const int8_t *offset) {
-    const double n = (double)cell->hits, scale = 1.0 / OCTA_FIXED_ONE;
-    static const uint8_t pairs[6][2] = {{0, 0}, {1, 1}, {2, 2}, {0, 1}, {0, 2}, {1, 2}};
-    double first[3];
+/* A cell's returns about its own site. */
+static moments own_moments(const octa_cell *cell) {
+    const double scale = 1.0 / OCTA_FIXED_ONE;
+    moments m = {.n = (double)cell->hits};
     for (int axis = 0; axis < 3; axis++)
-        first[axis] = scale * (double)cell->sums[OCTA_SUM_X + axis];
-    for (int p = 0; p < 6; p++) {
-        int a = pairs[p][0], b = pairs[p][1];
-        m->second[p] += scale * (double)cell->sums[OCTA_SUM_XX + p] + offset[a] * first[b] +
-                        offset[b] * first[a] + n * offset[a] * offset[b];
-    }
-    for (int axis = 0; axis < 3; axis++)
-        m->first[axis] += first[axis] + n * offset[axis];
+        m.first[axis] = scale * (double)cell->sums[OCTA_SUM_X + axis];
+    for (int p = 0; p < 6; p++)
+        m.second[p] = scale * (double)cell->sums[OCTA_SUM_XX + p];
+    return m;
+}
+
+/* Add the returns of a cell at an offset. */
+static inline void add_moments(moments *m, const moments *other, const int8_t *offset) {
+    const double n = other->n, *first = other->first, x = offset[0], y = offset[1], z = offset[2];
+    m->second[0] += other->second[0] + x * first[0] + x * first[0] + n * x * x;
+    m->second[1] += other->second[1] + y * first[1] + y * first[1] + n * y * y;
+    m->second[2] += other->second[2] + z * first[2] + z * first[2] + n * z * z;
+    m->second[3] += other->second[3] + x * first[1] + y * first[0] + n * x * y;
+    m->second[4] += other->second[4] + x * first[2] + z * first[0] + n * x * z;
+    m->second[5] += other->second[5] + y * first[2] + z * first[1] + n * y * z;
+    m->first[0] += first[0] + n * x;
+    m->first[1] += first[1] + n * y;
+    m->first[2] += first[2] + n * z;
     m->n += n;
 }
 
@@ -93,16 +100,16 @@ static float view_cosine(const octa_extraction *e, const double *pose, const int
     return range2 > 0 ? (float)(fabs(dot) / sqrt(range2)) : 0.0f;
 }
 
-void octa_shape_columns(const octa_extraction *e, float *x, const int32_t *neighbors) {
-    static const int8_t here[3] = {0, 0, 0};
+void octa_shape_columns(octa_extraction *e, float *x, const int32_t *neighbors) {
+    for (size_t i = 0; i < e->count; i++)
+        e->moments[i] = own_moments(&e->window->cells[e->order[i].row]);
     for (size_t i = 0; i < e->count; i++) {
-        moments m = {0};
+        moments m = e->moments[i];
         double a[3][3], values[3], normal[3];
-        add_moments(&m, &e->window->cells[e->order[i].row], here);
         for (int n = 0; n < OCTA_NEIGHBORS; n++) {
             size_t row = (size_t)neighbors[i * OCTA_NEIGHBORS + n];
             if (row < e->count)
-                add_moments(&m, &e->window->cells[e->order[row].row], octa_neighbor_offsets[n]);
+                add_moments(&m, &e->moments[row], octa_neighbor_offsets[n]);
         }
         covariance(&m, a);
         principal_axes(a, values, normal);

@@ -34,6 +34,7 @@ static void end_extraction(octa_extraction *e) {
     OCTA_FREE(e->parents);
     OCTA_FREE(e->stop);
     OCTA_FREE(e->logs);
+    OCTA_FREE(e->moments);
     octa_cast_end(&e->cast);
     octa_cellmap_free(&e->groups);
 }
@@ -52,9 +53,10 @@ static octa_error begin_extraction(const octa_window *window, const octa_view *v
     e->group_of = OCTA_MALLOC(cells * sizeof *e->group_of);
     e->parents = OCTA_MALLOC(cells * sizeof *e->parents);
     e->stop = OCTA_MALLOC(cells * sizeof *e->stop);
+    e->moments = OCTA_MALLOC(cells * sizeof *e->moments);
     e->logs = OCTA_MALLOC(OCTA_LOGS * sizeof *e->logs);
     if (!e->order || !e->sites || !e->position || !e->group_values || !e->group_of || !e->parents ||
-        !e->stop || !e->logs || octa_cellmap_reserve(&e->groups, cells) ||
+        !e->stop || !e->logs || !e->moments || octa_cellmap_reserve(&e->groups, cells) ||
         octa_cast_begin(&e->cast, view->beam_count, cells)) {
         end_extraction(e);
         return OCTA_E_MEMORY;
