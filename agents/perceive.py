@@ -3,13 +3,13 @@ latency path."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import dataclasses
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agents import perceive_state
+from agents.perceive_robot import RobotState, StreamState
 from agents.protocol import Key, LoadModel, ModelLoaded, Step, StepBuilder
 from agents.stopwatch import Stopwatch
 from models.model import Model
@@ -18,10 +18,11 @@ from native.beams import sample
 from native.binning import MAX_POINTS, Binner, Bins
 from native.errors import OctaError
 from native.visibility import Rays
+from stream.codecs.state import pack, unpack_fields
 from stream.config import Config
-from stream.container import RollingContainer, grid_of
+from stream.container import grid_of
 from stream.features import digest
-from stream.frames import FrameError, FrameRegistry, NoChainError, NotYet
+from stream.frames import FrameError, NoChainError, NotYet
 from stream.records import Binned, EndOfLog, Event, ModelActivated, ModelPublished, Prediction, SweepRejected
 from stream.sweep import Sweep
 from stream.transform import Transform
@@ -32,33 +33,6 @@ MAX_STAMP_NS = 2**61  # year 2043; beyond is a broken clock
 def sweep_key(sweep: Sweep) -> Key:
     """Names a sweep or part as an input."""
     return ("sweep", sweep.stream_id, sweep.stamp_ns, sweep.part)
-
-
-@dataclass(slots=True)
-class StreamState:
-    """One sensor of a robot: its newest stamp, the parts still missing, and the model that serves it."""
-
-    newest_ns: int = -1
-    parts_seen: set[int] = field(default_factory=set)
-    open_record: Binned | None = None  # last part of a sweep whose other parts have not come yet
-    model_id: str = ""
-
-
-class RobotState:
-    """One robot: transforms, sweeps that wait for theirs, and the rolling container."""
-
-    def __init__(self, config: Config) -> None:
-        window_ns = (config.window.bins + config.keep_bins) * config.window.bin_ns
-        self.frames = FrameRegistry(
-            max_gap_ns=config.pose.max_gap_ns,
-            horizon_ns=config.pose.max_wait_ns + config.pose.max_gap_ns + 2 * window_ns,
-        )
-        self.container = RollingContainer(config)
-        self.held: list[Sweep] = []
-        self.seen: dict[Key, int] = {}
-        self.streams: dict[str, StreamState] = {}
-        self.seq = 0
-        self.newest_input_ns = 0
 
 
 class Perceive:
@@ -98,7 +72,9 @@ class Perceive:
     # ---- inputs ----------------------------------------------------------------------------------------
 
     def _robot(self, robot_id: str) -> RobotState:
-        return self._robots.setdefault(robot_id, RobotState(self._config))
+        if robot_id not in self._robots:
+            self._robots[robot_id] = RobotState(self._config)
+        return self._robots[robot_id]
 
     def _transform(self, transform: Transform, step: StepBuilder) -> None:
         robot = self._robot(transform.robot_id)
@@ -283,7 +259,7 @@ class Perceive:
         )
         with stage("bin"):
             evicted = robot.container.fold(record)
-        return perceive_state.with_evicted(record, evicted)
+        return dataclasses.replace(record, evicted=evicted) if evicted else record
 
     def _forget_old_keys(self, robot: RobotState) -> None:
         """Keys older than the container are refused as late anyway, so they need not be remembered."""
@@ -377,11 +353,16 @@ class Perceive:
 
     def snapshot(self) -> bytes:
         """Transforms, held sweeps, retained records and serving models of every robot."""
-        return perceive_state.save(self._robots, self._staged)
+        robots = {name: robot.state() for name, robot in self._robots.items()}
+        return pack({"staged": self._staged, "robots": robots})
 
     def restore(self, data: bytes) -> None:
         """Continue from a snapshot; ``missing_models`` says which models have to be loaded first."""
-        self._robots, self._staged = perceive_state.load(data, lambda: RobotState(self._config))
+        tree = unpack_fields(data, frozenset({"staged", "robots"}))
+        self._staged = tree["staged"]
+        self._robots = {
+            name: RobotState.from_state(state, self._config) for name, state in tree["robots"].items()
+        }
 
     def missing_models(self) -> tuple[str, ...]:
         """Models that the restored state serves and that have to be loaded before the next sweep."""
