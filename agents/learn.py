@@ -40,7 +40,7 @@ from stream.records import (
 )
 
 SNAPSHOT = frozenset(
-    ("baselines", "frozen", "versions", "lineages", "champion", "served_id", "predictions", "rebuilt",
+    ("baselines", "frozen", "versions", "lineages", "champion", "served_id", "predictions",
      "skewed", "robots")
 )  # fmt: skip
 REMEMBERED_MODELS = 16  # predictions in flight may still name them
@@ -76,7 +76,6 @@ class Learn:
         self._frozen: Version | None = None
         self._robots: dict[str, RobotState] = {}
         self._predictions = 0
-        self.rebuilt = 0
         self.skewed = 0
 
     def _new_lineage(self, name: str, prior: Prior | None) -> Lineage:
@@ -143,7 +142,6 @@ class Learn:
         if digest(features) != prediction.feature_digest:
             step.outputs.append(self._skew(prediction, "the rebuilt features have another digest"))
             return
-        self.rebuilt += len(features.cell_id)
         step.outputs.append(
             Shadow(
                 prediction_id=prediction.prediction_id,
@@ -360,7 +358,6 @@ class Learn:
                 "champion": self._champion,
                 "served_id": self._served_id,
                 "predictions": self._predictions,
-                "rebuilt": self.rebuilt,
                 "skewed": self.skewed,
                 "robots": {name: robot.state() for name, robot in self._robots.items()},
             }
@@ -377,7 +374,7 @@ class Learn:
             name: Lineage.from_state(name, state, self._load) for name, state in tree["lineages"].items()
         }
         self._champion, self._served_id = tree["champion"], tree["served_id"]
-        self._predictions, self.rebuilt, self.skewed = tree["predictions"], tree["rebuilt"], tree["skewed"]
+        self._predictions, self.skewed = tree["predictions"], tree["skewed"]
         self._robots = {
             name: RobotState.from_state(state, RollingContainer(self._config))
             for name, state in tree["robots"].items()

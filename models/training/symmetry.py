@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-# Neighbour offsets in the order of the index table.
-OFFSETS = (
-    *((x, y, z) for x in (1, -1) for y in (1, -1) for z in (1, -1)),
-    *((2, 0, 0), (-2, 0, 0), (0, 2, 0), (0, -2, 0), (0, 0, 2), (0, 0, -2)),
-)
+from native.lattice import neighbors
+
+OFFSETS = [tuple(offset) for offset in neighbors(np.zeros((1, 3), np.int32))[0].tolist()]
+"""Neighbour offsets in the order of the index table, half edges."""
 
 MIRRORED = ("y", "forecast_y", "yaw_rate")
 """Columns in the sensor's own frame that a mirror image turns round; a rotation of the world leaves them."""
