@@ -11,6 +11,9 @@ from typing import Literal
 from agents.doctor import Diagnosis
 from stream.config import Config
 
+CROWDED = 0.05
+"""A larger share of the points than this at the farthest range is no accident."""
+
 ENOUGH_SCORED = 10
 """Fewer scored sweeps than this are worth a warning."""
 
@@ -184,6 +187,22 @@ def _ranges(diagnosis: Diagnosis, config: Config) -> Iterator[Finding]:
         yield Finding(level="note", text=f"{points.not_finite:.0%} of the points are not finite, and dropped")
 
 
+def _evidence(diagnosis: Diagnosis, config: Config) -> Iterator[Finding]:
+    points = diagnosis.points
+    if points and config.mask.miss_beyond_m is None and CROWDED < points.at_farthest < 1 - CROWDED:
+        yield Finding(
+            level="note",
+            text=f"{points.at_farthest:.0%} of the points lie {points.farthest_m:g} m away and none farther: "
+            "if that is how the driver writes rays without return, set mask.miss_beyond_m a little below",
+        )
+    if points and diagnosis.masked > 0.5 * (points.count + diagnosis.misses):
+        yield Finding(
+            level="warning",
+            text=f"the mask drops {diagnosis.masked:,} of {points.count:,} points "
+            "(mask.ego_box_m, mask.drop_sectors_deg)",
+        )
+
+
 def _cells(diagnosis: Diagnosis, config: Config) -> Iterator[Finding]:
     tested = diagnosis.cells_tested
     if tested and tested.most > config.window.max_cells:
@@ -203,5 +222,6 @@ RULES: tuple[Callable[[Diagnosis, Config], Iterator[Finding]], ...] = (
     _warmup,
     _intensity,
     _ranges,
+    _evidence,
     _cells,
 )

@@ -27,6 +27,7 @@ from stream.records import (
 from stream.run_folder import CONTAINERS, SWEEPS, container_table
 from stream.tables import (
     binned_to_batch,
+    check_binned_schema,
     feature_table,
     outcome_table,
     prediction_table,
@@ -131,7 +132,8 @@ class Archive:
 
     def _binned(self, record: Binned) -> None:
         self.counts["sweeps"] += record.part == 0
-        self.counts["points"] += record.points
+        for name in ("points", "masked", "misses"):
+            self.counts[name] += getattr(record, name)
         self._batches.append(binned_to_batch(record))
 
     def _prediction(self, record: Prediction) -> None:
@@ -178,11 +180,13 @@ class Archive:
         )
 
     def restore(self, data: bytes) -> None:
-        """Continue from a snapshot; raises StateError."""
+        """Continue from a snapshot; raises StateError, TableError (its records are of another version)."""
         tree = unpack_fields(data, SNAPSHOT)
         self.counts, self.dead_letters = Counter(tree["counts"]), Counter(tree["dead_letters"])
         self.digest.restore(tree["digest"])
         self._batches = [_from_bytes(item).to_batches()[0] for item in tree["batches"]]
+        for batch in self._batches:
+            check_binned_schema(batch.schema, "archive snapshot")
         self._tables = {name: [_from_bytes(item)] for name, item in tree["tables"].items()}
         self._predictions = [from_dict(Prediction, values) for values in tree["predictions"]]
         self._latency = dict(tree["latency"])

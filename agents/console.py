@@ -38,14 +38,14 @@ ProgressCallback = Callable[[int, int | None, str], None]
 
 
 class _Rate(ProgressColumn):
-    """Sweeps a second since the start."""
+    """Units a second since the start."""
 
     def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:.1f} sweeps/s" if task.speed else "", style="cyan")
+        return Text(f"{task.speed:.1f} {task.fields['unit']}/s" if task.speed else "", style="cyan")
 
 
 @contextmanager
-def progress_bar(title: str) -> Iterator[ProgressCallback]:
+def progress_bar(title: str, unit: str = "sweeps") -> Iterator[ProgressCallback]:
     """A bar on stderr with count, rate and time left; silent where stderr is no terminal."""
     console = Console(stderr=True)
     columns = (
@@ -57,7 +57,7 @@ def progress_bar(title: str) -> Iterator[ProgressCallback]:
         TextColumn("{task.fields[note]}", style="dim"),
     )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
-        task = bars.add_task(title, total=None, note="")
+        task = bars.add_task(title, total=None, note="", unit=unit)
 
         def update(done: int, total: int | None, note: str = "") -> None:
             bars.update(task, completed=done, total=total, note=escape(note))
@@ -136,6 +136,9 @@ def _signals(diagnosis: Diagnosis) -> list[tuple[str, str]]:
         )
     if diagnosis.sizes is not None:
         rows.append(("points a sweep", spread_text(diagnosis.sizes)))
+    if diagnosis.misses or diagnosis.masked:
+        rows.append(("rays without return", f"{diagnosis.misses:,} of {diagnosis.rays:,} rays"))
+        rows.append(("masked", f"{diagnosis.masked:,} points and rays without return"))
     if diagnosis.points is not None:
         points = diagnosis.points
         rows.append(

@@ -49,6 +49,7 @@ class Diagnosis:
     events : kind of event to number; event_details : the reason that the first of each kind gives
     edges : the transform tree; streams : stream id to number of sweeps
     sizes : points a sweep; points : where all of them fall
+    rays, misses, masked : rays that count; those without return; points and misses that the mask dropped
     cells_hit, cells_window, cells_tested : cells by sweep, in the rolling window, and with the kept ones
     timed_points : sweeps whose points carry their own time
     stage_ms : stage to median milliseconds a sweep; empty without a clock
@@ -69,6 +70,9 @@ class Diagnosis:
     period: Period | None
     sizes: Spread | None
     points: Points | None
+    rays: int
+    misses: int
+    masked: int
     cells_hit: Spread | None
     cells_window: Spread | None
     cells_tested: Spread | None
@@ -142,6 +146,7 @@ class _Survey:
         self._stopwatch = stopwatch
         self._tally = PointTally(config)
         self.sweeps = self._binned = self._predicted = self._timed_points = 0
+        self._rays = self._misses = self._masked = 0
         self._sizes: list[int] = []
         self._cells: dict[str, list[int]] = {"hit": [], "window": [], "tested": []}
         self._stages: dict[str, list[float]] = {}
@@ -186,6 +191,9 @@ class _Survey:
                 self._rejections.append(output)
         elif isinstance(output, Binned):
             self._binned += 1
+            self._rays += output.rays
+            self._misses += output.misses
+            self._masked += output.masked
             self._cells["hit"].append(len(output.sums))
             self._cells["tested"].append(len(output.cell_id))
         elif isinstance(output, Prediction):
@@ -231,6 +239,9 @@ class _Survey:
             period=Period.of(self._stamps),
             sizes=Spread.of(self._sizes),
             points=self._tally.result(),
+            rays=self._rays,
+            misses=self._misses,
+            masked=self._masked,
             cells_hit=Spread.of(self._cells["hit"]),
             cells_window=Spread.of(self._cells["window"]),
             cells_tested=Spread.of(self._cells["tested"]),

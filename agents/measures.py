@@ -14,6 +14,9 @@ from stream.sweep import Sweep
 GAP_PERIODS = 1.5
 """Two sweeps further apart than this many median periods are a gap."""
 
+FARTHEST_M = 1000
+"""Points beyond count as at this range when the farthest are looked for."""
+
 IN_RANGE, NEARER, FARTHER, NOT_FINITE, INTENSITIES = range(5)
 
 
@@ -72,13 +75,18 @@ class Period:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Points:
-    """Where the points went, as shares of all points, 0..1; ``intensity`` is its range, None when unknown."""
+    """Where the points went, as shares of all points, 0..1; ``intensity`` is its range, None when unknown.
+
+    farthest_m : range of the farthest points, to 0.1 m; at_farthest : the share of points that are as far
+    """
 
     count: int
     in_range: float
     nearer: float
     farther: float
     not_finite: float
+    farthest_m: float
+    at_farthest: float
     intensity: tuple[float, float] | None
 
 
@@ -89,6 +97,7 @@ class PointTally:
         self._near = config.grid.range_min_m**2
         self._far = config.grid.range_max_m**2
         self._counts = np.zeros(4, np.int64)
+        self._decimetres = np.zeros(10 * FARTHEST_M + 1, np.int64)
         self._intensity = (np.inf, -np.inf)
 
     def add(self, sweep: Sweep) -> None:
@@ -101,6 +110,8 @@ class PointTally:
         self._counts[FARTHER] += int((far & finite).sum())
         self._counts[NOT_FINITE] += int((~finite).sum())
         self._counts[IN_RANGE] += int((finite & ~near & ~far).sum())
+        ranges = np.minimum(np.sqrt(square[finite]) * 10, 10 * FARTHEST_M)
+        self._decimetres += np.bincount(np.rint(ranges).astype(np.int64), minlength=len(self._decimetres))
         values = sweep.intensity[np.isfinite(sweep.intensity)]
         if len(values):
             least, most = self._intensity
@@ -112,11 +123,14 @@ class PointTally:
         if not count:
             return None
         share = [float(value) / count for value in self._counts]
+        farthest = int(np.flatnonzero(self._decimetres)[-1]) if self._decimetres.any() else 0
         return Points(
             count=count,
             in_range=share[IN_RANGE],
             nearer=share[NEARER],
             farther=share[FARTHER],
             not_finite=share[NOT_FINITE],
+            farthest_m=farthest / 10,
+            at_farthest=float(self._decimetres[farthest]) / count,
             intensity=self._intensity if self._intensity[0] <= self._intensity[1] else None,
         )

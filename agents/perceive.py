@@ -3,24 +3,20 @@ latency path."""
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agents.perceive_robot import RobotState, StreamState
+from agents.perceive_sweep import Evidence, Placed, Unusable
 from agents.protocol import Key, LoadModel, ModelLoaded, Step, StepBuilder
 from agents.stopwatch import Stopwatch
 from models.model import Model
 from models.runtime import ModelFailed
-from native.beams import sample
-from native.binning import MAX_POINTS, Binner, Bins
-from native.errors import OctaError
-from native.visibility import Rays
+from native.binning import MAX_POINTS
 from stream.codecs.state import pack, unpack_fields
 from stream.config import Config
-from stream.container import grid_of
 from stream.features import digest
 from stream.frames import FrameError, NoChainError, NotYet
 from stream.records import Binned, EndOfLog, Event, ModelActivated, ModelPublished, Prediction, SweepRejected
@@ -44,8 +40,7 @@ class Perceive:
     def __init__(self, config: Config, builtin: Model, stopwatch: Stopwatch | None = None) -> None:
         self._config = config
         self._stopwatch = stopwatch or Stopwatch()
-        grid = grid_of(config)
-        self._binner, self._rays = Binner(grid), Rays(grid)
+        self._evidence = Evidence(config, self._stopwatch)
         self._models: dict[str, tuple[Model, str]] = {builtin.model_id: (builtin, "builtin")}
         self._builtin = builtin.model_id
         self._staged = builtin.model_id
@@ -117,8 +112,9 @@ class Perceive:
     def _unusable(self, sweep: Sweep) -> tuple[str, str] | None:
         if not 0 < sweep.stamp_ns <= MAX_STAMP_NS:
             return "bad_stamp", f"stamp_ns {sweep.stamp_ns} is not within 1..2^61"
-        if len(sweep.points) > MAX_POINTS:
-            return "too_many", f"{len(sweep.points)} points; send parts of at most {MAX_POINTS}"
+        rays = len(sweep.points) + len(sweep.misses)
+        if rays > MAX_POINTS:
+            return "too_many", f"{rays} points and misses; send parts of at most {MAX_POINTS}"
         return None
 
     def _reject(self, sweep: Sweep, reason: str, detail: str, step: StepBuilder) -> None:
@@ -146,7 +142,7 @@ class Perceive:
         while robot.held:
             sweep = robot.held[0]
             try:
-                pose = self._pose(robot, sweep.frame, sweep.stamp_ns)
+                placed = self._evidence.place(robot, sweep)
             except (NotYet, NoChainError) as error:
                 if not self._waited_enough(robot, sweep):
                     return
@@ -157,25 +153,11 @@ class Perceive:
                 self._discard(robot, sweep, "no_pose", str(error), step)
             else:
                 robot.held.pop(0)
-                self._process(robot, sweep, pose, step)
-
-    def _pose(self, robot: RobotState, frame: str, stamp_ns: int) -> NDArray[np.float64]:
-        return robot.frames.look_up(self._config.grid.map_frame, frame, stamp_ns)
+                self._process(robot, placed, step)
 
     def _waited_enough(self, robot: RobotState, sweep: Sweep) -> bool:
         waited = robot.newest_input_ns - sweep.stamp_ns
         return waited > self._config.pose.max_wait_ns or len(robot.held) > self._config.pose.max_held_sweeps
-
-    def _pose_history(self, robot: RobotState, sweep: Sweep) -> NDArray[np.float64]:
-        poses: list[NDArray[np.float64]] = []
-        for age in range(1, self._config.pose.history + 1):
-            try:
-                poses.append(
-                    self._pose(robot, sweep.frame, sweep.stamp_ns - age * self._config.window.bin_ns)
-                )
-            except FrameError:
-                break  # the log starts here
-        return np.array(poses, np.float64).reshape(-1, 12)
 
     def _finish(self, robot: RobotState, step: StepBuilder) -> None:
         for sweep in robot.held:
@@ -187,17 +169,13 @@ class Perceive:
 
     # ---- from points to predictions --------------------------------------------------------------------
 
-    def _process(self, robot: RobotState, sweep: Sweep, pose: NDArray[np.float64], step: StepBuilder) -> None:
+    def _process(self, robot: RobotState, placed: Placed, step: StepBuilder) -> None:
         """A sweep that turns out to be unusable leaves no trace: not even an open sweep is closed by it."""
+        sweep = placed.sweep
         try:
-            with self._stopwatch.stage("bin"):
-                bins = self._binner.run(sweep.points, sweep.intensity, pose)
-        except OctaError as error:
-            self._discard(robot, sweep, "off_map", str(error), step)
-            return
-        fault = self._bad_bins(bins)
-        if fault:
-            self._discard(robot, sweep, *fault, step)
+            seen = self._evidence.bin(placed)
+        except Unusable as fault:
+            self._discard(robot, sweep, fault.reason, fault.detail, step)
             return
         stream = robot.streams.setdefault(sweep.stream_id, StreamState())
         late = sweep.stamp_ns < stream.newest_ns
@@ -205,7 +183,7 @@ class Perceive:
             self._close(robot, stream, step)
             stream.newest_ns = sweep.stamp_ns
             stream.parts_seen = set()
-        record = self._fold(robot, sweep, pose, bins, late)
+        record = self._evidence.fold(robot, seen, late)
         robot.seq += 1
         step.outputs.append(record)
         step.released.append(sweep_key(sweep))
@@ -216,50 +194,6 @@ class Perceive:
         stream.open_record = record
         if len(stream.parts_seen) == sweep.parts:
             self._close(robot, stream, step)
-
-    def _bad_bins(self, bins: Bins) -> tuple[str, str] | None:
-        if bins.not_finite > self._config.grid.max_not_finite_share * max(bins.points, 1):
-            return "bad_points", f"{bins.not_finite} of {bins.points} are not finite"
-        cap = self._config.window.max_cells
-        if len(bins.cell_id) > cap:
-            return "too_many", f"{len(bins.cell_id)} cells in one sweep; window.max_cells allows {cap}"
-        return None
-
-    def _fold(
-        self, robot: RobotState, sweep: Sweep, pose: NDArray[np.float64], bins: Bins, late: bool
-    ) -> Binned:
-        stage = self._stopwatch.stage
-        with stage("bin"):
-            tested = robot.container.tested(sweep.stamp_ns, bins.cell_id)
-            hits = np.zeros(len(tested), np.uint32)
-            hits[np.searchsorted(tested, bins.cell_id)] = bins.hits
-        with stage("visibility"):
-            self._rays.load(sweep.points, pose)
-            passes = self._rays.passes(tested)
-        with stage("features"):
-            beams = sample(sweep.points, self._config.window.max_beams)
-        record = Binned(
-            robot_id=sweep.robot_id,
-            seq=robot.seq,
-            stream_id=sweep.stream_id,
-            stamp_ns=sweep.stamp_ns,
-            part=sweep.part,
-            parts=sweep.parts,
-            late=late,
-            pose=pose,
-            pose_history=self._pose_history(robot, sweep),
-            cell_id=tested,
-            hits=hits,
-            passes=passes,
-            sums=bins.sums,
-            beams=beams,
-            points=bins.points,
-            rays=bins.rays,
-            binned=bins.binned,
-        )
-        with stage("bin"):
-            evicted = robot.container.fold(record)
-        return dataclasses.replace(record, evicted=evicted) if evicted else record
 
     def _forget_old_keys(self, robot: RobotState) -> None:
         """Keys older than the container are refused as late anyway, so they need not be remembered."""

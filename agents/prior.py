@@ -29,10 +29,15 @@ LOGS = (
     "sim:highway?seed=104&sweeps=80&beams=64",
     "sim:city?seed=105&sweeps=120&beams=64&events=district@40",
     "sim:yard?seed=106&sweeps=80&beams=32",
+    "sim:highway?seed=107&sweeps=80&beams=32",
+    "sim:city?seed=108&sweeps=120&beams=64",
 )
 """The worlds behind the shipped prior; no recorded data is in it."""
 
-STEPS = 6000
+STEPS = 10_000
+MANY = 1_000_000
+"""More sweeps than there are: all of them decide how features are standardised."""
+
 KEEP_EVERY = 3
 """Sweeps a tenth of a second apart are nearly the same: every third one is enough."""
 
@@ -47,7 +52,7 @@ def make_prior(sources: Sequence[Source], config: Config, out: Path, steps: int,
     """
     config = with_map_frame(config, [source.info().root_frame for source in sources])
     # No sweep is newer than the others here, and a long average suits weights that do not have to follow.
-    learn = dataclasses.replace(config.learn, newest_share=0.0, averaging=0.998)
+    learn = dataclasses.replace(config.learn, newest_share=0.0, averaging=0.998, standard_sweeps=MANY)
     config = dataclasses.replace(config, learn=learn)
     schema = schema_of(config)
     trainer = Trainer(config, schema, config.network, config.seed)

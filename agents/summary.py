@@ -35,7 +35,11 @@ class Latencies:
 
     def summary(self) -> dict[str, dict[str, float | None]]:
         """p50, p99 and max by stage, None where nothing was measured."""
-        return {stage: _percentiles(self._values.get(stage, [])[-RESERVOIR:]) for stage in LATENCY_STAGES}
+        return {stage: self.percentiles(stage) for stage in LATENCY_STAGES}
+
+    def percentiles(self, stage: str) -> dict[str, float | None]:
+        """p50, p99 and max of one stage, or of what else was added under a name."""
+        return _percentiles(self._values.get(stage, [])[-RESERVOIR:])
 
 
 def _percentiles(values: list[float]) -> dict[str, float | None]:
@@ -77,6 +81,8 @@ def summarise(
         },
         "sweeps": counts["sweeps"],
         "points": counts["points"],
+        "masked": counts["masked"],
+        "misses": counts["misses"],
         "dead_letters": dict(sorted(archive.dead_letters.items())),
         "cells_predicted": counts["cells"],
         "cells_due": scores.cells_due,
@@ -89,6 +95,7 @@ def summarise(
         "duplicates": counts["duplicate"],
         "feature_skew": agents.learn.skewed,
         "latency_ms": latencies.summary(),
+        "learning_ms": {"budget": config.learn.budget_ms, **latencies.percentiles("learning")},
         "rebuild": rebuilt,
         "run_digest": archive.digest.hex(),
     }

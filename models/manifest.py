@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -153,12 +154,18 @@ class Manifest:
         Raises ModelRefused naming the first missing, unknown or misshapen field
         """
         try:
-            return TypeAdapter(cls).validate_json(text, strict=True)
+            return _manifest_adapter().validate_json(text, strict=True)
         except ValidationError as error:
             first = error.errors()[0]
             name = ".".join(str(part) for part in first["loc"]) or "manifest"
             cause, message = first.get("ctx", {}).get("error"), first["msg"]
             raise ModelRefused(f"manifest: {cause or f'{name}: {message}'}") from error
+
+
+@cache
+def _manifest_adapter() -> TypeAdapter[Manifest]:
+    """Made once: it takes longer than reading a manifest with it."""
+    return TypeAdapter(Manifest)
 
 
 def _plain(value: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,6 +35,7 @@ class ModelRegistry:
         self._folder, self._max_models, self._sync = folder, max_models, sync
         self._pinned: set[str] = set()
         self._known: dict[str, int] = {}  # model id to the stamp it was trained up to
+        self._listed = False
         folder.mkdir(parents=True, exist_ok=True)
 
     def put(self, data: bytes, manifest: Manifest) -> None:
@@ -49,6 +50,7 @@ class ModelRegistry:
             )
         if not self._holds(manifest):
             self._add(data, manifest)
+        self._known.setdefault(manifest.model_id, manifest.training.last_stamp_ns)
         self._prune(keep=manifest.model_id)
 
     def get(self, model_id: str) -> tuple[bytes, Manifest]:
@@ -86,14 +88,20 @@ class ModelRegistry:
             raise ModelRefused(f"{model_id}: manifest.model_id: is {manifest.model_id}")
         return manifest
 
-    def load(self, model_id: str, requirements: ModelRequirements) -> OnnxModel:
+    def load(
+        self,
+        model_id: str,
+        requirements: ModelRequirements,
+        make: Callable[[str, bytes], OnnxModel] = OnnxModel,
+    ) -> OnnxModel:
         """A model ready to serve: sha256, manifest, graph and canary all checked, in this order.
 
+        make : a model of its id and the bytes read; for callers that hold one of the very same bytes
         Raises ModelRefused saying which check failed
         """
         data, manifest = self.get(model_id)
         manifest.check(requirements)
-        model = OnnxModel(model_id, data)
+        model = make(model_id, data)
         if model.feature_count != manifest.feature_count:
             raise ModelRefused(
                 f"{model_id}: graph has {model.feature_count} features, manifest {manifest.feature_count}"
@@ -110,8 +118,9 @@ class ModelRegistry:
                 self._known[model_id] = self.manifest(model_id).training.last_stamp_ns
             except ModelRefused:
                 continue
-        known = found & set(self._known)
-        return tuple(sorted(known, key=lambda model_id: (self._known[model_id], model_id)))
+        self._known = {model_id: stamp for model_id, stamp in self._known.items() if model_id in found}
+        self._listed = True
+        return tuple(sorted(self._known, key=lambda model_id: (self._known[model_id], model_id)))
 
     def champion(self) -> str | None:
         """Id of the model that serves; None before the first one.
@@ -162,6 +171,8 @@ class ModelRegistry:
         self._sync_folder(self._folder)
 
     def _prune(self, keep: str) -> None:
+        if self._listed and len(self._known) <= self._max_models:
+            return  # one writer: no other model can have come
         stored = self.list()
         spare = max(0, len(stored) - self._max_models)
         kept = self._pinned | {keep, self.champion()}

@@ -15,6 +15,9 @@ from models.signature import INDEX_INPUT, OUTPUT, X_INPUT
 
 _LOG_FATAL = 4
 
+ROUNDING = 1e-6
+"""ONNX Runtime's sigmoid answers a unit in the last place above 1 to large logits."""
+
 
 class ModelFailed(RuntimeError):
     """A loaded model that could not answer: an output that is not finite, or a failed kernel."""
@@ -80,7 +83,7 @@ class OnnxModel:
         if not np.isfinite(probability).all():
             bad = int((~np.isfinite(probability)).any(axis=1).sum())
             raise ModelFailed(f"{self._model_id}: output is not finite in {bad} of {len(x)} cells")
-        if len(x) and (probability.min() < 0 or probability.max() > 1):
+        if len(x) and (probability.min() < -ROUNDING or probability.max() > 1 + ROUNDING):
             raise ModelFailed(f"{self._model_id}: output is outside 0..1, so these are no probabilities")
         return quantise(probability)
 

@@ -13,7 +13,7 @@ BEAM_ONE: int = lib.OCTA_BEAM_ONE
 
 
 def sample(points: NDArray[np.float32], max_beams: int) -> NDArray[np.int16]:
-    """Directions of every k-th usable return, k as small as ``max_beams`` allows.
+    """Directions of every k-th usable return, k the least odd number that ``max_beams`` allows.
 
     points : float32 (N, 3), sensor frame, N <= 524287; returns that are not finite or at the origin have none
     Returns int16 (B, 3), B <= max_beams, sensor frame, units of 1 / 32767, in point order

@@ -50,3 +50,21 @@ class Rays:
         )
         check(code, "cell_id")
         return passes
+
+    def coarse_passes(self, cell_id: NDArray[np.uint64]) -> NDArray[np.uint32]:
+        """Loaded rays that pass each coarse cell, uint32 (M,); no sum of its children's passes.
+
+        cell_id : uint64 (M,), of the grid's frame and tier, of its LOD or up to 6 coarser
+        A coarse cell is the union of its finest cells. A ray passes it, once, if it passes any of those and
+        its return lies in none of them.
+        Raises IdError, ParityError, DomainError, LodError; equal on every machine
+        """
+        passes = np.empty(len(cell_id), np.uint32)
+        code = lib.octa_rays_coarse_passes(
+            self._handle,
+            readable(cell_id, np.uint64, (None,), "cell_id"),
+            len(cell_id),
+            writable(passes, np.uint32, (None,), "passes"),
+        )
+        check(code, "cell_id")
+        return passes

@@ -171,7 +171,7 @@ class Window:
 
         pose, forecast_pose : float64 (12,), sensor to map now and, as forecast, at the primary horizon
         beams : int16 (B, 3), from ``native.beams.sample``; beam_weight : rays that each stands for
-        Raises PoseError, DomainError; equal on one machine type (logarithms come from its libm)
+        Raises PoseError, DomainError; equal on every machine
         """
         size = self.active
         view = ffi.new("octa_view *")

@@ -30,6 +30,7 @@ class GridConfig:
     half_edge_lod0_m : half edge at LOD 0; at LOD l it is this / 2^l
     map_frame : frame of the map; "auto" takes the root of the log's transform tree
     frame_ids : 8-bit id of every frame that may be a map frame
+    miss_range_m : a ray without return counts as free up to here
     intensity_max : intensity that counts as 1; larger values are clamped
     max_not_finite_share : a sweep with more points that are not finite is rejected; organised clouds mark
         beams without a return that way, so the default refuses only a sweep that is nearly all of them
@@ -46,6 +47,7 @@ class GridConfig:
     )
     range_min_m: float = 3.0
     range_max_m: float = 40.0
+    miss_range_m: float = 40.0
     intensity_max: float = 1.0
     max_not_finite_share: float = 0.95
 
@@ -57,6 +59,8 @@ class GridConfig:
         _require(self.range_max_m < math.inf, "grid.range_max_m", self.range_max_m, "must be finite")
         _require(0 <= self.range_min_m < self.range_max_m, "grid.range_min_m", self.range_min_m,
                  "must be >= 0 and below grid.range_max_m")  # fmt: skip
+        _require(0 < self.miss_range_m <= 10_000, "grid.miss_range_m", self.miss_range_m,
+                 "must be above 0 and at most 10000")  # fmt: skip
         _require(self.intensity_max > 0, "grid.intensity_max", self.intensity_max, "must be > 0")
         for name, number in self.frame_ids.items():
             _require(0 <= number <= 255, f"grid.frame_ids.{name}", number, "must be 0..255")
@@ -65,6 +69,41 @@ class GridConfig:
     def half_edge_m(self) -> float:
         """Half edge at the configured LOD, metres."""
         return self.half_edge_lod0_m / 2.0**self.lod
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaskConfig:
+    """What of a sweep says nothing about the world. What it covers is neither hit nor ray, and is counted.
+
+    ego_box_m : x_min, y_min, z_min, x_max, y_max, z_max: points in it are the robot's own; empty for none
+    ego_frame : frame of the box, for example base_link; "sensor" is the sensor's own
+    drop_sectors_deg : azimuths from, to, counter-clockwise, 0 along the sensor's x axis and 90 along its y
+        axis; through 180 where to is less than from
+    miss_beyond_m : finite points this far or farther are rays without return; None for sensors that do not
+        report those as points
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    ego_box_m: tuple[float, ...] = ()
+    ego_frame: str = "sensor"
+    drop_sectors_deg: tuple[tuple[float, float], ...] = ()
+    miss_beyond_m: float | None = None
+
+    def __post_init__(self) -> None:
+        box = self.ego_box_m
+        fits = len(box) == 6 and all(-math.inf < box[i] < box[i + 3] < math.inf for i in range(3))
+        _require(not box or fits, "mask.ego_box_m", list(box),
+                 "must be x_min, y_min, z_min, x_max, y_max, z_max, each minimum below its maximum",
+        )  # fmt: skip
+        _require(bool(self.ego_frame), "mask.ego_frame", self.ego_frame, 'must be a frame, or "sensor"')
+        for start, end in self.drop_sectors_deg:
+            fits = -360 <= start <= 360 and -360 <= end <= 360 and (end - start) % 360 != 0
+            _require(fits, "mask.drop_sectors_deg", [start, end],
+                     "must be two different azimuths, each -360..360")  # fmt: skip
+        beyond = self.miss_beyond_m
+        _require(beyond is None or 0 < beyond <= 10_000, "mask.miss_beyond_m", beyond,
+                 "must be above 0 and at most 10000")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +190,7 @@ class NetworkConfig:
     __pydantic_config__ = ConfigDict(extra="forbid")
 
     width: int = 24
-    layers: int = 2
+    layers: int = 1
 
     def __post_init__(self) -> None:
         _require(1 <= self.width <= 1024, "network.width", self.width, "must be 1..1024")
@@ -163,9 +202,14 @@ class LearnConfig:
     """Training while outcomes arrive. Every number that decides weights is here, so a run repeats.
 
     steps_per_sweep : optimiser steps after each newly labelled sweep
+    budget_ms : paces learning to real time: milliseconds a sweep, features, baselines and publishing
+        included; as many steps as fit, at least one, at most steps_per_sweep. Time decides then how many, so
+        such a run does not repeat bit for bit; None takes all steps
     newest_share : probability that a step uses the newest labelled sweep instead of an earlier one
     auxiliary_weight : weight of the loss at the other horizons
-    averaging : decay of the averaged weights that are served, per step
+    averaging : decay of the averaged weights that are served, per step; fewer steps than steps_per_sweep
+        forget as much as all of them
+    standard_sweeps : the features of the first so many sweeps decide how all later ones are standardised
     prior : folder of the model to start from; "shipped" is the one in the package, "none" starts from scratch
     symmetry : each step sees the world under one of the lattice's eight symmetries about the vertical
     buffer_bytes : cap of the replay buffer (float16 features)
@@ -178,13 +222,15 @@ class LearnConfig:
 
     enabled: bool = True
     prior: str = "shipped"
-    steps_per_sweep: int = 16
+    steps_per_sweep: int = 32
+    budget_ms: float | None = None
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
     warmup_steps: int = 20
     newest_share: float = 0.5
     auxiliary_weight: float = 0.5
     averaging: float = 0.99
+    standard_sweeps: int = 10
     sector_degrees: float = 90.0
     symmetry: bool = True
     buffer_bytes: int = 2 << 30
@@ -194,8 +240,11 @@ class LearnConfig:
     challengers: dict[str, NetworkConfig] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("steps_per_sweep", "learning_rate", "buffer_bytes", "guard_sweeps", "gate_sweeps"):
+        for name in ("steps_per_sweep", "standard_sweeps", "learning_rate", "buffer_bytes", "guard_sweeps",
+                     "gate_sweeps"):  # fmt: skip
             _require(getattr(self, name) > 0, f"learn.{name}", getattr(self, name), "must be > 0")
+        _require(self.budget_ms is None or self.budget_ms > 0, "learn.budget_ms", self.budget_ms,
+                 "must be > 0, or null for all steps")  # fmt: skip
         for name in ("newest_share", "averaging"):
             _require(0 <= getattr(self, name) <= 1, f"learn.{name}", getattr(self, name), "must be 0..1")
         _require(0 < self.sector_degrees <= 360, "learn.sector_degrees", self.sector_degrees,
@@ -214,6 +263,7 @@ class Config:
     seed: int = 0
     log_features: float = 0.0
     grid: GridConfig = field(default_factory=GridConfig)
+    mask: MaskConfig = field(default_factory=MaskConfig)
     window: WindowConfig = field(default_factory=WindowConfig)
     task: TaskConfig = field(default_factory=TaskConfig)
     pose: PoseConfig = field(default_factory=PoseConfig)
@@ -223,6 +273,10 @@ class Config:
     def __post_init__(self) -> None:
         _require(0 <= self.seed < 2**63, "seed", self.seed, "must be 0..2^63 - 1")
         _require(0 <= self.log_features <= 1, "log_features", self.log_features, "must be 0..1")
+        beyond = self.mask.miss_beyond_m
+        reach = self.grid.miss_range_m
+        _require(beyond is None or reach <= beyond, "grid.miss_range_m", reach,
+                 f"must be at most mask.miss_beyond_m, {beyond}: the sensor sees no farther")  # fmt: skip
 
     @property
     def keep_bins(self) -> int:

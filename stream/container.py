@@ -7,6 +7,7 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
+from native.coarse import Level, coarser, finest
 from native.grid import Grid
 from native.window import CellFeatures, Window, WindowOptions
 from stream.config import Config, ConfigError
@@ -117,6 +118,18 @@ class RollingContainer:
         """Sha256 of the retained cells and their exact in-window totals."""
         cells = self._window.cells()
         return digest_arrays(cells.cell_id, cells.hits, cells.passes, cells.sums)
+
+    def coarser(self, levels: int) -> Level:
+        """The retained cells so many levels coarser, 0 for themselves: exact sums of their in-window returns.
+
+        Passes of coarse cells are no sums; ``native.visibility.Rays.coarse_passes`` counts those of a sweep.
+        Raises LodError where that is above LOD 0
+        """
+        cells = self._window.cells()
+        level = finest(cells.cell_id, cells.hits, cells.sums)
+        for _ in range(levels):
+            level, _ = coarser(level)
+        return level
 
     def records(self) -> list[Binned]:
         """The records that make up the state, oldest first: folding them again gives the same container."""

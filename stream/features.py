@@ -18,11 +18,13 @@ from stream.config import Config
 class FeatureSchema:
     """Names and meaning of the feature columns; models name the hash they were trained on.
 
-    version : of the C extraction; names : one a column; bin_ns, horizon_ns : what ages and forecasts mean
+    version : of the C extraction; names : one a column
+    bins, bin_ns, horizon_ns : what evidence, ages and forecasts mean
     """
 
     version: int
     names: tuple[str, ...]
+    bins: int
     bin_ns: int
     horizon_ns: int
 
@@ -42,6 +44,7 @@ class FeatureSchema:
             "name": "octa-features",
             "version": self.version,
             "names": list(self.names),
+            "bins": self.bins,
             "bin_ns": self.bin_ns,
             "horizon_ns": self.horizon_ns,
         }
@@ -52,6 +55,7 @@ def schema_of(config: Config) -> FeatureSchema:
     return FeatureSchema(
         version=FEATURES_VERSION,
         names=feature_names(config.window.bins),
+        bins=config.window.bins,
         bin_ns=config.window.bin_ns,
         horizon_ns=config.task.primary_horizon_ns,
     )

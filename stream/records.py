@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-BINNED_VERSION = 2
+BINNED_VERSION = 3
 
 UNOBSERVED, SEEN_THROUGH, HIT = 0, 1, 2
 """State of a cell in one sweep: no ray reached it, a ray crossed it, a return lies in it."""
@@ -31,10 +31,12 @@ class Binned:
     pose : float64 (12,), sensor to map at the stamp, 3 x 4 row-major
     pose_history : float64 (J, 12), the same at 1..J time bins earlier, as far back as transforms reach
     cell_id : uint64 (N,), tested cells, ascending: every cell hit within the window plus the longest horizon
-    hits, passes : uint32 (N,), returns in the cell; rays that crossed it before their return
+    hits, passes : uint32 (N,), returns in the cell; rays that crossed it and left it before they ended
     sums : int32 (M, 11), fixed-point sums of the M cells with hits > 0, in row order
     beams : int16 (B, 3), directions of a sample of the rays, sensor frame, units of 1/32767
-    points : points in the sweep; rays : finite returns among them; binned : returns that fell into a cell
+    points : points in the sweep; masked : of these, and of rays without return, what the mask dropped
+    rays : finite returns and rays without return; misses : the latter alone
+    binned : returns that fell into a cell
     evicted : cells dropped by this fold to stay within the window's caps
     """
 
@@ -55,6 +57,8 @@ class Binned:
     points: int
     rays: int
     binned: int
+    misses: int = 0
+    masked: int = 0
     evicted: int = 0
 
     @property

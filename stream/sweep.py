@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 MAX_STAMP_NS = 2**63 - 1
+UNIT_TOLERANCE = 1e-3
+"""How far from 1 the length of a direction may be."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -19,6 +21,8 @@ class Sweep:
     frame : coordinate frame of the points
     points : float32 (N, 3), metres, sensor frame; may hold values that are not finite (they are counted)
     intensity : float32 (N,), in the sensor's own unit
+    misses : float32 (M, 3), unit directions of rays that came back with nothing, sensor frame; none where the
+        sensor does not report them
     time_offset_ns : int32 (N,) from ``stamp_ns``, or None
     part, parts : a sweep too large for one message comes in parts 0..parts-1 with one stamp
     """
@@ -28,6 +32,7 @@ class Sweep:
     frame: str
     points: NDArray[np.float32]
     intensity: NDArray[np.float32]
+    misses: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 3), np.float32))
     time_offset_ns: NDArray[np.int32] | None = None
     part: int = 0
     parts: int = 1
@@ -40,10 +45,21 @@ class Sweep:
             raise ValueError(
                 f"intensity: expected float32 ({count},), got {self.intensity.dtype} {self.intensity.shape}"
             )
+        self._check_misses()
         if "/" not in self.stream_id:
             raise ValueError(f"stream_id: expected robot/sensor, got {self.stream_id!r}")
         if not 0 <= self.part < self.parts:
             raise ValueError(f"part: expected 0 <= part < parts, got {self.part} of {self.parts}")
+
+    def _check_misses(self) -> None:
+        misses = self.misses
+        if misses.dtype != np.float32 or misses.shape != (len(misses), 3):
+            raise ValueError(f"misses: expected float32 (M, 3), got {misses.dtype} {misses.shape}")
+        off = np.abs(np.einsum("ij,ij->i", misses, misses) - 1)
+        if not (off < 2 * UNIT_TOLERANCE).all():
+            raise ValueError(
+                f"misses: expected unit directions, got one {off.max():.2g} off in squared length"
+            )
 
     @property
     def robot_id(self) -> str:

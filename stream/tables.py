@@ -24,6 +24,8 @@ BINNED_SCHEMA = pa.schema(
         ("points", pa.int64()),
         ("rays", pa.int64()),
         ("binned", pa.int64()),
+        ("misses", pa.int64()),
+        ("masked", pa.int64()),
         ("evicted", pa.int64()),
         ("pose", pa.list_(pa.float64())),
         ("pose_history", pa.list_(pa.float64())),

@@ -7,6 +7,7 @@ calibration. Counts are integers: outcomes may be learnt in any order.
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -90,14 +91,8 @@ class FrequencyBaseline:
         if not 1 <= max_bins <= 64:
             raise ValueError(f"max_bins: must be 1..64, got {max_bins}")
         self._max_bins = max_bins
-        fractions = sorted({Fraction(h, o) for o in range(1, max_bins + 1) for h in range(o + 1)})
-        self._ratio: NDArray[np.float64] = np.array([float(f) for f in fractions], dtype=np.float64)
-        place = {fraction: index for index, fraction in enumerate(fractions)}
-        self._index: NDArray[np.int64] = np.full((max_bins + 1, max_bins + 1), -1, dtype=np.int64)
-        self._index[0, 0] = len(fractions)
-        for o in range(1, max_bins + 1):
-            self._index[: o + 1, o] = [place[Fraction(h, o)] for h in range(o + 1)]
-        self._counts: NDArray[np.int64] = np.zeros((len(fractions) + 1, 2), dtype=np.int64)
+        self._ratio, self._index = _ratios(max_bins)
+        self._counts: NDArray[np.int64] = np.zeros((len(self._ratio) + 1, 2), dtype=np.int64)
         self._fit: NDArray[np.float32] | None = None
 
     def predict(
@@ -163,6 +158,18 @@ class FrequencyBaseline:
         baseline = cls(int(state["max_bins"]))
         baseline._counts = np.array(state["counts"], dtype=np.int64).reshape(-1, 2)
         return baseline
+
+
+@cache
+def _ratios(max_bins: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Every h / o in lowest terms, ascending, and the place of each [h, o] among them; [0, 0] comes last."""
+    fractions = sorted({Fraction(h, o) for o in range(1, max_bins + 1) for h in range(o + 1)})
+    place = {fraction: index for index, fraction in enumerate(fractions)}
+    index = np.full((max_bins + 1, max_bins + 1), -1, dtype=np.int64)
+    index[0, 0] = len(fractions)
+    for o in range(1, max_bins + 1):
+        index[: o + 1, o] = [place[Fraction(h, o)] for h in range(o + 1)]
+    return np.array([float(f) for f in fractions], dtype=np.float64), index
 
 
 def _require_bool(name: str, array: NDArray[np.bool_]) -> None:

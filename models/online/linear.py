@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from models.probability import quantise
@@ -17,7 +14,7 @@ CLIP = 5.0
 BATCHES = 16
 LEARNING_RATE = 0.005
 INTERCEPT_RATE = 0.3
-"""river moves the intercept by plain gradient steps, so it needs a far larger rate than Adam's."""
+"""The intercept moves by plain gradient steps, so it needs a far larger rate than Adam's."""
 
 
 class OnlineLinear:
@@ -26,21 +23,22 @@ class OnlineLinear:
     feature_count : F; seed : decides the shuffle of rows into mini-batches
     batches : mini-batches a sweep; learning_rate : of the weights
     Standardised like the network, by running moments of the sweeps it learnt from, clipped to +-5.
-    Deterministic; holds no rows. river comes with the extra ``learn``; without it the constructor raises
-    ImportError.
+    Loss and optimiser are river's, on whole arrays: its ``learn_many`` takes data frames, and converting a
+    sweep to them costs more than learning from it. Deterministic; holds no rows. river comes with the extra
+    ``learn``; without it the constructor raises ImportError.
     """
 
     def __init__(
         self, feature_count: int, seed: int = 0, batches: int = BATCHES, learning_rate: float = LEARNING_RATE
     ) -> None:
-        from river import linear_model, optim
+        from river import optim
 
-        self._names = [f"f{place}" for place in range(feature_count)]
         self._seed, self._batches = seed, batches
         self._standard = RunningStandard(feature_count)
-        self._model: Any = linear_model.LogisticRegression(
-            optimizer=optim.Adam(learning_rate), intercept_lr=INTERCEPT_RATE
-        )
+        self._loss: Any = optim.losses.Log()
+        self._adam: Any = optim.Adam(learning_rate)
+        self._adam.m, self._adam.v = np.zeros(feature_count), np.zeros(feature_count)
+        self._weights, self._intercept = np.zeros(feature_count), 0.0
 
     def predict(self, x: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """Occupancy by cell at the horizon it learns, float32 (N,) on the grid; None before ``learn``.
@@ -50,8 +48,7 @@ class OnlineLinear:
         self._require(x)
         if self._standard.sweeps == 0:
             return None
-        logits = self._standardised(x) @ self._vector(self._model.weights) + self._model.intercept
-        return quantise(1 / (1 + np.exp(-logits)))
+        return quantise(1 / (1 + np.exp(-self._logits(self._standardised(x)))))
 
     def learn(self, x: NDArray[np.float32], occupied: NDArray[np.bool_]) -> None:
         """Take one step for each mini-batch of observed cells.
@@ -67,48 +64,46 @@ class OnlineLinear:
         order = np.random.default_rng((self._seed, self._standard.sweeps)).permutation(len(x))
         standard, label = self._standardised(x)[order], occupied[order]
         for rows in np.array_split(np.arange(len(x)), min(self._batches, len(x))):
-            table = pa.Table.from_arrays(
-                [pa.array(column) for column in standard[rows].T.copy()], names=self._names
-            )
-            self._model.learn_many(table, pa.chunked_array([pa.array(label[rows])]))
+            self._step(standard[rows], label[rows])
+
+    def _logits(self, standard: NDArray[np.float32]) -> NDArray[np.float32]:
+        logits: NDArray[np.float32] = standard @ self._weights.astype(np.float32)
+        return logits + np.float32(self._intercept)
+
+    def _step(self, standard: NDArray[np.float32], occupied: NDArray[np.bool_]) -> None:
+        slope = self._loss.gradient(y_true=occupied.astype(np.int8), y_pred=self._logits(standard))
+        self._intercept -= INTERCEPT_RATE * float(slope.mean())
+        gradient = slope.astype(np.float32) @ standard / len(standard)
+        self._weights = self._adam.step(self._weights, gradient.astype(np.float64))
 
     def state(self) -> dict[str, Any]:
         """Plain values and arrays; ``restore`` is the exact inverse."""
-        adam = self._model.optimizer
         return {
             "standard": self._standard.state(),
-            "weights": self._vector(self._model.weights),
-            "intercept": float(self._model.intercept),
-            "steps": int(adam.n_iterations),
-            "m": self._vector(adam.m),
-            "v": self._vector(adam.v),
+            "weights": self._weights.copy(),
+            "intercept": self._intercept,
+            "steps": int(self._adam.n_iterations),
+            "m": self._adam.m.copy(),
+            "v": self._adam.v.copy(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from ``state`` of a model with the same features."""
-        from river.utils import VectorDict
-
-        if len(state["weights"]) != len(self._names):
-            raise ValueError(f"state: has {len(state['weights'])} features, this model {len(self._names)}")
+        if len(state["weights"]) != len(self._weights):
+            raise ValueError(f"state: has {len(state['weights'])} features, this model {len(self._weights)}")
         self._standard = RunningStandard.from_state(state["standard"])
-        self._model._weights = VectorDict(self._named(state["weights"]))  # river has no public setter
-        self._model.intercept = float(state["intercept"])
-        adam = self._model.optimizer
-        adam.n_iterations = int(state["steps"])
-        adam.m, adam.v = (defaultdict(float, self._named(state[name])) for name in ("m", "v"))
-
-    def _named(self, values: NDArray[np.float64]) -> dict[str, float]:
-        return dict(zip(self._names, np.asarray(values).tolist(), strict=True))
-
-    def _vector(self, values: Mapping[str, float] | None) -> NDArray[np.float64]:
-        """By column; 0 where river holds nothing yet."""
-        return np.array([(values or {}).get(name, 0.0) for name in self._names], dtype=np.float64)
+        self._weights, self._adam.m, self._adam.v = (
+            np.array(state[name], dtype=np.float64) for name in ("weights", "m", "v")
+        )
+        self._intercept = float(state["intercept"])
+        self._adam.n_iterations = int(state["steps"])
 
     def _standardised(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         mean, inv_std = self._standard.scale()
-        standard: NDArray[np.float32] = np.clip((x - mean) * inv_std, -CLIP, CLIP)
-        return standard
+        standard: NDArray[np.float32] = x - mean
+        standard *= inv_std
+        return np.clip(standard, -CLIP, CLIP, out=standard)
 
     def _require(self, x: NDArray[np.float32]) -> None:
-        if x.dtype != np.float32 or x.ndim != 2 or x.shape[1] != len(self._names):
-            raise ValueError(f"x: expected float32 (N, {len(self._names)}), got {x.dtype} {x.shape}")
+        if x.dtype != np.float32 or x.ndim != 2 or x.shape[1] != len(self._weights):
+            raise ValueError(f"x: expected float32 (N, {len(self._weights)}), got {x.dtype} {x.shape}")

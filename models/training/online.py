@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.nets.bcc_conv import NEIGHBORS, BccNet
-from models.training.replay import UNLABELLED, Example, ReplayBuffer, to_float16
+from models.training.replay import UNLABELLED, Example, ReplayBuffer
 from models.training.sector import Sector, cut_sector
 from models.training.standard import RunningStandard
 from models.training.symmetry import Symmetry
@@ -21,6 +21,7 @@ from stream.config import LearnConfig, NetworkConfig
 
 BETAS = (0.9, 0.99)
 CLIP_NORM = 1.0
+FLOAT16_MAX = 65504.0
 
 
 class TrainingDiverged(RuntimeError):
@@ -75,9 +76,10 @@ class OnlineTrainer:
         draw, evict = np.random.SeedSequence(seed).spawn(2)
         self._sectors = np.random.default_rng(draw)
         self.replay = ReplayBuffer(learn.buffer_bytes, primary, np.random.default_rng(evict))
-        self._standard = RunningStandard(feature_count)
+        self._standard = RunningStandard(feature_count, learn.standard_sweeps)
         self._net = BccNet(network, feature_count, horizons, seed)
         self._total_steps = 0
+        self._decay = learn.averaging
         self._stamps: tuple[int, int] | None = None
         self._restart(average_mass=0.0)
 
@@ -127,14 +129,20 @@ class OnlineTrainer:
         """Add the outcomes of one prediction at one horizon; see ``ReplayBuffer.label``."""
         return self.replay.label(prediction_id, column, row, occupied)
 
-    def train(self, steps: int) -> TrainReport:
+    def train(self, steps: int, go_on: Callable[[], bool] = lambda: True) -> TrainReport:
         """Take optimiser steps, each on a random sector of the newest or of an earlier labelled sweep.
 
+        go_on : asked before each step; the first False ends the training. The next one expects as few steps,
+            and its average forgets as much in these as it would in all
         Does nothing while no example has an outcome at the primary horizon
         Raises TrainingDiverged when a loss or gradient is not finite
         """
+        losses: list[float] = []
         with _one_thread():
-            losses = [self._step() for _ in range(steps if self.replay.trainable else 0)]
+            while self.replay.trainable and len(losses) < steps and go_on():
+                losses.append(self._step())
+        if losses:
+            self._decay = self._learn.averaging ** (steps / len(losses))
         first, last = self._stamps or (None, None)
         return TrainReport(
             steps=len(losses),
@@ -220,7 +228,8 @@ class OnlineTrainer:
 
     def _loss(self, example: Example, sector: Sector, symmetry: Symmetry | None) -> Tensor:
         """Cross-entropy at the primary horizon plus the weighted mean of that at the others."""
-        X, neighbor_index = example.X[sector.rows].astype(np.float32), sector.neighbor_index
+        X = torch.from_numpy(example.X[sector.rows]).float().numpy()
+        neighbor_index = sector.neighbor_index
         if symmetry is not None:
             X, neighbor_index = symmetry.apply(X, neighbor_index)
         logits = self._net(torch.from_numpy(X), torch.from_numpy(neighbor_index))
@@ -237,10 +246,16 @@ class OnlineTrainer:
 
     def _fold_average(self) -> None:
         """Exponential average that starts unbiased: a step weighs 1 / (1 + decay + decay^2 + ...)."""
-        self._average_mass = 1 + self._learn.averaging * self._average_mass
+        self._average_mass = 1 + self._decay * self._average_mass
         with torch.no_grad():
             for name, value in self._net.named_parameters():
                 self._average[name].lerp_(value, 1 / self._average_mass)
+
+
+def to_float16(X: NDArray[np.float32]) -> NDArray[np.float16]:
+    """Features at half the size, clamped to what float16 can hold; relative error at most 2^-11."""
+    half: NDArray[np.float16] = torch.from_numpy(X).clamp(-FLOAT16_MAX, FLOAT16_MAX).half().numpy()
+    return half
 
 
 @contextmanager

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 UNLABELLED = -1
-FLOAT16_MAX = np.float32(65504)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -128,8 +127,3 @@ class ReplayBuffer:
         if victim in self._trainable:
             self._trainable.remove(victim)
         self.evicted += 1
-
-
-def to_float16(X: NDArray[np.float32]) -> NDArray[np.float16]:
-    """Features at half the size, clamped to what float16 can hold; relative error at most 2^-11."""
-    return np.clip(X, -FLOAT16_MAX, FLOAT16_MAX).astype(np.float16)

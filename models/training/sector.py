@@ -32,14 +32,21 @@ def cut_sector(example: Example, centre: float, width: float, layers: int, prima
     a label at the primary horizon gives the whole sweep instead, so that no step is spent on nothing.
     """
     labelled = (example.label != UNLABELLED).any(axis=1)
-    turned = np.remainder(example.azimuth - np.float32(centre) + np.pi, 2 * np.pi) - np.pi
-    inside = labelled & (np.abs(turned) <= width / 2)
+    inside = labelled & within(example.azimuth, centre, width)
     if not (example.label[inside, primary] != UNLABELLED).any():
         inside = labelled
-    return _with_neighbors(example.neighbor_index, inside, layers)
+    return sector_of(example.neighbor_index, inside, layers)
 
 
-def _with_neighbors(neighbor_index: NDArray[np.int32], inside: NDArray[np.bool_], layers: int) -> Sector:
+def within(azimuth: NDArray[np.float32], centre: float, width: float) -> NDArray[np.bool_]:
+    """Which azimuths, radians of any turn, lie at centre +- width / 2; bool (N,)."""
+    turned = np.remainder(azimuth - np.float32(centre) + np.pi, 2 * np.pi) - np.pi
+    inside: NDArray[np.bool_] = np.abs(turned) <= width / 2
+    return inside
+
+
+def sector_of(neighbor_index: NDArray[np.int32], inside: NDArray[np.bool_], layers: int) -> Sector:
+    """Chosen cells, bool (N,), and all that ``layers`` convolutions reach from them; ``scored`` are these."""
     count = len(inside)
     reached = np.append(inside, False)
     ring = np.flatnonzero(inside)

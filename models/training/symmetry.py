@@ -23,17 +23,23 @@ TENSOR = ("spread_xx", "spread_yy", "spread_xy")
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Symmetry:
-    """One symmetry: columns become ``x[:, source] * sign``, neighbours ``neighbor_index[:, neighbor]``."""
+    """One symmetry: columns become ``x[:, source] * sign``, neighbours ``neighbor_index[:, neighbor]``.
+
+    moved : the columns that this changes
+    """
 
     source: NDArray[np.intp]
     sign: NDArray[np.float32]
     neighbor: NDArray[np.intp]
+    moved: NDArray[np.intp]
 
     def apply(
         self, x: NDArray[np.float32], neighbor_index: NDArray[np.int32]
     ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
         """The same cells in the transformed world; x float32 (N, F), neighbor_index int32 (N, 14)."""
-        return x[:, self.source] * self.sign, neighbor_index[:, self.neighbor]
+        changed = x.copy()
+        changed[:, self.moved] = x[:, self.source[self.moved]] * self.sign[self.moved]
+        return changed, neighbor_index[:, self.neighbor]
 
 
 def symmetries(names: Sequence[str]) -> tuple[Symmetry, ...]:
@@ -73,4 +79,5 @@ def _symmetry(names: list[str], matrix: NDArray[np.int_], flipped: bool) -> Symm
             take(column, column, -1)
     inverse = matrix.T  # orthogonal
     neighbor = [OFFSETS.index(tuple(int(v) for v in inverse @ np.array(offset))) for offset in OFFSETS]
-    return Symmetry(source=source, sign=sign, neighbor=np.array(neighbor, np.intp))
+    moved = np.flatnonzero((source != np.arange(len(names))) | (sign != 1))
+    return Symmetry(source=source, sign=sign, neighbor=np.array(neighbor, np.intp), moved=moved)

@@ -191,7 +191,8 @@ octa_error octa_rays_passes(const octa_rays *rays, const uint64_t *ids, size_t m
 
 #define OCTA_BEAM_ONE 32767 /* length of a beam's direction */
 
-/** Every k-th usable return's direction in the sensor frame, k as small as capacity allows, in point order.
+/** Every k-th usable return's direction in the sensor frame, in point order. k is the least odd number
+ *  that capacity allows, so that clouds stored by columns of 2^i rings show every ring.
  *  @param beams  capacity x 3, units of 1 / OCTA_BEAM_ONE
  *  @param count  receives the number of beams
  *  @return OCTA_E_DOMAIN (n > OCTA_MAX_POINTS, capacity 0) */
@@ -249,7 +250,7 @@ int octa_window_validate(const octa_window *window, const char **reason);
 
 /* ---- features ---------------------------------------------------------------------------------------- */
 
-#define OCTA_FEATURES_VERSION 2
+#define OCTA_FEATURES_VERSION 3
 
 /* What features read beside the window: where the sensor is now and where it will be. */
 typedef struct {
@@ -281,6 +282,46 @@ size_t octa_window_active(const octa_window *window);
  *          OCTA_E_MEMORY */
 octa_error octa_window_features(const octa_window *window, const octa_view *view, size_t capacity,
                                 uint64_t *ids, float *x, int32_t *neighbors, uint8_t *before);
+
+/* ---- neighbour table --------------------------------------------------------------------------------- */
+
+/** Rows of each cell's 14 neighbours, in the order of octa_lattice_neighbors.
+ *  @param ids   n <= 2^31 - 1 cells of one grid, strictly ascending
+ *  @param rows  n x OCTA_NEIGHBORS, n where the neighbour is not among the cells
+ *  @return OCTA_E_ID, OCTA_E_PARITY, OCTA_E_DOMAIN (n too large, cells of two grids), OCTA_E_ORDER,
+ *          OCTA_E_MEMORY */
+octa_error octa_neighbor_table(const uint64_t *ids, size_t n, int32_t *rows);
+
+/* ---- coarser levels ---------------------------------------------------------------------------------- */
+
+/* Cells of one level with what fell into them; a coarse cell is the union of its finest cells. */
+typedef struct {
+    size_t cells;
+    const uint64_t *ids;  /* cells of one grid, strictly ascending */
+    const uint64_t *hits; /* cells */
+    const int64_t
+        *sums; /* cells x OCTA_SUMS, about each cell's site, in units of 2^-12: half edges of unit_lod */
+    uint8_t unit_lod; /* level at which the points were binned: that of the ids or finer, at most 15 */
+} octa_cells;
+
+/** The level one LOD coarser: sums of the children of each cell, rebased to its own site. Integers all the
+ *  way, in the unit that the sums are in already, so the result is that of adding up each point about the
+ *  parent's site, whatever the order, and levels compose. Passes are no sums: a ray that crosses two children
+ *  passes their parent once; see octa_rays_coarse_passes.
+ *  @param ids, hits, sums  receive the parents, ascending; room for fine->cells, sums times OCTA_SUMS
+ *  @param rows             fine->cells, receives each child's row among the parents; may be NULL
+ *  @param cells            receives the number of parents
+ *  @return OCTA_E_ID, OCTA_E_PARITY, OCTA_E_ORDER, OCTA_E_LOD (LOD 0), OCTA_E_MEMORY, OCTA_E_DOMAIN (cells of
+ *          two grids, unit_lod, more than 2^31 - 1 cells, a total that does not fit its type) */
+octa_error octa_coarsen(const octa_cells *fine, uint64_t *ids, uint64_t *hits, int64_t *sums, int32_t *rows,
+                        size_t *cells);
+
+/** Number of loaded rays that pass each coarse cell: distinct rays that cross at least one of its finest
+ * cells and leave it before their return, and whose return lies in none of them.
+ *  @param ids     m cells of the grid's frame and tier, of its LOD or up to 6 coarser
+ *  @param passes  m
+ *  @return OCTA_E_ID, OCTA_E_PARITY, OCTA_E_DOMAIN (another frame or tier), OCTA_E_LOD, OCTA_E_MEMORY */
+octa_error octa_rays_coarse_passes(const octa_rays *rays, const uint64_t *ids, size_t m, uint32_t *passes);
 
 #ifdef __cplusplus
 }

@@ -1,44 +1,60 @@
 /* Forecast casts. Beams carry the share of them that is still under way in fixed point, so that sums within a
  * cell do not depend on the order of additions. */
 #include "casts.h"
+#include "functions.h"
 
 #include <string.h>
 
-#define SIDE 128 /* bins along a face's edge: 0.7 degrees */
-#define BINS (OCTA_FACES * SIDE * SIDE)
-#define WHOLE 32768 /* a beam that nothing has stopped */
-#define RUN 32768   /* beams whose shares an int32 can add up */
+/* Bins of a face: long rows, so that a cell asks for few runs of beams. */
+#define ROWS 64
+#define COLUMNS 128
+#define BINS (OCTA_FACES * ROWS * COLUMNS)
+#define SHARE_BITS 15
+#define HALF (1 << (SHARE_BITS - 1))
+#define WHOLE (1 << SHARE_BITS) /* a beam that nothing has stopped */
+#define LANES OCTA_RAY_LANES
+#define BLOCK_ALIGNMENT 32
 
 void octa_cast_end(octa_cast *cast) {
-    OCTA_FREE(cast->block);
+    OCTA_FREE(cast->memory);
     OCTA_FREE(cast->left);
     OCTA_FREE(cast->direction);
     OCTA_FREE(cast->bin);
     OCTA_FREE(cast->start);
     OCTA_FREE(cast->order);
-    OCTA_FREE(cast->reach);
-    OCTA_FREE(cast->hits);
+    OCTA_FREE(cast->landings);
     memset(cast, 0, sizeof *cast);
 }
 
 octa_error octa_cast_begin(octa_cast *cast, size_t n, size_t m) {
     memset(cast, 0, sizeof *cast);
-    cast->block = OCTA_MALLOC((OCTA_SLABS * n + 1) * sizeof *cast->block);
-    cast->left = OCTA_MALLOC((n + 1) * sizeof *cast->left);
+    const size_t blocks = n / LANES + 1;
+    cast->memory = OCTA_MALLOC(blocks * sizeof *cast->blocks + BLOCK_ALIGNMENT);
+    cast->left = OCTA_MALLOC(blocks * LANES * sizeof *cast->left);
     cast->direction = OCTA_MALLOC((n + 1) * sizeof *cast->direction);
     cast->bin = OCTA_MALLOC((n + 1) * sizeof *cast->bin);
     cast->start = OCTA_MALLOC((BINS + 1) * sizeof *cast->start);
     cast->order = OCTA_MALLOC((2 * m + 1) * sizeof *cast->order);
-    cast->reach = OCTA_MALLOC((m + 1) * sizeof *cast->reach);
-    cast->hits = OCTA_MALLOC((m + 1) * sizeof *cast->hits);
-    if (!cast->block || !cast->left || !cast->direction || !cast->bin || !cast->start || !cast->order ||
-        !cast->reach || !cast->hits) {
+    cast->landings = OCTA_MALLOC((m + 1) * sizeof *cast->landings);
+    if (!cast->memory || !cast->left || !cast->direction || !cast->bin || !cast->start || !cast->order ||
+        !cast->landings) {
         octa_cast_end(cast);
         return OCTA_E_MEMORY;
     }
-    for (size_t slab = 0; slab < OCTA_SLABS; slab++)
-        cast->inverse[slab] = cast->block + slab * n;
+    const uintptr_t begin = (uintptr_t)cast->memory + BLOCK_ALIGNMENT - 1;
+    cast->blocks = (octa_beam_block *)(begin & ~(uintptr_t)(BLOCK_ALIGNMENT - 1));
     return OCTA_OK;
+}
+
+static void set_beam(octa_cast *cast, size_t slot, const float *direction, int32_t left) {
+    octa_beam_block *block = &cast->blocks[slot / LANES];
+    float along[OCTA_SLABS];
+    octa_along_slabs(direction, along);
+    for (size_t slab = 0; slab < OCTA_SLABS; slab++)
+        block->ray.inverse[slab][slot % LANES] = octa_inverse(along[slab]);
+    for (size_t axis = 0; axis < 3; axis++)
+        block->direction[axis][slot % LANES] = direction[axis];
+    cast->left[slot] = left;
 }
 
 /* Sort the beams by direction bin, as their inverse slab products. */
@@ -54,7 +70,7 @@ static void load_beams(octa_cast *cast, const int16_t *beams, size_t n) {
         }
         if (d[0] == 0.0f && d[1] == 0.0f && d[2] == 0.0f)
             continue;
-        cast->bin[cast->n] = octa_direction_bin(d, SIDE, SIDE);
+        cast->bin[cast->n] = octa_direction_bin(d, ROWS, COLUMNS);
         cast->start[cast->bin[cast->n++]]++;
     }
     uint32_t sum = 0;
@@ -64,13 +80,12 @@ static void load_beams(octa_cast *cast, const int16_t *beams, size_t n) {
         sum += count;
     }
     for (size_t i = 0; i < cast->n; i++) {
-        float along[OCTA_SLABS];
-        size_t slot = cast->start[cast->bin[i]]++;
-        octa_along_slabs(cast->direction[i], along);
-        for (size_t slab = 0; slab < OCTA_SLABS; slab++)
-            cast->inverse[slab][slot] = octa_inverse(along[slab]);
-        cast->left[slot] = WHOLE;
+        const size_t slot = cast->start[cast->bin[i]]++;
+        set_beam(cast, slot, cast->direction[i], WHOLE);
     }
+    /* Lanes behind the last beam are tested too, and nothing is left of them. */
+    for (size_t slot = cast->n; slot % LANES; slot++)
+        set_beam(cast, slot, (const float[3]){1.0f, 0.0f, 0.0f}, 0);
     /* Filling moved every start to its end, which is the next bin's start: shift back by one. */
     memmove(cast->start + 1, cast->start, BINS * sizeof *cast->start);
     cast->start[0] = 0;
@@ -89,61 +104,219 @@ static void order_by_range(octa_cast *cast, const int32_t (*sites)[3], size_t m)
     octa_sort_id_rows(cast->order, cast->order + m, m);
 }
 
+/* A cell on the way of the beams: its target about the sensor. */
+typedef struct {
+    octa_cell_view view;
+    float mean[3];
+    float precision[6];
+    float pull[3]; /* precision times mean */
+    int32_t stop;
+} query;
+
+/* Sums over beams, in units of 1 / WHOLE, by lane: all the beams there may be fit 32 bits. */
+enum { REACH, HITS, SURFACE, OVERLAP, SUMS };
+typedef struct {
+    uint32_t sums[SUMS][LANES];
+    int32_t best[LANES];
+} tally;
+
+static OCTA_ALWAYS_INLINE void query_cell(const octa_cast *cast, const int32_t *site,
+                                          const octa_target *target, query *cell) {
+    const float *p = target->precision;
+    float *r = cell->mean;
+    for (int axis = 0; axis < 3; axis++) {
+        cell->view.center[axis] = (float)(site[axis] - cast->sensor.site[axis]) - cast->sensor.origin[axis];
+        r[axis] = cell->view.center[axis] + target->mean[axis];
+    }
+    octa_view_cell(&cell->view);
+    memcpy(cell->precision, p, sizeof cell->precision);
+    cell->pull[0] = p[0] * r[0] + p[3] * r[1] + p[4] * r[2];
+    cell->pull[1] = p[3] * r[0] + p[1] * r[1] + p[5] * r[2];
+    cell->pull[2] = p[4] * r[0] + p[5] * r[1] + p[2] * r[2];
+    cell->stop = (int32_t)(target->stop * (WHOLE - 1));
+}
+
+/* Overlap of a beam with the cell's returns. */
+static inline int32_t overlap_of(const octa_beam_block *block, size_t lane, const query *cell) {
+    const float *p = cell->precision, *r = cell->mean;
+    const float x = block->direction[0][lane], y = block->direction[1][lane], z = block->direction[2][lane];
+    float a = p[0] * x + p[3] * y + p[4] * z, b = p[3] * x + p[1] * y + p[5] * z,
+          c = p[4] * x + p[5] * y + p[2] * z;
+    const float nearest =
+        (cell->pull[0] * x + cell->pull[1] * y + cell->pull[2] * z) / (a * x + b * y + c * z);
+    const float u = r[0] - nearest * x, v = r[1] - nearest * y, w = r[2] - nearest * z;
+    a = p[0] * u + p[3] * v + p[4] * w;
+    b = p[3] * u + p[1] * v + p[5] * w;
+    c = p[4] * u + p[5] * v + p[2] * w;
+    return (int32_t)(octa_exp_minus(0.5f * octa_larger(a * u + b * v + c * w, 0.0f)) * WHOLE + 0.5f);
+}
+
 /* One run of beams against one cell: those that cross it ahead of the sensor reach it, and a share ends
  * there. */
-static inline void cast_run(octa_cast *cast, size_t begin, size_t end, const float *low, const float *high,
-                            int32_t stop, int64_t *reached, int64_t *ended) {
-    int32_t sum_reached = 0, sum_ended = 0;
+static void cast_run(octa_cast *cast, size_t begin, size_t end, const query *cell, tally *sum) {
     for (size_t i = begin; i < end; i++) {
-        float enter = -INFINITY, leave = INFINITY;
-        for (size_t slab = 0; slab < OCTA_SLABS; slab++) {
-            float a = low[slab] * cast->inverse[slab][i], b = high[slab] * cast->inverse[slab][i];
-            float near = a < b ? a : b, far = a < b ? b : a;
-            enter = near > enter ? near : enter;
-            leave = far < leave ? far : leave;
-        }
-        int32_t share = (enter < leave) & (leave > 0.0f) ? cast->left[i] : 0;
-        int32_t ends = share * stop >> 15;
-        sum_reached += share;
-        sum_ended += ends;
-        cast->left[i] -= ends;
+        const octa_beam_block *block = cast->blocks + i / LANES;
+        const size_t lane = i % LANES;
+        float enter, leave;
+        octa_crossing(&block->ray, lane, &cell->view, &enter, &leave);
+        if (!(enter < leave))
+            continue;
+        const int32_t overlap = overlap_of(block, lane, cell), left = cast->left[i];
+        const int32_t ends = left * cell->stop >> SHARE_BITS;
+        sum->sums[REACH][lane] += (uint32_t)left;
+        sum->sums[HITS][lane] += (uint32_t)ends;
+        sum->sums[SURFACE][lane] += (uint32_t)((left * overlap + HALF) >> SHARE_BITS);
+        sum->sums[OVERLAP][lane] += (uint32_t)overlap;
+        sum->best[lane] = overlap > sum->best[lane] ? overlap : sum->best[lane];
+        cast->left[i] = left - ends;
     }
-    *reached += sum_reached;
-    *ended += sum_ended;
 }
 
-OCTA_HOT static void cast_cells(octa_cast *cast, const int32_t (*sites)[3], const float *stop, size_t m) {
-    for (size_t k = 0; k < m; k++) {
-        uint32_t cell = cast->order[k].row;
-        float center[3], low[OCTA_SLABS], high[OCTA_SLABS];
-        int64_t reached = 0, ended = 0;
-        int32_t share = (int32_t)(stop[cell] * (WHOLE - 1));
-        for (int axis = 0; axis < 3; axis++)
-            center[axis] = (float)(sites[cell][axis] - cast->sensor.site[axis]) - cast->sensor.origin[axis];
-        octa_along_slabs(center, low);
-        for (size_t slab = 0; slab < OCTA_SLABS; slab++) {
-            high[slab] = low[slab] + octa_slab_bound[slab];
-            low[slab] -= octa_slab_bound[slab];
-        }
-        for (int face = 0; face < OCTA_FACES; face++) {
-            octa_patch patch;
-            if (!octa_face_patch(face, center, SIDE, SIDE, &patch))
-                continue;
-            for (int row = patch.first_row; row <= patch.last_row; row++) {
-                const uint32_t *start = cast->start + ((size_t)face * SIDE + (size_t)row) * SIDE;
-                const size_t last = start[patch.last_column + 1];
-                for (size_t at = start[patch.first_column]; at < last; at += RUN)
-                    cast_run(cast, at, at + RUN < last ? at + RUN : last, low, high, share, &reached, &ended);
-            }
-        }
-        cast->reach[cell] = (float)reached / WHOLE;
-        cast->hits[cell] = (float)ended / WHOLE;
+#ifdef OCTA_RAYS_AVX2
+#define MUL(a, b) _mm256_mul_ps(a, b)
+#define ALL(a) _mm256_set1_ps(a)
+
+OCTA_AVX2 static OCTA_ALWAYS_INLINE __m256 dot(__m256 x, __m256 y, __m256 z, float a, float b, float c) {
+    return _mm256_add_ps(_mm256_add_ps(MUL(ALL(a), x), MUL(ALL(b), y)), MUL(ALL(c), z));
+}
+
+/* v' P v. */
+OCTA_AVX2 static OCTA_ALWAYS_INLINE __m256 quadratic(__m256 x, __m256 y, __m256 z, const float *p) {
+    __m256 a = dot(x, y, z, p[0], p[3], p[4]), b = dot(x, y, z, p[3], p[1], p[5]);
+    __m256 c = dot(x, y, z, p[4], p[5], p[2]);
+    return _mm256_add_ps(_mm256_add_ps(MUL(a, x), MUL(b, y)), MUL(c, z));
+}
+
+/* octa_exp_minus, lane by lane the same operations. */
+OCTA_AVX2 static OCTA_ALWAYS_INLINE __m256 exp_minus_avx2(__m256 x) {
+    static const float terms[] = {1.0f / 120, 1.0f / 24, 1.0f / 6, 1.0f / 2, 1.0f, 1.0f};
+    __m256 capped = _mm256_min_ps(x, ALL(80.0f));
+    __m256i n = _mm256_cvttps_epi32(_mm256_add_ps(MUL(capped, ALL(1.0f / OCTA_LN2)), ALL(0.5f)));
+    __m256 r = _mm256_sub_ps(MUL(_mm256_cvtepi32_ps(n), ALL(OCTA_LN2)), capped), series = ALL(1.0f / 720);
+    for (size_t i = 0; i < sizeof terms / sizeof *terms; i++)
+        series = _mm256_add_ps(ALL(terms[i]), MUL(r, series));
+    __m256i bits = _mm256_slli_epi32(_mm256_sub_epi32(_mm256_set1_epi32(127), n), 23);
+    return MUL(_mm256_castsi256_ps(bits), series);
+}
+
+OCTA_AVX2 static OCTA_ALWAYS_INLINE __m256i overlaps_avx2(const octa_beam_block *block, const query *cell) {
+    const float *pull = cell->pull;
+    __m256 x = _mm256_loadu_ps(block->direction[0]), y = _mm256_loadu_ps(block->direction[1]),
+           z = _mm256_loadu_ps(block->direction[2]);
+    __m256 nearest =
+        _mm256_div_ps(dot(x, y, z, pull[0], pull[1], pull[2]), quadratic(x, y, z, cell->precision));
+    __m256 u = _mm256_sub_ps(ALL(cell->mean[0]), MUL(nearest, x)),
+           v = _mm256_sub_ps(ALL(cell->mean[1]), MUL(nearest, y)),
+           w = _mm256_sub_ps(ALL(cell->mean[2]), MUL(nearest, z));
+    __m256 far = _mm256_max_ps(quadratic(u, v, w, cell->precision), _mm256_setzero_ps());
+    return _mm256_cvttps_epi32(
+        _mm256_add_ps(MUL(exp_minus_avx2(MUL(ALL(0.5f), far)), ALL(WHOLE)), ALL(0.5f)));
+}
+
+OCTA_AVX2 static OCTA_ALWAYS_INLINE void add_lanes(uint32_t *sum, __m256i v) {
+    _mm256_storeu_si256((__m256i *)sum, _mm256_add_epi32(_mm256_loadu_si256((__m256i *)sum), v));
+}
+
+/* The same for whole blocks; beams of the first and the last one that are not of the run are left alone. */
+OCTA_AVX2 static void cast_run_avx2(octa_cast *cast, size_t begin, size_t end, const query *cell,
+                                    tally *sum) {
+    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    const __m256i first = _mm256_set1_epi32((int32_t)begin), last = _mm256_set1_epi32((int32_t)end);
+    for (size_t at = begin & ~(size_t)(LANES - 1); at < end; at += LANES) {
+        const octa_beam_block *block = cast->blocks + at / LANES;
+        __m256i *left = (__m256i *)(cast->left + at);
+        __m256 enter, leave;
+        octa_crossings_avx2(&block->ray, &cell->view, cell->view.outside, &enter, &leave);
+        __m256i place = _mm256_add_epi32(lane, _mm256_set1_epi32((int32_t)at));
+        __m256i listed =
+            _mm256_andnot_si256(_mm256_cmpgt_epi32(first, place), _mm256_cmpgt_epi32(last, place));
+        __m256i crosses = _mm256_castps_si256(_mm256_cmp_ps(enter, leave, _CMP_LT_OQ));
+        crosses = _mm256_and_si256(crosses, listed);
+        if (_mm256_testz_si256(crosses, crosses))
+            continue;
+        __m256i held = _mm256_loadu_si256(left), share = _mm256_and_si256(crosses, held);
+        __m256i overlap = _mm256_and_si256(crosses, overlaps_avx2(block, cell));
+        __m256i ends =
+            _mm256_srai_epi32(_mm256_mullo_epi32(share, _mm256_set1_epi32(cell->stop)), SHARE_BITS);
+        __m256i surface = _mm256_add_epi32(_mm256_mullo_epi32(share, overlap), _mm256_set1_epi32(HALF));
+        surface = _mm256_srai_epi32(surface, SHARE_BITS);
+        _mm256_storeu_si256(left, _mm256_sub_epi32(held, ends));
+        add_lanes(sum->sums[REACH], share);
+        add_lanes(sum->sums[HITS], ends);
+        add_lanes(sum->sums[SURFACE], surface);
+        add_lanes(sum->sums[OVERLAP], overlap);
+        __m256i *best = (__m256i *)sum->best;
+        _mm256_storeu_si256(best, _mm256_max_epi32(_mm256_loadu_si256(best), overlap));
     }
 }
+#endif
+
+typedef void run_function(octa_cast *, size_t, size_t, const query *, tally *);
+
+/* Compiled once for each way of casting a run. */
+static OCTA_ALWAYS_INLINE void cast_at_cell(octa_cast *cast, const query *cell, tally *sum,
+                                            run_function *run) {
+    octa_patch patch;
+    for (int face = 0; face < OCTA_FACES; face++) {
+        if (!octa_face_patch(face, cell->view.center, ROWS, COLUMNS, &patch))
+            continue;
+        for (int row = patch.first_row; row <= patch.last_row; row++) {
+            const uint32_t *start = cast->start + ((size_t)face * ROWS + (size_t)row) * COLUMNS;
+            const size_t first = start[patch.first_column], last = start[patch.last_column + 1];
+            if (first < last)
+                run(cast, first, last, cell, sum);
+        }
+    }
+}
+
+static OCTA_ALWAYS_INLINE octa_landing landing_of(const tally *sum) {
+    uint64_t sums[SUMS] = {0};
+    int32_t best = 0;
+    for (int i = 0; i < SUMS; i++)
+        for (int lane = 0; lane < LANES; lane++)
+            sums[i] += sum->sums[i][lane];
+    for (int lane = 0; lane < LANES; lane++)
+        best = sum->best[lane] > best ? sum->best[lane] : best;
+    const float unit = 1.0f / WHOLE;
+    return (octa_landing){.reach = unit * (float)sums[REACH],
+                          .hits = unit * (float)sums[HITS],
+                          .surface = unit * (float)sums[SURFACE],
+                          .overlap = unit * (float)sums[OVERLAP],
+                          .best = unit * (float)best};
+}
+
+static OCTA_ALWAYS_INLINE void cast_at_cells(octa_cast *cast, const int32_t (*sites)[3],
+                                             const octa_target *targets, size_t m, run_function *run) {
+    for (size_t k = 0; k < m; k++) {
+        const uint32_t row = cast->order[k].row;
+        query cell;
+        tally sum = {{{0}}, {0}};
+        query_cell(cast, sites[row], &targets[row], &cell);
+        cast_at_cell(cast, &cell, &sum, run);
+        cast->landings[row] = landing_of(&sum);
+    }
+}
+
+static void cast_portable(octa_cast *cast, const int32_t (*sites)[3], const octa_target *targets, size_t m) {
+    cast_at_cells(cast, sites, targets, m, cast_run);
+}
+
+#ifdef OCTA_RAYS_AVX2
+OCTA_AVX2 static void cast_avx2(octa_cast *cast, const int32_t (*sites)[3], const octa_target *targets,
+                                size_t m) {
+    cast_at_cells(cast, sites, targets, m, cast_run_avx2);
+}
+#endif
 
 void octa_cast_run(octa_cast *cast, const int16_t *beams, size_t n, const int32_t (*sites)[3],
-                   const float *stop, size_t m) {
+                   const octa_target *targets, size_t m) {
     load_beams(cast, beams, n);
     order_by_range(cast, sites, m);
-    cast_cells(cast, sites, stop, m);
+#ifdef OCTA_RAYS_AVX2
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt")) {
+        cast_avx2(cast, sites, targets, m);
+        return;
+    }
+#endif
+    cast_portable(cast, sites, targets, m);
 }

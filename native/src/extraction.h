@@ -1,58 +1,59 @@
-/* One extraction of features: the window's cells in output order, and what several columns share. */
+/* One extraction of features: the window's cells in output order, and what several columns share.
+ *
+ * Columns are computed for blocks of cells side by side, a column of a block contiguous, and stored as rows.
+ */
 #ifndef OCTA_EXTRACTION_H
 #define OCTA_EXTRACTION_H
 
 #include "casts.h"
+#include "columns.h"
 #include "feature_columns.h"
+#include "neighbors.h"
+#include "pool.h"
 #include "window.h"
 
-#include <math.h>
-
 #define OCTA_MAX_BINS 64
+#define OCTA_BLOCK 16 /* cells side by side */
 
-/* Moments of returns about a site: count, first, second (xx yy zz xy xz yz). */
-typedef struct {
-    double n, first[3], second[6];
-} octa_moments;
+/* Moments of a cell's returns about the extraction's origin, half edges: second (xx yy zz xy xz yz), first,
+ * count; the rest pads a cell to whole vectors, so that moments of several cells are added as they lie. */
+enum { MOMENT_SECOND, MOMENT_FIRST = 6, MOMENT_COUNT = 9, MOMENTS = 12 };
+
+typedef double octa_doubles __attribute__((vector_size(32), aligned(8)));
+typedef octa_doubles octa_moments[MOMENTS / 4];
+
+typedef float octa_column[OCTA_BLOCK];
 
 typedef struct {
     const octa_window *window;
     const octa_view *view;
-    size_t count;          /* window cells */
-    size_t width;          /* columns */
-    size_t history;        /* columns before the named ones */
-    octa_id_row *order;    /* ascending by id, then scratch of as many pairs */
-    int32_t (*sites)[3];   /* of each output row */
-    int32_t *position;     /* row of the window to row of the output, count where absent */
-    octa_cellmap groups;   /* scratch: key of a group of cells to its index */
-    float *group_values;   /* scratch: what a group sums, OCTA_GROUP_VALUES for each */
-    uint32_t *group_of;    /* scratch: group of each output row */
-    int32_t (*parents)[3]; /* scratch: coarser site of each output row */
-    float *stop;           /* scratch: share of beams that end in each output row's cell */
-    octa_moments *moments; /* scratch: of each output row */
+    size_t count;                 /* window cells */
+    size_t width;                 /* columns */
+    size_t history;               /* columns before the named ones */
+    octa_id_row *order;           /* ascending by id, then scratch of as many pairs */
+    int32_t (*sites)[3];          /* of each output row */
+    octa_column *block;           /* the columns of one block */
+    double origin[3];             /* of moments: the site by the sensor */
+    octa_moments *moments;        /* of each output row; all zero behind the last */
+    float *recent, *hit;          /* evidence_recent, and 1 if hit in the newest bin; 0 behind the last */
+    float (*pooled)[OCTA_POOLED]; /* what coarser levels take the mean of */
+    octa_target *targets;         /* what beams to come meet */
+    octa_columns columns;
+    uint64_t *scratch; /* of the neighbours */
+    octa_pool pool;    /* two coarser levels */
     octa_cast cast;
-    float sweeps[OCTA_MAX_BINS]; /* records a bin */
-    float *logs;                 /* log(1 + i): counts are mostly small integers */
+    float sweeps[OCTA_MAX_BINS]; /* records a bin, at least 1 */
 } octa_extraction;
 
-#define OCTA_GROUP_VALUES 9
-#define OCTA_LOGS 1024
+/* The named columns of the block. */
+static inline octa_column *octa_named(const octa_extraction *e) { return e->block + e->history; }
 
-static inline float octa_log1p(const octa_extraction *e, float count) {
-    return count < OCTA_LOGS && count == (float)(int)count ? e->logs[(int)count] : log1pf(count);
-}
+/* Columns up to FEATURE_forecast_elevation: what a cell's own history, sums and place decide. Also fills what
+ * others read of it. */
+void octa_cell_columns(octa_extraction *e, size_t begin, uint8_t *before);
 
-/* The named columns of an output row. */
-static inline float *octa_row_columns(const octa_extraction *e, float *x, size_t row) {
-    return x + row * e->width + e->history;
-}
-
-/* A stage fills its columns of every row; x, neighbors and before as in octa_window_features. */
-void octa_cell_columns(const octa_extraction *e, float *x, uint8_t *before);
-void octa_height_columns(octa_extraction *e, float *x);
-void octa_neighbor_columns(const octa_extraction *e, float *x, int32_t *neighbors, const uint8_t *before);
-void octa_shape_columns(octa_extraction *e, float *x, const int32_t *neighbors);
-void octa_coarse_columns(octa_extraction *e, float *x);
-void octa_cast_columns(octa_extraction *e, float *x);
+/* The columns after those: the local surface, then the rest. neighbors as in octa_window_features. */
+void octa_shape_columns(const octa_extraction *e, size_t begin, const int32_t *neighbors);
+void octa_context_columns(const octa_extraction *e, size_t begin, const int32_t *neighbors);
 
 #endif

@@ -1,125 +1,271 @@
-/* Columns that one cell's own history, sums and place decide. */
+/* Columns that a cell's own history, sums and place decide, for a block of cells side by side. */
 #include "extraction.h"
+#include "functions.h"
 
 #include <math.h>
 #include <string.h>
 
 #define RECENT_DECAY 0.7f
+#define PRIOR_RETURNS 2.0f   /* that the prior on a cell's covariance counts for */
+#define PRIOR_VARIANCE 0.08f /* square half edges, as the next */
+#define NOISE_VARIANCE 0.01f
+#define LANES OCTA_BLOCK
 
-/* One cell's evidence by time bin. */
+/* Evidence by time bin, exact whatever the order of its records; lanes behind the last cell hold zeros. */
 typedef struct {
-    float hits[OCTA_MAX_BINS], passes[OCTA_MAX_BINS];
-} cell_bins;
+    double hits[OCTA_MAX_BINS][LANES], passes[OCTA_MAX_BINS][LANES];
+} block_evidence;
 
-static void collect_bins(const octa_extraction *e, uint32_t row, cell_bins *bins) {
+/* Exact totals over the window. */
+typedef struct {
+    double hits[LANES], sums[OCTA_SUMS][LANES];
+    double site[3][LANES];
+} block_totals;
+
+/* A block's rows lie anywhere in the window: ask for the next block's while this one is computed. */
+static void prefetch(const octa_extraction *e, size_t begin) {
     const octa_window *window = e->window;
-    const octa_evidence *history = octa_history(window, row);
-    uint64_t hits[OCTA_MAX_BINS], passes[OCTA_MAX_BINS]; /* integers: slots come in any order */
-    memset(hits, 0, window->options.bins * sizeof *hits);
-    memset(passes, 0, window->options.bins * sizeof *passes);
-    for (size_t slot = 0; slot < window->slot_capacity; slot++)
-        if (window->slots[slot].in_window) {
-            hits[window->slots[slot].age] += history[slot].hits;
-            passes[window->slots[slot].age] += history[slot].passes;
+    const size_t end = begin + LANES < e->count ? begin + LANES : e->count;
+    for (size_t i = begin; i < end; i++) {
+        const uint32_t row = e->order[i].row;
+        const char *history = (const char *)octa_history(window, row);
+        for (size_t byte = 0; byte < window->slot_capacity * sizeof(octa_evidence); byte += 64)
+            __builtin_prefetch(history + byte);
+        __builtin_prefetch(&window->cells[row]);
+        __builtin_prefetch((const char *)&window->cells[row] + 64);
+    }
+}
+
+static void collect(const octa_extraction *e, size_t begin, block_evidence *evidence, block_totals *totals) {
+    const octa_window *window = e->window;
+    const size_t cells = e->count - begin < LANES ? e->count - begin : LANES;
+    const size_t bins = window->options.bins;
+    memset(evidence->hits, 0, bins * sizeof *evidence->hits);
+    memset(evidence->passes, 0, bins * sizeof *evidence->passes);
+    memset(totals, 0, sizeof *totals);
+    for (size_t lane = 0; lane < cells; lane++) {
+        const uint32_t row = e->order[begin + lane].row;
+        const octa_cell *cell = &window->cells[row];
+        totals->hits[lane] = (double)cell->hits;
+        for (int sum = 0; sum < OCTA_SUMS; sum++)
+            totals->sums[sum][lane] = (double)cell->sums[sum];
+        for (int axis = 0; axis < 3; axis++)
+            totals->site[axis][lane] = e->sites[begin + lane][axis];
+    }
+    for (size_t slot = 0; slot < window->slot_capacity; slot++) {
+        if (!window->slots[slot].in_window)
+            continue;
+        double *hits = evidence->hits[window->slots[slot].age];
+        double *passes = evidence->passes[window->slots[slot].age];
+        for (size_t lane = 0; lane < cells; lane++) {
+            const octa_evidence *seen = octa_history(window, e->order[begin + lane].row) + slot;
+            hits[lane] += seen->hits;
+            passes[lane] += seen->passes;
         }
-    for (uint32_t bin = 0; bin < window->options.bins; bin++) {
-        bins->hits[bin] = (float)hits[bin];
-        bins->passes[bin] = (float)passes[bin];
     }
 }
 
-static void history_columns(const octa_extraction *e, const cell_bins *bins, float *x) {
-    uint32_t k = e->window->options.bins;
-    for (uint32_t bin = 0; bin < k; bin++) {
-        float sweeps = e->sweeps[bin] > 1.0f ? e->sweeps[bin] : 1.0f;
-        x[HISTORY_HITS * k + bin] = octa_log1p(e, bins->hits[bin] / sweeps);
-        x[HISTORY_PASSES * k + bin] = octa_log1p(e, bins->passes[bin] / sweeps);
-        x[HISTORY_STATE * k + bin] = bins->hits[bin] > 0 ? 1.0f : bins->passes[bin] > 0 ? -1.0f : 0.0f;
+OCTA_HOT static void history_columns(const octa_extraction *e, const block_evidence *evidence) {
+    const size_t newest = e->history / HISTORY_KINDS;
+    for (size_t bin = 0; bin < newest; bin++) {
+        const double *hits = evidence->hits[bin], *passes = evidence->passes[bin];
+        float *log_hits = e->block[HISTORY_HITS * newest + bin];
+        float *log_passes = e->block[HISTORY_PASSES * newest + bin];
+        const float sweeps = e->sweeps[bin];
+        for (int i = 0; i < LANES; i++) {
+            log_hits[i] = octa_log1p((float)hits[i] / sweeps);
+            log_passes[i] = octa_log1p((float)passes[i] / sweeps);
+        }
     }
 }
 
-static void evidence_columns(const octa_extraction *e, const cell_bins *bins, float *f) {
-    uint32_t k = e->window->options.bins;
-    float hit_bins = 0, observed_bins = 0, hits = 0, passes = 0, recent_hits = 0, recent_all = 0, weight = 1;
-    float hit_age = (float)k, pass_age = (float)k, run = 0;
-    int running = 1;
-    for (uint32_t bin = 0; bin < k; bin++) {
-        float h = bins->hits[bin], p = bins->passes[bin];
-        int hit = h > 0, observed = hit || p > 0;
-        hit_bins += (float)hit;
-        observed_bins += (float)observed;
-        hits += h;
-        passes += p;
-        recent_hits += weight * h;
-        recent_all += weight * (h + p);
-        weight *= RECENT_DECAY;
-        hit_age = hit && hit_age == (float)k ? (float)bin : hit_age;
-        pass_age = observed && !hit && pass_age == (float)k ? (float)bin : pass_age;
-        running = running && (hit || !observed);
-        run += (float)(running && hit);
+typedef struct {
+    octa_column hit_bins, observed_bins, hits, passes, recent_hits, recent_all;
+    octa_column hit_age, pass_age, run, running;
+} evidence_sums;
+
+/* Selections rather than branches, so that the lanes go side by side. */
+static inline void add_bin(evidence_sums *restrict s, const double *restrict hits,
+                           const double *restrict passes, float age, float never, float weight) {
+    for (int i = 0; i < LANES; i++) {
+        const float h = (float)hits[i], p = (float)passes[i], all = h + p;
+        const float hit = h > 0 ? 1.0f : 0.0f, observed = all > 0 ? 1.0f : 0.0f, passed = observed - hit;
+        const float hit_age = h > 0 ? age : never, pass_age = passed > 0 ? age : never;
+        s->hit_bins[i] += hit;
+        s->observed_bins[i] += observed;
+        s->hits[i] += h;
+        s->passes[i] += p;
+        s->recent_hits[i] += weight * h;
+        s->recent_all[i] += weight * all;
+        s->hit_age[i] = hit_age < s->hit_age[i] ? hit_age : s->hit_age[i];
+        s->pass_age[i] = pass_age < s->pass_age[i] ? pass_age : s->pass_age[i];
+        s->running[i] *= 1.0f - passed;
+        s->run[i] += s->running[i] * hit;
     }
-    f[FEATURE_hit_bins] = hit_bins;
-    f[FEATURE_observed_bins] = observed_bins;
-    f[FEATURE_hit_share] = hit_bins / observed_bins; /* a window cell was hit, so it was observed */
-    f[FEATURE_evidence] = hits / (hits + passes);
-    f[FEATURE_evidence_recent] = recent_hits / recent_all;
-    f[FEATURE_hit_age] = hit_age;
-    f[FEATURE_pass_age] = pass_age;
-    f[FEATURE_hit_run] = run;
 }
 
-static void moment_columns(const octa_extraction *e, const octa_cell *cell, float *f) {
-    const double scale = 1.0 / ((double)OCTA_FIXED_ONE * (double)cell->hits);
-    double mean[OCTA_SUMS];
+OCTA_HOT static void evidence_columns(const octa_extraction *e, const block_evidence *evidence) {
+    const size_t bins = e->window->options.bins;
+    octa_column *f = octa_named(e);
+    evidence_sums s;
+    memset(&s, 0, sizeof s);
+    for (int i = 0; i < LANES; i++) {
+        s.hit_age[i] = s.pass_age[i] = (float)bins;
+        s.running[i] = 1.0f;
+    }
+    float weight = 1.0f;
+    for (size_t bin = 0; bin < bins; bin++, weight *= RECENT_DECAY)
+        add_bin(&s, evidence->hits[bin], evidence->passes[bin], (float)bin, (float)bins, weight);
+    for (int i = 0; i < LANES; i++) {
+        f[FEATURE_hit_bins][i] = s.hit_bins[i];
+        f[FEATURE_observed_bins][i] = s.observed_bins[i];
+        f[FEATURE_hit_share][i] = s.hit_bins[i] / s.observed_bins[i]; /* a window cell was observed */
+        f[FEATURE_evidence][i] = s.hits[i] / (s.hits[i] + s.passes[i]);
+        f[FEATURE_evidence_recent][i] = s.recent_hits[i] / s.recent_all[i];
+        f[FEATURE_hit_age][i] = s.hit_age[i];
+        f[FEATURE_pass_age][i] = s.pass_age[i];
+        f[FEATURE_hit_run][i] = s.run[i];
+    }
+}
+
+OCTA_HOT static void moment_columns(const octa_extraction *e, const block_totals *totals) {
+    octa_column *f = octa_named(e);
+    double mean[OCTA_SUMS][LANES];
     for (int sum = 0; sum < OCTA_SUMS; sum++)
-        mean[sum] = scale * (double)cell->sums[sum];
-    f[FEATURE_log_points] = octa_log1p(e, (float)cell->hits);
-    for (int axis = 0; axis < 3; axis++) {
-        f[FEATURE_offset_x + axis] = (float)mean[OCTA_SUM_X + axis];
-        f[FEATURE_spread_xx + axis] = (float)(mean[OCTA_SUM_XX + axis] - mean[axis] * mean[axis]);
-    }
-    f[FEATURE_spread_xy] = (float)(mean[OCTA_SUM_XY] - mean[0] * mean[1]);
-    f[FEATURE_spread_xz] = (float)(mean[OCTA_SUM_XZ] - mean[0] * mean[2]);
-    f[FEATURE_spread_yz] = (float)(mean[OCTA_SUM_YZ] - mean[1] * mean[2]);
-    double intensity = mean[OCTA_SUM_INTENSITY];
-    f[FEATURE_intensity_mean] = (float)intensity;
-    f[FEATURE_intensity_variance] = (float)(mean[OCTA_SUM_INTENSITY2] - intensity * intensity);
-}
-
-/* Site in the frame of a sensor pose: metres, then range and the sine of the elevation. */
-static void place_columns(const double *pose, const double *point, float *f) {
-    double local[3], range2 = 0;
-    for (int axis = 0; axis < 3; axis++) {
-        local[axis] = 0;
-        for (int i = 0; i < 3; i++)
-            local[axis] += pose[4 * i + axis] * (point[i] - pose[4 * i + 3]);
-        range2 += local[axis] * local[axis];
-        f[axis] = (float)local[axis];
-    }
-    double range = sqrt(range2);
-    f[3] = (float)range;
-    f[4] = (float)(range > 0 ? local[2] / range : 0);
-}
-
-static void place_all(const octa_extraction *e, const int32_t *site, float *f) {
-    double point[3];
+        for (int i = 0; i < LANES; i++)
+            mean[sum][i] = totals->sums[sum][i] / ((double)OCTA_FIXED_ONE * totals->hits[i]);
+    for (int i = 0; i < LANES; i++)
+        f[FEATURE_log_points][i] = octa_log1p((float)totals->hits[i]);
     for (int axis = 0; axis < 3; axis++)
-        point[axis] = site[axis] * e->window->options.grid.half_edge_m;
-    place_columns(e->view->pose, point, f + FEATURE_x);
-    place_columns(e->view->forecast_pose, point, f + FEATURE_forecast_x);
-    f[FEATURE_speed] = (float)e->view->speed_mps;
-    f[FEATURE_yaw_rate] = (float)e->view->yaw_rate_rps;
+        for (int i = 0; i < LANES; i++) {
+            f[FEATURE_offset_x + axis][i] = (float)mean[OCTA_SUM_X + axis][i];
+            f[FEATURE_spread_xx + axis][i] =
+                (float)(mean[OCTA_SUM_XX + axis][i] - mean[axis][i] * mean[axis][i]);
+        }
+    for (int i = 0; i < LANES; i++) {
+        const double intensity = mean[OCTA_SUM_INTENSITY][i];
+        f[FEATURE_spread_xy][i] = (float)(mean[OCTA_SUM_XY][i] - mean[0][i] * mean[1][i]);
+        f[FEATURE_spread_xz][i] = (float)(mean[OCTA_SUM_XZ][i] - mean[0][i] * mean[2][i]);
+        f[FEATURE_spread_yz][i] = (float)(mean[OCTA_SUM_YZ][i] - mean[1][i] * mean[2][i]);
+        f[FEATURE_intensity_mean][i] = (float)intensity;
+        f[FEATURE_intensity_variance][i] = (float)(mean[OCTA_SUM_INTENSITY2][i] - intensity * intensity);
+    }
 }
 
-void octa_cell_columns(const octa_extraction *e, float *x, uint8_t *before) {
-    for (size_t i = 0; i < e->count; i++) {
-        cell_bins bins;
-        float *f = octa_row_columns(e, x, i);
-        collect_bins(e, e->order[i].row, &bins);
-        before[i] = bins.hits[0] > 0 ? 2 : bins.passes[0] > 0 ? 1 : 0;
-        history_columns(e, &bins, x + i * e->width);
-        evidence_columns(e, &bins, f);
-        moment_columns(e, &e->window->cells[e->order[i].row], f);
-        place_all(e, e->sites[i], f);
+/* Sites in the frame of a sensor pose: metres, then range and the sine of the elevation. */
+OCTA_HOT static void place_columns(const octa_extraction *e, const double *pose, const block_totals *totals,
+                                   octa_column *f) {
+    const double h = e->window->options.grid.half_edge_m;
+    for (int i = 0; i < LANES; i++) {
+        double d[3], local[3], range2 = 0;
+        for (int axis = 0; axis < 3; axis++)
+            d[axis] = totals->site[axis][i] * h - pose[4 * axis + 3];
+        for (int axis = 0; axis < 3; axis++) {
+            local[axis] = pose[axis] * d[0] + pose[4 + axis] * d[1] + pose[8 + axis] * d[2];
+            range2 += local[axis] * local[axis];
+            f[axis][i] = (float)local[axis];
+        }
+        const double range = sqrt(range2);
+        f[3][i] = (float)range;
+        f[4][i] = (float)(range > 0 ? local[2] / range : 0);
     }
+}
+
+/* The returns about the extraction's origin instead of the cell's site, in the order of MOMENT_*. */
+OCTA_HOT static void shift_moments(const octa_extraction *e, const block_totals *totals,
+                                   double shifted[MOMENTS][LANES]) {
+    static const uint8_t axes[6][2] = {{0, 0}, {1, 1}, {2, 2}, {0, 1}, {0, 2}, {1, 2}};
+    const double scale = 1.0 / OCTA_FIXED_ONE;
+    for (int axis = 0; axis < 3; axis++)
+        for (int i = 0; i < LANES; i++)
+            shifted[MOMENT_FIRST + axis][i] = scale * totals->sums[OCTA_SUM_X + axis][i] +
+                                              totals->hits[i] * (totals->site[axis][i] - e->origin[axis]);
+    for (int p = 0; p < 6; p++) {
+        const int a = axes[p][0], b = axes[p][1];
+        for (int i = 0; i < LANES; i++) {
+            const double to_a = totals->site[a][i] - e->origin[a], to_b = totals->site[b][i] - e->origin[b];
+            shifted[MOMENT_SECOND + p][i] = scale * totals->sums[OCTA_SUM_XX + p][i] +
+                                            to_a * (scale * totals->sums[OCTA_SUM_X + b][i]) +
+                                            to_b * shifted[MOMENT_FIRST + a][i];
+        }
+    }
+    for (int i = 0; i < LANES; i++)
+        shifted[MOMENT_COUNT][i] = totals->hits[i];
+}
+
+/* Inverse of each cell's covariance, drawn towards a small sphere: a few returns say little about the shape
+ * of a surface, and no surface is thinner than the sensor's noise. */
+OCTA_HOT static void precisions(const octa_extraction *e, const block_totals *totals,
+                                float precision[6][LANES]) {
+    const octa_column *f = octa_named(e) + FEATURE_spread_xx;
+    for (int i = 0; i < LANES; i++) {
+        const float n = (float)totals->hits[i], scale = n / (n + PRIOR_RETURNS);
+        const float sphere = PRIOR_RETURNS * PRIOR_VARIANCE / (n + PRIOR_RETURNS) + NOISE_VARIANCE;
+        const float xx = scale * f[0][i] + sphere, yy = scale * f[1][i] + sphere,
+                    zz = scale * f[2][i] + sphere;
+        const float xy = scale * f[3][i], xz = scale * f[4][i], yz = scale * f[5][i];
+        const float a = yy * zz - yz * yz, b = xz * yz - xy * zz, c = xy * yz - xz * yy;
+        const float inverse = 1.0f / (xx * a + xy * b + xz * c);
+        precision[0][i] = inverse * a;
+        precision[1][i] = inverse * (xx * zz - xz * xz);
+        precision[2][i] = inverse * (xx * yy - xy * xy);
+        precision[3][i] = inverse * b;
+        precision[4][i] = inverse * c;
+        precision[5][i] = inverse * (xy * xz - xx * yz);
+    }
+}
+
+/* What neighbours, coarser levels and casts read of these cells. */
+static void share(octa_extraction *e, size_t begin, const block_evidence *evidence,
+                  double moments[MOMENTS][LANES], float precision[6][LANES]) {
+    const size_t cells = e->count - begin < LANES ? e->count - begin : LANES;
+    octa_column *f = octa_named(e), state;
+    for (int i = 0; i < LANES; i++)
+        state[i] = evidence->hits[0][i] > 0 ? 1.0f : evidence->passes[0][i] > 0 ? -1.0f : 0.0f;
+    const float *sources[OCTA_POOLED - 1] = {
+        e->block[0],          e->block[e->history / HISTORY_KINDS], state,
+        f[FEATURE_hit_share], f[FEATURE_evidence_recent],           f[FEATURE_observed_bins],
+        f[FEATURE_log_points]};
+    for (size_t lane = 0; lane < cells; lane++) {
+        const size_t row = begin + lane;
+        e->hit[row] = state[lane] > 0 ? 1.0f : 0.0f;
+        e->recent[row] = f[FEATURE_evidence_recent][lane];
+        for (int m = 0; m < MOMENTS; m++)
+            ((double *)e->moments[row])[m] = moments[m][lane];
+        octa_target *target = &e->targets[row];
+        target->stop = e->recent[row];
+        for (int axis = 0; axis < 3; axis++)
+            target->mean[axis] = f[FEATURE_offset_x + axis][lane];
+        for (int p = 0; p < 6; p++)
+            target->precision[p] = precision[p][lane];
+        for (int v = 0; v < OCTA_POOLED - 1; v++)
+            e->pooled[row][v] = sources[v][lane];
+    }
+}
+
+static void newest_states(const octa_extraction *e, size_t begin, const block_evidence *evidence,
+                          uint8_t *before) {
+    const size_t cells = e->count - begin < LANES ? e->count - begin : LANES;
+    for (size_t lane = 0; lane < cells; lane++)
+        before[begin + lane] = evidence->hits[0][lane] > 0 ? 2 : evidence->passes[0][lane] > 0 ? 1 : 0;
+}
+
+void octa_cell_columns(octa_extraction *e, size_t begin, uint8_t *before) {
+    block_evidence evidence;
+    block_totals totals;
+    double moments[MOMENTS][LANES];
+    float precision[6][LANES];
+    memset(moments, 0, sizeof moments);
+    octa_column *f = octa_named(e);
+    prefetch(e, begin + LANES);
+    collect(e, begin, &evidence, &totals);
+    history_columns(e, &evidence);
+    evidence_columns(e, &evidence);
+    moment_columns(e, &totals);
+    place_columns(e, e->view->pose, &totals, f + FEATURE_x);
+    place_columns(e, e->view->forecast_pose, &totals, f + FEATURE_forecast_x);
+    shift_moments(e, &totals, moments);
+    precisions(e, &totals, precision);
+    share(e, begin, &evidence, moments, precision);
+    newest_states(e, begin, &evidence, before);
 }

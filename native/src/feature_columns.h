@@ -1,10 +1,13 @@
-/* The columns of the feature schema. History comes first, one column a time bin and kind; then the rest. */
+/* The columns of the feature schema. History comes first, one column a kind and newest time bin; then the
+ * rest. */
 #ifndef OCTA_FEATURE_COLUMNS_H
 #define OCTA_FEATURE_COLUMNS_H
 
-enum { HISTORY_HITS, HISTORY_PASSES, HISTORY_STATE, HISTORY_KINDS };
+/* Counts of older bins are in the columns of evidence, and add nothing to them. */
+#define HISTORY_BINS 3
+enum { HISTORY_HITS, HISTORY_PASSES, HISTORY_KINDS };
 
-/* One column each, in this order, after HISTORY_KINDS * bins columns. */
+/* One column each, in this order, after the columns of history. */
 #define OCTA_FEATURE_COLUMNS(X)                                                                              \
     X(hit_bins)        /* time bins with a hit */                                                            \
     X(observed_bins)   /* time bins in which the cell was observed */                                        \
@@ -26,9 +29,7 @@ enum { HISTORY_HITS, HISTORY_PASSES, HISTORY_STATE, HISTORY_KINDS };
     X(spread_yz)                                                                                             \
     X(intensity_mean)                                                                                        \
     X(intensity_variance)                                                                                    \
-    X(height_in_column) /* half edges above the lowest window cell of the same column */                     \
-    X(height_in_block)  /* the same over the 3 x 3 columns around */                                         \
-    X(x)                /* position in the sensor frame, metres */                                           \
+    X(x) /* position in the sensor frame, metres */                                                          \
     X(y)                                                                                                     \
     X(z)                                                                                                     \
     X(range)                                                                                                 \
@@ -38,6 +39,8 @@ enum { HISTORY_HITS, HISTORY_PASSES, HISTORY_STATE, HISTORY_KINDS };
     X(forecast_z)                                                                                            \
     X(forecast_range)                                                                                        \
     X(forecast_elevation)                                                                                    \
+    X(height_in_column)     /* half edges above the lowest window cell of the same column */                 \
+    X(height_in_block)      /* the same over the 3 x 3 columns around */                                     \
     X(normal_z)             /* of the plane through the returns of cell and neighbours, upwards */           \
     X(view_cosine)          /* between that normal and the line of sight */                                  \
     X(forecast_view_cosine) /* the same from the forecast pose */                                            \
@@ -63,13 +66,17 @@ enum { HISTORY_HITS, HISTORY_PASSES, HISTORY_STATE, HISTORY_KINDS };
     X(coarse2_observed_bins)                                                                                 \
     X(coarse2_log_points)                                                                                    \
     X(coarse2_height_in_block)                                                                               \
-    X(cast_hits)    /* log(1 + beams expected to end here), cast from the forecast pose */                   \
-    X(cast_reach)   /* log(1 + beams expected to get here) */                                                \
-    X(cast_share)   /* hits over reach */                                                                    \
-    X(cast_seen)    /* chance of at least one expected hit: 1 - exp(-hits) */                                \
-    X(cast_reached) /* 1 if any beam crosses the cell */                                                     \
-    X(speed)        /* of the sensor, m/s */                                                                 \
-    X(yaw_rate)     /* of the sensor, rad/s */
+    X(cast_hits)       /* log(1 + beams expected to end here), cast from the forecast pose */                \
+    X(cast_reach)      /* log(1 + beams expected to get here) */                                             \
+    X(cast_share)      /* hits over reach */                                                                 \
+    X(cast_seen)       /* chance of at least one expected hit: 1 - exp(-hits) */                             \
+    X(cast_reached)    /* 1 if any beam crosses the cell */                                                  \
+    X(surface_hits)    /* log(1 + the sum of overlaps of the beams that get here with the cell's returns) */ \
+    X(surface_share)   /* that sum over reach */                                                             \
+    X(surface_overlap) /* log(1 + the sum of overlaps of all beams that cross the cell) */                   \
+    X(surface_best)    /* the largest overlap */                                                             \
+    X(speed)           /* of the sensor, m/s */                                                              \
+    X(yaw_rate)        /* of the sensor, rad/s */
 
 #define OCTA_FEATURE_ENUM(name) FEATURE_##name,
 enum { OCTA_FEATURE_COLUMNS(OCTA_FEATURE_ENUM) FEATURE_COLUMNS };

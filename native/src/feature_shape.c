@@ -1,65 +1,53 @@
-/* Columns of the local surface: principal axes of the returns in a cell and its
- * neighbours. */
+/* Columns of the local surface: principal axes of the returns in a cell and its neighbours. */
 #include "extraction.h"
 
 #include <math.h>
 #include <string.h>
 
-#define JACOBI_SWEEPS                                                                                        \
-    4                      /* converges quadratically: off-diagonals are below float precision by            \
-                              then */
+#define JACOBI_SWEEPS 4    /* converges quadratically: off-diagonals are below float precision by then */
 #define JACOBI_FLOOR 1e-7f /* of the trace; a smaller off-diagonal does not show in float32 */
-#define LANES 16           /* matrices diagonalised side by side */
+#define LANES OCTA_BLOCK
 
-typedef octa_moments moments;
-
-/* A cell's returns about its own site. */
-static moments own_moments(const octa_cell *cell) {
-    const double scale = 1.0 / OCTA_FIXED_ONE;
-    moments m = {.n = (double)cell->hits};
-    for (int axis = 0; axis < 3; axis++)
-        m.first[axis] = scale * (double)cell->sums[OCTA_SUM_X + axis];
-    for (int p = 0; p < 6; p++)
-        m.second[p] = scale * (double)cell->sums[OCTA_SUM_XX + p];
-    return m;
-}
-
-/* Add the returns of a cell at an offset. */
-static inline void add_moments(moments *m, const moments *other, const int8_t *offset) {
-    const double n = other->n, *first = other->first, x = offset[0], y = offset[1], z = offset[2];
-    m->second[0] += other->second[0] + x * first[0] + x * first[0] + n * x * x;
-    m->second[1] += other->second[1] + y * first[1] + y * first[1] + n * y * y;
-    m->second[2] += other->second[2] + z * first[2] + z * first[2] + n * z * z;
-    m->second[3] += other->second[3] + x * first[1] + y * first[0] + n * x * y;
-    m->second[4] += other->second[4] + x * first[2] + z * first[0] + n * x * z;
-    m->second[5] += other->second[5] + y * first[2] + z * first[1] + n * y * z;
-    m->first[0] += first[0] + n * x;
-    m->first[1] += first[1] + n * y;
-    m->first[2] += first[2] + n * z;
-    m->n += n;
-}
-
-/* Symmetric matrices in columns, and the eigenvectors they have been turned by.
- */
+/* Symmetric matrices in columns, and the eigenvectors they have been turned by. */
 typedef struct {
     float xx[LANES], yy[LANES], zz[LANES], xy[LANES], xz[LANES], yz[LANES];
     float v[3][3][LANES];
 } matrices;
 
-/* Covariance in double, since it is a difference of large numbers; float is
- * enough from there on. */
-static void set_covariance(matrices *a, size_t lane, const moments *m) {
-    const double mean[3] = {m->first[0] / m->n, m->first[1] / m->n, m->first[2] / m->n};
-    a->xx[lane] = (float)(m->second[0] / m->n - mean[0] * mean[0]);
-    a->yy[lane] = (float)(m->second[1] / m->n - mean[1] * mean[1]);
-    a->zz[lane] = (float)(m->second[2] / m->n - mean[2] * mean[2]);
-    a->xy[lane] = (float)(m->second[3] / m->n - mean[0] * mean[1]);
-    a->xz[lane] = (float)(m->second[4] / m->n - mean[0] * mean[2]);
-    a->yz[lane] = (float)(m->second[5] / m->n - mean[1] * mean[2]);
+/* Moments of a cell's returns and its neighbours'; an absent neighbour has none. */
+OCTA_HOT static void pool_moments(const octa_extraction *e, size_t begin, const int32_t *neighbors,
+                                  double pooled[MOMENTS][LANES]) {
+    const size_t cells = e->count - begin < LANES ? e->count - begin : LANES;
+    for (size_t lane = 0; lane < cells; lane++) {
+        const int32_t *rows = neighbors + (begin + lane) * OCTA_NEIGHBORS;
+        const octa_doubles *own = e->moments[begin + lane];
+        octa_doubles sum[3] = {own[0], own[1], own[2]};
+        for (int n = 0; n < OCTA_NEIGHBORS; n++) {
+            const octa_doubles *other = e->moments[rows[n]];
+            sum[0] += other[0];
+            sum[1] += other[1];
+            sum[2] += other[2];
+        }
+        for (int m = 0; m < MOMENTS; m++)
+            pooled[m][lane] = sum[m / 4][m % 4];
+    }
 }
 
-/* One Jacobi rotation in the plane of axes p and q that clears pq in every
- * lane; r is the third axis. */
+/* Covariances in double, since they are differences of large numbers; float is enough from there on. */
+OCTA_HOT static void set_covariances(double pooled[MOMENTS][LANES], matrices *a) {
+    for (int i = 0; i < LANES; i++) {
+        const double n = pooled[MOMENT_COUNT][i], x = pooled[MOMENT_FIRST][i] / n,
+                     y = pooled[MOMENT_FIRST + 1][i] / n, z = pooled[MOMENT_FIRST + 2][i] / n;
+        a->xx[i] = (float)(pooled[0][i] / n - x * x);
+        a->yy[i] = (float)(pooled[1][i] / n - y * y);
+        a->zz[i] = (float)(pooled[2][i] / n - z * z);
+        a->xy[i] = (float)(pooled[3][i] / n - x * y);
+        a->xz[i] = (float)(pooled[4][i] / n - x * z);
+        a->yz[i] = (float)(pooled[5][i] / n - y * z);
+    }
+}
+
+/* One Jacobi rotation in the plane of axes p and q that clears pq in every lane; r is the third axis. */
 static inline void rotate(float *restrict pp, float *restrict qq, float *restrict pq, float *restrict pr,
                           float *restrict qr, const float *restrict floor, float (*vp)[LANES],
                           float (*vq)[LANES]) {
@@ -104,69 +92,62 @@ OCTA_HOT static void diagonalise(matrices *a) {
     }
 }
 
-/* Eigenvalues ascending, and the axis of the least. */
-static void principal_axes(const matrices *a, size_t lane, double values[3], double normal[3]) {
-    const float diagonal[3] = {a->xx[lane], a->yy[lane], a->zz[lane]};
-    int least = 0, most = 0;
-    for (int i = 1; i < 3; i++) {
-        least = diagonal[i] < diagonal[least] ? i : least;
-        most = diagonal[i] >= diagonal[most] ? i : most;
+/* The axis of the least eigenvalue, and the eigenvalues ascending, not below 0, in xx, yy and zz. */
+OCTA_HOT static void sort_axes(matrices *a, float normal[3][LANES]) {
+    for (size_t i = 0; i < LANES; i++) {
+        const float x = a->xx[i], y = a->yy[i], z = a->zz[i];
+        const int y_least = y < x && y <= z, z_least = z < x && z < y;
+        const float least = y_least ? y : z_least ? z : x;
+        const float low = x < y ? x : y, high = x < y ? y : x;
+        const float most = z > high ? z : high, middle = z > high ? high : z > low ? z : low;
+        for (int axis = 0; axis < 3; axis++)
+            normal[axis][i] = y_least ? a->v[1][axis][i] : z_least ? a->v[2][axis][i] : a->v[0][axis][i];
+        a->xx[i] = least > 0 ? least : 0;
+        a->yy[i] = middle > 0 ? middle : 0;
+        a->zz[i] = most > 0 ? most : 0;
     }
-    int middle = least == most ? (least + 1) % 3 : 3 - least - most;
-    values[0] = diagonal[least] > 0 ? diagonal[least] : 0;
-    values[1] = diagonal[middle] > 0 ? diagonal[middle] : 0;
-    values[2] = diagonal[most] > 0 ? diagonal[most] : 0;
-    for (int axis = 0; axis < 3; axis++)
-        normal[axis] = a->v[least][axis][lane];
 }
 
-/* Cosine between the normal and the line from a pose's origin to the site. */
-static float view_cosine(const octa_extraction *e, const double *pose, const int32_t *site,
-                         const double *normal) {
-    double dot = 0, range2 = 0;
-    for (int axis = 0; axis < 3; axis++) {
-        double d = site[axis] * e->window->options.grid.half_edge_m - pose[4 * axis + 3];
-        dot += d * normal[axis];
-        range2 += d * d;
+/* Cosine between the normals and the lines from a pose's origin to the sites. */
+OCTA_HOT static void view_cosine(const octa_extraction *e, const double *pose, size_t begin,
+                                 float normal[3][LANES], float *cosine) {
+    const size_t cells = e->count - begin < LANES ? e->count - begin : LANES;
+    const double h = e->window->options.grid.half_edge_m;
+    float line[3][LANES];
+    memset(line, 0, sizeof line);
+    for (size_t lane = 0; lane < cells; lane++)
+        for (int axis = 0; axis < 3; axis++)
+            line[axis][lane] = (float)(e->sites[begin + lane][axis] * h - pose[4 * axis + 3]);
+    for (size_t i = 0; i < LANES; i++) {
+        const float x = line[0][i], y = line[1][i], z = line[2][i], range = sqrtf(x * x + y * y + z * z);
+        const float along = fabsf(x * normal[0][i] + y * normal[1][i] + z * normal[2][i]);
+        cosine[i] = range > 0 ? along / range : 0;
     }
-    return range2 > 0 ? (float)(fabs(dot) / sqrt(range2)) : 0.0f;
 }
 
-static void shape_of_cell(const octa_extraction *e, size_t row, const matrices *a, size_t lane, float *f) {
-    double values[3], normal[3];
-    principal_axes(a, lane, values, normal);
-    double most = values[2] > 0 ? values[2] : 1.0, sum = values[0] + values[1] + values[2];
-    f[FEATURE_normal_z] = (float)fabs(normal[2]);
-    f[FEATURE_view_cosine] = view_cosine(e, e->view->pose, e->sites[row], normal);
-    f[FEATURE_forecast_view_cosine] = view_cosine(e, e->view->forecast_pose, e->sites[row], normal);
-    f[FEATURE_planarity] = (float)((values[1] - values[0]) / most);
-    f[FEATURE_linearity] = (float)((values[2] - values[1]) / most);
-    f[FEATURE_curvature] = (float)(sum > 0 ? values[0] / sum : 0.0);
-}
-
-/* Returns of a cell and of its neighbours in the window, about the cell's site.
- */
-static moments pooled(const octa_extraction *e, size_t row, const int32_t *neighbors) {
-    moments m = e->moments[row];
-    for (int n = 0; n < OCTA_NEIGHBORS; n++)
-        if ((size_t)neighbors[n] < e->count)
-            add_moments(&m, &e->moments[neighbors[n]], octa_neighbor_offsets[n]);
-    return m;
-}
-
-void octa_shape_columns(octa_extraction *e, float *x, const int32_t *neighbors) {
-    for (size_t i = 0; i < e->count; i++)
-        e->moments[i] = own_moments(&e->window->cells[e->order[i].row]);
-    for (size_t begin = 0; begin < e->count; begin += LANES) {
-        const size_t lanes = e->count - begin < LANES ? e->count - begin : LANES;
-        matrices a;
-        memset(&a, 0, sizeof a);
-        for (size_t lane = 0; lane < lanes; lane++) {
-            moments m = pooled(e, begin + lane, neighbors + (begin + lane) * OCTA_NEIGHBORS);
-            set_covariance(&a, lane, &m);
-        }
-        diagonalise(&a);
-        for (size_t lane = 0; lane < lanes; lane++)
-            shape_of_cell(e, begin + lane, &a, lane, octa_row_columns(e, x, begin + lane));
+OCTA_HOT static void ratio_columns(const matrices *a, float normal[3][LANES], octa_column *f) {
+    for (size_t i = 0; i < LANES; i++) {
+        const float least = a->xx[i], middle = a->yy[i], largest = a->zz[i];
+        const float most = largest > 0 ? largest : 1, sum = largest > 0 ? least + middle + largest : 1;
+        f[FEATURE_normal_z][i] = fabsf(normal[2][i]);
+        f[FEATURE_planarity][i] = (middle - least) / most;
+        f[FEATURE_linearity][i] = (largest - middle) / most;
+        f[FEATURE_curvature][i] = least / sum;
     }
+}
+
+void octa_shape_columns(const octa_extraction *e, size_t begin, const int32_t *neighbors) {
+    double pooled[MOMENTS][LANES];
+    float normal[3][LANES];
+    matrices a;
+    memset(pooled, 0, sizeof pooled);
+    for (int lane = 0; lane < LANES; lane++)
+        pooled[MOMENT_COUNT][lane] = 1; /* lanes behind the last cell */
+    pool_moments(e, begin, neighbors, pooled);
+    set_covariances(pooled, &a);
+    diagonalise(&a);
+    sort_axes(&a, normal);
+    ratio_columns(&a, normal, octa_named(e));
+    view_cosine(e, e->view->pose, begin, normal, octa_named(e)[FEATURE_view_cosine]);
+    view_cosine(e, e->view->forecast_pose, begin, normal, octa_named(e)[FEATURE_forecast_view_cosine]);
 }

@@ -5,7 +5,7 @@
 #ifndef OCTA_RAYS_H
 #define OCTA_RAYS_H
 
-#include "directions.h"
+#include "cellview.h"
 #include "sensor.h"
 
 /* A row holds a few rings of a spinning LiDAR, so that a cell asks for few, long runs of rays. */
@@ -15,14 +15,6 @@
 /* A row of starts ends with the end of its last bin. The odd stride also spreads rows over the cache sets. */
 #define OCTA_ROW_STRIDE (OCTA_FACE_COLUMNS + 1)
 #define OCTA_RAY_BINS (OCTA_RAY_ROWS * OCTA_ROW_STRIDE)
-/* Rays are tested in blocks of this many. */
-#define OCTA_RAY_LANES 8
-
-/* 1 / (normal . direction) of eight rays for each slab, the direction from origin to return. */
-typedef struct {
-    float inverse[OCTA_SLABS][OCTA_RAY_LANES];
-} octa_ray_block;
-
 struct octa_rays {
     octa_grid grid;
     octa_sensor sensor;
@@ -39,5 +31,21 @@ struct octa_rays {
     uint32_t *rank; /* place within the bin */
     int32_t *order;
 };
+
+/* What one cell asks of the rays. */
+typedef struct {
+    octa_cell_view view;
+    float reach; /* squared length under which a ray surely ends before the cell */
+} octa_ray_query;
+
+static inline void octa_query_cell(const octa_rays *rays, const int32_t *site, octa_ray_query *query) {
+    float *c = query->view.center;
+    for (int axis = 0; axis < 3; axis++)
+        c[axis] = (float)(site[axis] - rays->sensor.site[axis]) - rays->sensor.origin[axis];
+    octa_view_cell(&query->view);
+    /* The corners are sqrt(5/4) from the site; the rest is slack for rounding. */
+    float nearest = sqrtf(c[0] * c[0] + c[1] * c[1] + c[2] * c[2]) * (1.0f - OCTA_SLACK) - 1.2f;
+    query->reach = nearest > 0.0f ? nearest * nearest : 0.0f;
+}
 
 #endif

@@ -119,10 +119,10 @@ static size_t oldest_slot(const octa_window *window) {
 
 /* Drop the oldest records until the caps leave room for this one; returns the number of cells lost. */
 static uint64_t make_room(octa_window *window, const octa_record *record) {
-    size_t before = window->map.used;
-    while (window->slot_count &&
-           (window->slot_count >= window->options.max_records ||
-            window->map.used + count_new_cells(window, record) > window->options.max_cells))
+    const size_t before = window->map.used, most = window->options.max_cells;
+    while (window->slot_count && (window->slot_count >= window->options.max_records ||
+                                  (window->map.used + record->cells > most &&
+                                   window->map.used + count_new_cells(window, record) > most)))
         octa_window_drop(window, oldest_slot(window));
     return before - window->map.used;
 }

@@ -41,6 +41,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "rate_hz": (1, 20),
     "azimuths": (64, 8192),
     "robots": (1, 64),
+    "misses": (0, 1),
     "first_stamp_ns": (TRANSFORM_LEAD_NS + 1, 2**62),
 }
 
@@ -54,6 +55,8 @@ class SimulatorConfig:
     beams : 32 or 64; azimuths : directions a turn
     robots : how many drive in this world; with more than one their ids are ``robot_id`` and a number
     events : what goes wrong and when
+    misses : 1 for a sensor that reports rays without return, into the open or lost; not those of beams that
+        an event silences
     first_stamp_ns : stamp of the first sweep, nanoseconds
     Raises SourceError for a value that is not allowed.
     """
@@ -66,6 +69,7 @@ class SimulatorConfig:
     azimuths: int = 1024
     robots: int = 1
     events: tuple[ev.Event, ...] = ()
+    misses: int = 0
     robot_id: str = "robot"
     first_stamp_ns: int = 1_000_000_000
 
@@ -92,6 +96,7 @@ class SimulatorConfig:
         """The location that makes this drive; robot id and first stamp are options, not part of it."""
         values = {name: getattr(self, name) for name in _QUERY}
         values["rate_hz"] = f"{self.rate_hz:g}"
+        values["misses"] = self.misses or ""
         values["events"] = ",".join(str(event) for event in self.events)
         query = "&".join(f"{_public(name)}={value}" for name, value in values.items() if value != "")
         return f"sim:{self.world}?{query}"
@@ -248,9 +253,10 @@ class Simulator:
         points = turn.direction[echoes.kept] * echoes.distance[echoes.kept, None]
         if "nan" in active:
             ev.spoil(points, np.random.default_rng([*key, ev.NAMES.index("nan")]))
+        missed = echoes.fired & ~echoes.kept if config.misses else np.zeros_like(echoes.kept)
         sweep = Sweep(
             stream_id=f"{config.robot_ids[robot]}/{SENSOR}", stamp_ns=self._stamp(moment), frame=SENSOR,
-            points=points, intensity=echoes.intensity[echoes.kept],
+            points=points, intensity=echoes.intensity[echoes.kept], misses=turn.direction[missed],
         )  # fmt: skip
         return Shot(sweep=sweep, rays=len(turn.direction))
 

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from agents.archive import CHUNK_SWEEPS, Archive, Latency, RunDigest, event_of
 from agents.protocol import WriteEvent, WriteTable
 from stream.records import (
+    Binned,
     EndOfLog,
     Event,
     ModelActivated,
@@ -29,6 +30,7 @@ from stream.records import (
     Shadow,
     SweepRejected,
 )
+from stream.tables import TableError
 from tests.agents.loops import Loop, loop_of
 from tests.agents.worlds import config_of, drive, of_type, plain
 
@@ -188,6 +190,15 @@ def test_latencies_that_no_prediction_asks_for_are_not_kept_for_ever(loop: Loop)
         archive.handle(Latency(prediction_id=made.prediction_id, milliseconds={"total": 1.0}))
         archive.handle(EndOfLog())
     assert len(archive.snapshot()) < 200 * 6 * 100 + 10_000
+
+
+def test_a_snapshot_with_records_of_another_version_is_refused(loop: Loop) -> None:
+    archive = Archive()
+    archive.handle(loop.perceive.outputs(Binned)[0])
+    batch = archive._batches[0]
+    archive._batches = [batch.replace_schema_metadata({"octa.version": "2"})]
+    with pytest.raises(TableError, match=r"binned record version 2, this release reads version 3$"):
+        Archive().restore(archive.snapshot())
 
 
 # ---- the digest ----------------------------------------------------------------------------------------

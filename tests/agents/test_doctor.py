@@ -198,6 +198,44 @@ def test_points_are_counted_by_where_they_fall() -> None:
     assert result.intensity == (1, 6)
 
 
+def test_rays_without_return_and_what_is_masked_are_counted() -> None:
+    up = np.array([[0, 0, 1], [0, 0.6, 0.8]], np.float32)
+    items = [replace(item, misses=up) if isinstance(item, Sweep) else item for item in drive(STAMPS)]
+    assert diagnose_items(drive(STAMPS)).misses == 0
+    diagnosis = diagnose_items(items)
+    assert (diagnosis.rays, diagnosis.misses, diagnosis.masked) == (50 * 202, 50 * 2, 0)
+    assert advise(diagnosis, Config()) == ()
+    config = load_config(overrides=["mask.drop_sectors_deg=[[-10, 250]]"])
+    diagnosis = diagnose_items(items, config)
+    assert diagnosis.rays + diagnosis.masked == 50 * 202
+    assert diagnosis.misses == 50
+    (finding,) = advise(diagnosis, config)
+    assert finding.level == "warning"
+    assert "mask.drop_sectors_deg" in finding.text
+
+
+def test_a_crowd_at_the_far_end_is_noted() -> None:
+    far = sweep(START_NS, radius=120.0, count=20).points
+
+    def written(item: Item) -> Item:
+        if not isinstance(item, Sweep):
+            return item
+        points = np.concatenate([item.points, far])
+        return replace(item, points=points, intensity=np.linspace(0, 1, len(points), dtype=np.float32))
+
+    items = [written(item) for item in drive(STAMPS)]
+    diagnosis = diagnose_items(items)
+    assert diagnosis.points is not None
+    assert (diagnosis.points.farthest_m, diagnosis.points.at_farthest) == (120.0, 20 / 220)
+    (text,) = texts(diagnosis)
+    assert text.startswith("note: 9% of the points lie 120 m away and none farther")
+    assert "mask.miss_beyond_m" in text
+    config = load_config(overrides=["mask.miss_beyond_m=119"])
+    diagnosis = diagnose_items(items, config)
+    assert (diagnosis.misses, diagnosis.rays) == (50 * 20, 50 * 220)
+    assert advise(diagnosis, config) == ()
+
+
 def test_points_out_of_range_are_a_warning() -> None:
     items = [
         replace(item, points=item.points * np.float32(5)) if isinstance(item, Sweep) else item

@@ -6,9 +6,10 @@
 voxels, and against rooflines that only transform and snap; all in one process, interleaved by sweep and
 round. A visit runs its task once untimed, then takes the least of three. Voxels have the volume of our cells;
 voxels as wide as the half edge are listed too. Some peers keep only the first point of a voxel: the ratio is
-given to the best of all and to the best of the others. *Rolling* times every step of a sweep at the default
-grid with a full window. *Growth* varies points, cells and window length. Times are processor time of the
-whole process, so that a busy machine disturbs them little.
+given to the best of all and to the best of the others. *Neighbours* and *levels* are the neighbour table and
+coarser levels of all the sweeps' cells. *Rolling* times every step of a sweep at the default grid with a full
+window. *Growth* varies points, cells and window length. Times are processor time of the whole process, so
+that a busy machine disturbs them little.
 """
 
 from __future__ import annotations
@@ -30,14 +31,12 @@ from native.grid import Grid
 from native.visibility import Rays
 from native.window import Window, WindowOptions
 from tests.bench import machine, peers
+from tests.bench.cell_tables import CORE, measure_levels, measure_neighbors
+from tests.bench.peers import EQUAL_VOLUME
 from tests.bench.roofline import WAYS, Roofline
 from tests.native.recorded import Sweep, sweep
 
 HALF_EDGES_M = (0.1, 0.25, 0.4, 0.5)
-EQUAL_VOLUME = 4 ** (1 / 3)
-"""Edge of a cube with the volume of a cell, 4 h^3, in half edges."""
-
-CORE = "octastream"
 REPEATS = 3
 PERIOD_NS = 100_000_000
 BEAMS = 2048
@@ -176,9 +175,11 @@ def measure_rolling(sweeps: list[Sweep], options: WindowOptions, grid: Grid) -> 
         beams = sample(s.points, BEAMS)
         view = (s.pose, s.pose, 10.0, 0.1, beams, bins.rays / max(len(beams), 1))
         features = steps.timed("features and neighbours", window.features, *view)
+        steps.timed("the same without casts", window.features, *view[:4], beams[:0], 0.0)
         sizes = {"tested": len(tested), "window_cells": len(features.cell_id), "columns": features.x.shape[1]}
     counted = {name: statistics(values[-COUNTED:]) for name, values in steps.ms.items()}
-    return {**sizes, "bins": options.bins, "ms": counted}
+    update = round(counted["advance and push"]["median"] / counted["bin"]["median"], 3)
+    return {**sizes, "bins": options.bins, "update_over_bin": update, "ms": counted}
 
 
 # ---- growth
@@ -235,6 +236,8 @@ def run(numbers: range, rounds: int) -> dict[str, Any]:
         },
         "binning": binning,
         "peers_with_edge_h": {str(h): narrow_voxels(sweeps[0], h) for h in (0.25, 0.5)},
+        "neighbors": [measure_neighbors(sweeps, h, visit, rounds) for h in (0.25, 0.4)],
+        "levels": measure_levels(sweeps, Grid(half_edge_m=0.4), visit),
         "rolling": measure_rolling(sweeps, WindowOptions(), Grid(half_edge_m=0.4)),
         "growth": {
             "points": growth_with_points(sweeps),
@@ -256,8 +259,17 @@ def report(results: dict[str, Any]) -> str:
             f"{row['times_best_aggregating_peer']} x {row['best_aggregating_peer']}; {shares}"
         )
     lines += [f"not here: {name} ({why})" for name, why in results["binning"][0]["missing"].items()]
+    for row in results["neighbors"]:
+        rates = ", ".join(f"{rate:.0f} {name}" for name, rate in row["mneighbors_per_s"].items())
+        lines.append(f"neighbours of {row['cells']} cells, million a second: {rates}")
+    for row in results["levels"]:
+        lines.append(
+            f"{row['levels']} coarser: {row['from_cells']} to {row['cells']} cells {row['ms']:.2f} ms "
+            f"(numpy, not rebased, {row['numpy_ms']:.2f}), passes {row['passes_ms']:.1f} ms"
+        )
     rolling = results["rolling"]
     lines.append(", ".join(f"{name} {ms['median']:.2f} ms" for name, ms in rolling["ms"].items()))
+    lines.append(f"update of the window over binning: {rolling['update_over_bin']:.2f}")
     return "\n".join(lines)
 
 

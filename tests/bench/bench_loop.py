@@ -4,7 +4,7 @@
 
 Two parts. *Latency path*: Perceive with an untrained network of the default shape serving, and after every
 sweep the numpy pipeline on the same sweep with the same network; decoding and visibility are left out of the
-comparison. The numpy side is given the counts of rays that saw through and the five columns of beams cast
+comparison. The numpy side is given the counts of rays that saw through and the nine columns of beams cast
 from the forecast pose, and pays nothing for them, while octastream's features include sampling and casting
 these beams. *Whole loop*: all agents with training, as ``octastream replay`` runs them. Processor time is
 what to quote when other work shares the machine.

@@ -15,10 +15,14 @@ from stream.records import Binned
 
 BIAS = 1 << 15
 RECENT_DECAY = 0.7
+HISTORY_BINS = 3
 COARSER = 2
 """Levels above the cells that are pooled."""
 
-CASTS = ("cast_hits", "cast_reach", "cast_share", "cast_seen", "cast_reached")
+CASTS = (
+    "cast_hits", "cast_reach", "cast_share", "cast_seen", "cast_reached",
+    "surface_hits", "surface_share", "surface_overlap", "surface_best",
+)  # fmt: skip
 """Columns of the beams cast from the forecast pose."""
 
 PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
@@ -54,7 +58,7 @@ def passes_by_key(record: Binned) -> tuple[NDArray[np.int64], NDArray[np.uint32]
 
 
 def casts_by_key(features: CellFeatures, names: tuple[str, ...]) -> NDArray[np.float32]:
-    """Cast columns of the C core's features, float32 (N, 5), ascending by key: what is given.
+    """Cast columns of the C core's features, float32 (N, 9), ascending by key: what is given.
 
     names : the columns of the schema
     """
@@ -81,12 +85,11 @@ class Evidence:
 
 
 def history(cells: History) -> tuple[Column, ...]:
-    """Logarithms of hits and of passes a sweep, then hit (1), seen through (-1) or neither (0), by age."""
-    sweeps = np.maximum(cells.sweeps, 1)[:, None]
-    hit, passed = cells.hits > 0, cells.passes > 0
-    state = np.where(hit, np.float32(1), -passed.astype(np.float32))
+    """Logarithms of hits and of passes a sweep, of the newest bins."""
+    sweeps = np.maximum(cells.sweeps, 1)[:HISTORY_BINS, None]
     # log(1 + x) of counts: as exact as log1p here, and vectorised
-    return (*np.log(1 + cells.hits / sweeps), *np.log(1 + cells.passes / sweeps), *state)
+    hits, passes = cells.hits[:HISTORY_BINS] / sweeps, cells.passes[:HISTORY_BINS] / sweeps
+    return (*np.log(1 + hits), *np.log(1 + passes))
 
 
 def evidence(cells: History) -> Evidence:
@@ -120,9 +123,9 @@ def moments(points: NDArray[np.float64], sums: NDArray[np.float64]) -> tuple[Col
 
 
 def geometry(site: NDArray[np.int64], half_edge_m: float, ego: EgoMotion) -> tuple[Column, ...]:
-    """Height above the lowest cell around, and position seen from the pose now and as forecast."""
+    """Position seen from the pose now and as forecast, and height above the lowest cell around."""
     point = np.asarray(site * half_edge_m, np.float64)
-    return (*_heights(site), *_place(ego.pose, point), *_place(ego.forecast_pose, point))
+    return (*_place(ego.pose, point), *_place(ego.forecast_pose, point), *_heights(site))
 
 
 def _heights(site: NDArray[np.int64]) -> tuple[Column, Column]:

@@ -2,7 +2,7 @@
 
 Everything is vectorised, works on whole sweeps, and gives the same cells, sums, neighbours and features as
 the C core, so that times can be compared. Rows are ordered by this module's own key instead of by Index64.
-Counts of rays that saw through a cell and the five columns of beams cast from the forecast pose are not
+Counts of rays that saw through a cell and the nine columns of beams cast from the forecast pose are not
 computed here; they are given.
 """
 
@@ -139,7 +139,7 @@ class NumpyPipeline:
     def features(self, ego: EgoMotion, casts: NDArray[np.float32]) -> Features:
         """Features of every cell hit within the window, seen from the newest sweep.
 
-        casts : float32 (N, 5), from ``numpy_columns.casts_by_key``
+        casts : float32 (N, 9), from ``numpy_columns.casts_by_key``
         """
         key, row = np.unique(
             np.concatenate([entry.cells.key for entry in self._entries]), return_inverse=True
@@ -151,7 +151,11 @@ class NumpyPipeline:
         moments = numpy_columns.moments(*totals)
         geometry = numpy_columns.geometry(site, self._grid.half_edge_m, ego)
         spread = numpy_columns.pooled_covariance(*totals, neighbors, SHIFTS)
-        newest = (past[0], past[self._bins], past[2 * self._bins])
+        newest = (
+            past[0],
+            past[len(past) // 2],
+            np.where(before == 2, 1.0, -(before == 1).astype(np.float64)),
+        )
         columns = (
             *past,
             *evidence.columns,
@@ -159,7 +163,7 @@ class NumpyPipeline:
             *geometry,
             *numpy_columns.shape(spread, site, self._grid.half_edge_m, ego),
             *numpy_columns.neighborhood(neighbors, before, evidence.recent),
-            *numpy_columns.coarse(site, (*newest, *evidence.pooled, moments[0], geometry[1])),
+            *numpy_columns.coarse(site, (*newest, *evidence.pooled, moments[0], geometry[-1])),
             *casts.T,
             np.full(len(key), ego.speed_mps),
             np.full(len(key), ego.yaw_rate_rps),

@@ -13,10 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from tests.bench import crate
 from tests.native.recorded import Sweep
 
 Task = Callable[[], object]
 Prepare = Callable[[float], Callable[[Sweep], Task]]
+
+EQUAL_VOLUME = 4 ** (1 / 3)
+"""Edge of a cube with the volume of a cell, 4 h^3, in half edges."""
 
 REACH_M = (80.0, 80.0, 6.0)
 """Half the box of the peer that needs one: x, y, z about the sensor."""
@@ -107,6 +111,11 @@ def numpy_unique(edge_m: float) -> Callable[[Sweep], Task]:
     return of
 
 
+def octaindex3d(edge_m: float, kept: str) -> Callable[[Sweep], Task]:
+    """OctaIndex3D: cells of the same lattice and the volume of the voxel."""
+    return crate.binning(edge_m / EQUAL_VOLUME, kept)
+
+
 PEERS: dict[str, tuple[str, bool, Prepare]] = {
     "kiss-icp voxel grid": ("kiss-icp", False, kiss_icp_grid),
     "kiss-icp voxel map": ("kiss-icp", True, kiss_icp_map),
@@ -115,6 +124,8 @@ PEERS: dict[str, tuple[str, bool, Prepare]] = {
     "spconv Point2VoxelCPU, 1 kept": ("spconv", False, partial(spconv_cpu, kept=1)),
     "spconv Point2VoxelCPU, 32 kept": ("spconv", True, partial(spconv_cpu, kept=32)),
     "numpy unique": ("numpy", True, numpy_unique),
+    "OctaIndex3D, occupancy": (crate.PACKAGE, True, partial(octaindex3d, kept="occupancy")),
+    "OctaIndex3D, count and sums": (crate.PACKAGE, True, partial(octaindex3d, kept="sums")),
 }
 """By name: package; whether the result covers more than the first point of a voxel; how to prepare it."""
 
@@ -135,8 +146,8 @@ def available(edge_m: float) -> tuple[dict[str, Prepare], dict[str, str]]:
 
 def versions() -> dict[str, str]:
     """Version of every peer's package, or that it is not installed."""
-    found = {}
-    for package, _, _ in PEERS.values():
+    found = {crate.PACKAGE: crate.VERSION}
+    for package in {package for package, _, _ in PEERS.values()} - {crate.PACKAGE}:
         try:
             found[package] = version(package)
         except PackageNotFoundError:

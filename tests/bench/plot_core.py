@@ -21,12 +21,14 @@ OURS, ROOF, THEIRS = "#1b6ca8", "#c9cdd2", "#c8553d"
 
 
 def plot(results: dict[str, Any], image: Path) -> None:
-    """Four panels: binning beside the peers, steps of a sweep, growth of binning, growth with the window."""
-    figure, axes = plt.subplots(2, 2, figsize=(13, 10), layout="constrained")
+    """Binning beside peers, steps of a sweep, neighbours, coarser levels, growth with points and window."""
+    figure, axes = plt.subplots(3, 2, figsize=(13, 15), layout="constrained")
     _binning(axes[0][0], results["binning"])
     _rolling(axes[0][1], results["rolling"])
-    _growth(axes[1][0], results["growth"])
-    _window(axes[1][1], results["growth"]["window"])
+    _neighbors(axes[1][0], results["neighbors"])
+    _levels(axes[1][1], results["levels"])
+    _growth(axes[2][0], results["growth"])
+    _window(axes[2][1], results["growth"]["window"])
     machine = results["machine"]
     figure.suptitle(
         f"C core, one thread on one core of {machine['cpu'].split(' (')[0]}, "
@@ -75,6 +77,40 @@ def _rolling(axis: Any, rolling: dict[str, Any]) -> None:
         f"Steps of a sweep, h = 0.4 m, {rolling['tested']} tested and {rolling['window_cells']} window cells",
         fontsize=10,
     )
+
+
+def _neighbors(axis: Any, rows: list[dict[str, Any]]) -> None:
+    """Speed by name; a bar for each set of cells."""
+    height = 0.8 / len(rows)
+    names = list(rows[0]["mneighbors_per_s"])
+    for k, row in enumerate(rows):
+        for i, name in enumerate(names):
+            rate = row["mneighbors_per_s"][name]
+            y = i + (k - (len(rows) - 1) / 2) * height
+            axis.barh(y, rate, height, color=OURS if name == "octastream" else THEIRS, alpha=0.6 + 0.4 * k)
+            axis.text(rate, y, f"  {rate:.0f}", va="center", fontsize=8)
+    axis.set_yticks(range(len(names)), names, fontsize=8)
+    axis.set_xlim(0, 1.15 * max(max(row["mneighbors_per_s"].values()) for row in rows))
+    axis.set_xlabel("million neighbours a second")
+    sizes = ", ".join(f"{row['cells']} cells at h = {row['half_edge_m']:g} m" for row in rows)
+    axis.set_title(f"Neighbour table; bars upwards: {sizes}", fontsize=10)
+
+
+def _levels(axis: Any, rows: list[dict[str, Any]]) -> None:
+    """Time of each level from the one below, and of its passes."""
+    series = {
+        "ms": ("sums", OURS),
+        "numpy_ms": ("sums by numpy, not rebased", THEIRS),
+        "passes_ms": ("passes", ROOF),
+    }
+    for k, (key, (label, color)) in enumerate(series.items()):
+        places = [i + 0.27 * (k - 1) for i in range(len(rows))]
+        axis.bar(places, [row[key] for row in rows], 0.25, color=color, label=label)
+    axis.set_xticks(range(len(rows)), [f"{row['from_cells']} to {row['cells']} cells" for row in rows])
+    axis.set_yscale("log")
+    axis.set_ylabel("milliseconds")
+    axis.legend(fontsize=8, loc="upper left")
+    axis.set_title("One level coarser, twice, three times, h = 0.4 m", fontsize=10)
 
 
 def _growth(axis: Any, growth: dict[str, Any]) -> None:

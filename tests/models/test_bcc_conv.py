@@ -86,7 +86,7 @@ def test_seed_decides_weights_and_nothing_else_moves() -> None:
 
 
 def test_size_of_the_recipe() -> None:
-    net = BccNet(NetworkConfig(width=32), 127, 6)
+    net = BccNet(NetworkConfig(width=32, layers=2), 127, 6)
     assert sum(parameter.numel() for parameter in net.parameters()) == 35_590
 
 

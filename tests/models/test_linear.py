@@ -121,4 +121,15 @@ def test_moments_round_trip() -> None:
     near = RunningStandard.from_scale(*standard.scale())
     for other in (copy, near):
         np.testing.assert_allclose(other.scale(), standard.scale(), rtol=1e-6)
-    assert near.sweeps == 40
+    near.update(sweep(1)[0])
+    np.testing.assert_allclose(near.scale(), standard.scale(), rtol=1e-6)  # that of a model is settled
+
+
+def test_settled_moments_are_those_of_the_first_sweeps() -> None:
+    standard = RunningStandard(4, settle=3)
+    sweeps = [sweep(seed)[0] for seed in range(5)]
+    for x in sweeps:
+        standard.update(x)
+        standard = RunningStandard.from_state(standard.state())
+    mean, _ = standard.scale()
+    np.testing.assert_allclose(mean, np.concatenate(sweeps[:3]).mean(axis=0), rtol=1e-5, atol=1e-6)

@@ -12,8 +12,8 @@ import torch
 from models.export import export_graph, with_weights
 from models.nets.bcc_conv import BccNet
 from models.runtime import OnnxModel
-from models.training.online import OnlineTrainer, TrainingDiverged
-from models.training.replay import Example, to_float16
+from models.training.online import OnlineTrainer, TrainingDiverged, to_float16
+from models.training.replay import Example
 from models.training.sector import cut_sector
 from stream.config import LearnConfig, NetworkConfig
 from tests.models.sweeps import MadeSweep, made_sweep
@@ -251,6 +251,14 @@ def test_the_loss_counts_observed_cells_only() -> None:
     expected = log_loss(p[row, PRIMARY], sweep.occupied[row])
     expected += 0.5 * log_loss(p[row[:50], 2], sweep.occupied[row[:50]])
     assert target.train(1).loss == pytest.approx(expected, rel=1e-4)
+
+
+def test_float16_is_close_and_clamped() -> None:
+    values = np.float32([0, 1e-3, 3.14159, -40.02, 1e9, -1e9])
+    half = to_float16(values)
+    assert half.dtype == np.float16
+    np.testing.assert_allclose(half[:4], values[:4], rtol=2**-11)
+    assert half[4:].tolist() == [65504, -65504]
 
 
 def test_primary_is_checked() -> None:

@@ -20,7 +20,7 @@ from tests.native.oracle import F64, NO_SUMS, Record, WindowModel, ids_of, matri
 GRID = Grid(half_edge_m=0.4, frame=5, tier=1, lod=7)
 OPTIONS = WindowOptions(bin_ns=10, bins=4, keep_bins=2)
 NAMES = feature_names(4)
-EXACT = ("state_", "hit_bins", "observed_bins", "hit_age", "pass_age", "hit_run", "cast_reached")
+EXACT = ("hit_bins", "observed_bins", "hit_age", "pass_age", "hit_run", "cast_reached")
 HEIGHTS = ("height_in_column", "height_in_block")
 MIRROR = np.diag([1, -1, 1])
 QUARTER = np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1]])
@@ -167,7 +167,8 @@ def test_columns_are_those_of_the_transformed_world(seed: int, at: int) -> None:
         if name.startswith(EXACT):
             assert np.array_equal(got, want), name
         else:
-            np.testing.assert_allclose(got, want, rtol=1e-5, atol=2e-5, err_msg=name)
+            atol = 1e-3 if name.startswith("surface_") else 2e-5  # overlaps are kept to 1/32768
+            np.testing.assert_allclose(got, want, rtol=1e-5, atol=atol, err_msg=name)
 
 
 @pytest.mark.parametrize("at", CASES)

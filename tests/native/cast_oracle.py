@@ -15,10 +15,14 @@ WHOLE = 32768
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cast:
-    """Beams that reach each cell and that end in it, in shares of 1/32768."""
+    """Beams that reach each cell and that end in it, in shares of 1/32768; then, in beams, the sums of their
+    overlaps with its returns, by what is left of them and whole, and the largest overlap."""
 
     reached: list[int]
     ended: list[int]
+    surface: list[float]
+    overlap: list[float]
+    best: list[float]
 
 
 def slabs(v: F32) -> F32:
@@ -48,27 +52,53 @@ def crossed(along: F32, center: F32) -> NDArray[np.bool_]:
     return ahead
 
 
+def overlaps(beams: F64, mean: F64, returns: F64) -> F64:
+    """Density of a cell's returns where each beam (B, 3) comes nearest to their mean (from the sensor),
+    relative to that at the mean; returns (10,): count, offset, covariance (xx yy zz xy xz yz)."""
+    n, (xx, yy, zz, xy, xz, yz) = returns[0], returns[4:]
+    covariance = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
+    drawn = (n * covariance + 2 * 0.08 * np.eye(3)) / (n + 2) + 0.01 * np.eye(3)
+    precision = np.linalg.inv(drawn)
+    along = (beams @ precision @ mean) / np.einsum("bi,ij,bj->b", beams, precision, beams)
+    away = mean - along[:, None] * beams
+    found: F64 = np.exp(-0.5 * np.maximum(np.einsum("bi,ij,bj->b", away, precision, away), 0))
+    return found
+
+
 def cast(
-    grid: Grid, sites: NDArray[np.int32], stop: F32, beams: NDArray[np.int16], forecast_pose: F64
+    grid: Grid,
+    sites: NDArray[np.int32],
+    stop: F32,
+    returns: F64,
+    beams: NDArray[np.int16],
+    forecast_pose: F64,
 ) -> Cast:
     """Cast the beams through the cells in order of range, then of row.
 
     sites : (N, 3), by row; stop : (N,), share of the beams crossing a cell that end in it
+    returns : (N, 10), count, mean offset from the site and covariance of each cell's returns
     """
     reached, ended = [0] * len(sites), [0] * len(sites)
+    surface, overlap, best = [0.0] * len(sites), [0.0] * len(sites), [0.0] * len(sites)
     origin = forecast_pose.reshape(3, 4)[:, 3] / grid.half_edge_m
     if not ((origin >= -32768) & (origin <= 32767)).all():
-        return Cast(reached=reached, ended=ended)
+        return Cast(reached=reached, ended=ended, surface=surface, overlap=overlap, best=best)
     home = 2 * np.floor(origin / 2 + 0.5).astype(np.int64)
     start = (origin - home).astype(np.float32)
     away = (sites - home).astype(np.float64) - start.astype(np.float64)
     order = sorted(range(len(sites)), key=lambda i: int((away[i] ** 2).cumsum()[-1] * 1024))
-    along = slabs(directions(grid, beams, forecast_pose))
+    turned = directions(grid, beams, forecast_pose)
+    along = slabs(turned)
     left = np.full(len(along), WHOLE, np.int64)
     for i in order:
         center = (sites[i] - home).astype(np.float32) - start
-        share = np.where(crossed(along, center), left, 0)
+        crosses = crossed(along, center)
+        share = np.where(crosses, left, 0)
+        if crosses.any():
+            near = overlaps(turned[crosses].astype(np.float64), away[i] + returns[i, 1:4], returns[i])
+            surface[i] = float(near @ left[crosses]) / WHOLE
+            overlap[i], best[i] = float(near.sum()), float(near.max())
         ends = share * int(stop[i] * np.float32(WHOLE - 1)) >> 15
         left -= ends
         reached[i], ended[i] = int(share.sum()), int(ends.sum())
-    return Cast(reached=reached, ended=ended)
+    return Cast(reached=reached, ended=ended, surface=surface, overlap=overlap, best=best)

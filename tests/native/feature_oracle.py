@@ -28,6 +28,10 @@ SECONDS = {
     "xz": (7, 0, 2),
     "yz": (8, 1, 2),
 }
+RETURNS = (*MOMENTS, *(f"spread_{name}" for name in SECONDS))
+HISTORY_BINS = 3
+STATES = (0, -1, 1)
+"""Unobserved, seen through, hit."""
 POOLED = (
     "hits_0", "passes_0", "state_0", "hit_share", "evidence_recent", "observed_bins", "log_points",
     "height_in_block",
@@ -94,10 +98,9 @@ def bins_of(model: WindowModel) -> dict[int, Bins]:
 
 def history(bins: Bins, sweeps: list[int]) -> dict[str, float]:
     columns: dict[str, float] = {}
-    for age, (hits, passes, n) in enumerate(zip(*bins, sweeps, strict=True)):
+    for age, (hits, passes, n) in list(enumerate(zip(*bins, sweeps, strict=True)))[:HISTORY_BINS]:
         columns[f"hits_{age}"] = math.log1p(hits / max(n, 1))
         columns[f"passes_{age}"] = math.log1p(passes / max(n, 1))
-        columns[f"state_{age}"] = 1 if hits else -1 if passes else 0
     return columns
 
 
@@ -221,11 +224,18 @@ def coarse(sites: list[Site], columns: list[dict[str, float]]) -> list[dict[str,
     return out
 
 
-def casts(grid: Grid, sites: list[Site], stop: F32, view: View) -> list[dict[str, float]]:
+def surface_share(surface: float, reached: int) -> float:
+    """NaN where so little reaches the cell that fixed point decides the share."""
+    if reached > WHOLE // 10:
+        return surface * WHOLE / reached
+    return math.nan if reached else 0.0
+
+
+def casts(grid: Grid, sites: list[Site], stop: F32, returns: F64, view: View) -> list[dict[str, float]]:
     """Columns of the beams cast from the forecast pose."""
-    done = cast(grid, np.array(sites, np.int32).reshape(-1, 3), stop, view.beams, view.forecast_pose)
+    done = cast(grid, np.array(sites, np.int32).reshape(-1, 3), stop, returns, view.beams, view.forecast_pose)
     columns, weight, whole = [], np.float32(view.beam_weight), np.float32(WHOLE)
-    for reached, ended in zip(done.reached, done.ended, strict=True):
+    for row, (reached, ended) in enumerate(zip(done.reached, done.ended, strict=True)):
         hits, reach = weight * (np.float32(ended) / whole), weight * (np.float32(reached) / whole)
         columns.append(
             {
@@ -234,6 +244,10 @@ def casts(grid: Grid, sites: list[Site], stop: F32, view: View) -> list[dict[str
                 "cast_share": float(hits / reach) if reach > 0 else 0.0,
                 "cast_seen": -math.expm1(-hits),
                 "cast_reached": float(reached > 0),
+                "surface_hits": math.log1p(weight * done.surface[row]),
+                "surface_share": surface_share(done.surface[row], reached if weight else 0),
+                "surface_overlap": math.log1p(weight * done.overlap[row]),
+                "surface_best": done.best[row],
             }
         )
     return columns
@@ -276,10 +290,15 @@ def features(grid: Grid, model: WindowModel, view: View) -> FeatureRows:
         recent = [columns[n]["evidence_recent"] for n in present]
         row["neighbors_evidence"] = sum(recent) / len(recent) if recent else 0
     stop = np.array([stop_share(bins[cell]) for cell in cells], np.float32)
+    counts = [totals[cell][0] for cell in cells]
+    returns = np.array([[n, *(row[m] for m in RETURNS)] for n, row in zip(counts, columns, strict=True)])
+    returns = returns.reshape(-1, 10)
     more = (
         shapes(grid, sites, covariances([totals[cell] for cell in cells], neighbors), view),
-        coarse(sites, columns),
-        casts(grid, sites, stop, view),
+        coarse(
+            sites, [{**row, "state_0": STATES[state]} for row, state in zip(columns, before, strict=True)]
+        ),
+        casts(grid, sites, stop, returns, view),
     )
     columns = [{**row, **a, **b, **c} for row, a, b, c in zip(columns, *more, strict=True)]
     return FeatureRows(cell_id=cells, columns=columns, neighbors=neighbors, before=before)

@@ -26,11 +26,12 @@ UNUSABLE = [
 
 
 def expected(points: NDArray[np.float32], max_beams: int) -> NDArray[np.int16]:
-    """Every k-th usable return as a unit vector, rounded half up."""
+    """Every k-th usable return as a unit vector, rounded half up; k is odd."""
     with np.errstate(invalid="ignore"):
         near = (np.abs(points) <= 10_000).all(axis=1) & (points != 0).any(axis=1)
     usable = points[near].astype(np.float64)
-    stride = max(1, -(-len(usable) // max_beams))
+    least = max(1, -(-len(usable) // max_beams))
+    stride = least if least == 1 else least | 1
     taken = usable[::stride]
     x, y, z = taken.T
     shares = taken / np.sqrt(x * x + y * y + z * z)[:, None]
@@ -75,11 +76,21 @@ def test_directions_are_unit_vectors_in_the_sensor_frame() -> None:
     assert np.abs(np.linalg.norm(got, axis=1) - one).max() < 1
 
 
-def test_the_stride_is_as_small_as_the_capacity_allows() -> None:
+def test_the_stride_is_the_least_odd_one_that_the_capacity_allows() -> None:
     points = random_points(2, 100, 0)
-    for max_beams, taken in ((100, slice(None)), (99, slice(0, 100, 2)), (50, slice(0, 100, 2))):
+    for max_beams, taken in ((100, slice(None)), (99, slice(0, 100, 3)), (33, slice(0, 100, 5))):
         assert np.array_equal(beams.sample(points, max_beams), expected(points[taken], 100))
-    assert [len(beams.sample(points, most)) for most in (49, 34, 33, 2, 1)] == [34, 34, 25, 2, 1]
+    assert [len(beams.sample(points, most)) for most in (49, 34, 33, 2, 1)] == [34, 34, 20, 2, 1]
+
+
+def test_a_cloud_stored_by_columns_shows_every_ring() -> None:
+    """64 rings column by column: a stride of 4 or 8 would keep few of them."""
+    ring, column = np.arange(64) / 64, np.linspace(0, 2 * np.pi, 1024, endpoint=False)
+    points = np.stack(np.broadcast_arrays(np.cos(column)[:, None], np.sin(column)[:, None], ring), axis=-1)
+    for max_beams in (60_000, 16_384, 8_192, 700):
+        got = beams.sample(points.reshape(-1, 3).astype(np.float32), max_beams)
+        height = got[:, 2] / np.hypot(got[:, 0], got[:, 1])
+        assert len(np.unique(np.round(height * 64))) == 64
 
 
 def test_unusable_returns_are_passed_over() -> None:

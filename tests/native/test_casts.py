@@ -16,12 +16,13 @@ from native import beams, index64
 from native.errors import DomainError
 from native.grid import Grid
 from native.window import CellFeatures, Window, WindowOptions, feature_names
-from tests.native.feature_oracle import NO_BEAMS, View, casts
+from tests.native.feature_checks import SURFACE
+from tests.native.feature_oracle import NO_BEAMS, RETURNS, View, casts
 from tests.native.oracle import F64, NO_SUMS, Record, crossings, ids_of, matrix_of
 
 GRID = Grid(half_edge_m=0.4, frame=5, tier=1, lod=7)
 OPTIONS = WindowOptions(bin_ns=10, bins=4, keep_bins=2)
-COLUMNS = ("cast_hits", "cast_reach", "cast_share", "cast_seen", "cast_reached")
+COLUMNS = ("cast_hits", "cast_reach", "cast_share", "cast_seen", "cast_reached", *SURFACE)
 HERE = matrix_of((0.05, -0.03, 0.02), yaw=0.2)
 AT_ORIGIN = matrix_of()
 AHEAD = np.array([[beams.BEAM_ONE, 0, 0]], np.int16)
@@ -96,11 +97,18 @@ def test_any_scene_matches_the_oracle(
     got = cast(cells, sent, weight, pose)
     view = View(pose=HERE, forecast_pose=pose, beams=sent, beam_weight=weight)
     sites = [(x, y, z) for x, y, z in index64.decode(got.cell_id).sites.tolist()]
-    want = casts(GRID, sites, column(got, "evidence_recent"), view)
+    counts = np.expm1(column(got, "log_points").astype(np.float64))
+    returns = np.column_stack([counts, *(column(got, name).astype(np.float64) for name in RETURNS)])
+    want = casts(GRID, sites, column(got, "evidence_recent"), returns, view)
     for name in COLUMNS:
         expected = np.array([row[name] for row in want])
         if name in ("cast_share", "cast_reached"):  # quotients of the fixed-point sums: exact
             assert np.array_equal(column(got, name), expected), name
+        elif name in SURFACE:
+            decided = ~np.isnan(expected)
+            np.testing.assert_allclose(
+                column(got, name)[decided], expected[decided], atol=2e-3 + 1e-4 * weight, err_msg=name
+            )
         else:
             np.testing.assert_allclose(column(got, name), expected, rtol=1e-6, atol=1e-7, err_msg=name)
 
@@ -173,7 +181,9 @@ def test_no_beams_cast_nothing() -> None:
 def test_beams_without_weight_reach_cells_but_count_nothing() -> None:
     got = cast(random_cells(1, 60, block()), random_beams(1, 200), 0.0)
     assert column(got, "cast_reached").any()
-    assert not table(got)[:, :-1].any()
+    assert not any(
+        column(got, name).any() for name in COLUMNS if name not in ("cast_reached", "surface_best")
+    )
 
 
 def test_a_wall_that_stops_everything_hides_what_is_behind_it() -> None:

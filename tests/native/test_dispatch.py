@@ -80,3 +80,45 @@ def test_all_kernels_give_the_same_bits(cores: tuple[Any, Any], half_edge_m: flo
             dispatched, portable = (bin_with(core, grid, points, intensity, pose) for core in cores)
             for have, want in zip(dispatched, portable, strict=True):
                 assert np.array_equal(have, want)
+
+
+def passes_with(core: Any, grid: Grid, points: F32, pose: F64, ids: NDArray[np.uint64]) -> NDArray[np.uint32]:
+    """Passes of cells and then of their parents, from a new set of rays."""
+    rays, passes, parents = VOID(), np.empty(2 * len(ids), np.uint32), np.empty_like(ids)
+    size, count = ctypes.c_size_t(len(points)), ctypes.c_size_t(len(ids))
+    assert core.octa_index64_parent(pointer(ids), count, pointer(parents)) == 0
+    assert core.octa_rays_new(ctypes.byref(grid), ctypes.byref(rays)) == 0
+    assert core.octa_rays_load(rays, pointer(points), size, pointer(pose)) == 0
+    assert core.octa_rays_passes(rays, pointer(ids), count, pointer(passes)) == 0
+    assert core.octa_rays_coarse_passes(rays, pointer(parents), count, pointer(passes[len(ids) :])) == 0
+    core.octa_rays_free(rays)
+    return passes
+
+
+def test_passes_and_neighbours_are_the_same_bits(cores: tuple[Any, Any]) -> None:
+    grid = Grid(half_edge_m=0.5, lod=7, range_max_m=200.0, intensity_max=1.0)
+    pose = matrix_of((40.3, -0.3, 1.7), yaw=0.6, pitch=-0.1)
+    points, intensity = points_of(np.random.default_rng(1), 20_000)
+    _, ids, *_ = bin_with(cores[1], grid, points, intensity, pose)
+    tables = [np.empty((len(ids), 14), np.int32) for _ in cores]
+    for core, table in zip(cores, tables, strict=True):
+        assert core.octa_neighbor_table(pointer(ids), ctypes.c_size_t(len(ids)), pointer(table)) == 0
+    assert np.array_equal(tables[0], tables[1]) and (tables[0] < len(ids)).any()
+    dispatched, portable = (passes_with(core, grid, points, pose, ids) for core in cores)
+    assert np.array_equal(dispatched, portable) and dispatched[len(ids) :].any()
+
+
+def features_with(core: Any, folder: Path) -> bytes:
+    """What the window of the C tests' scene gives, with that core."""
+    c_tests, program = ROOT / "tests" / "native" / "c", folder / Path(core._name).stem
+    includes = [f"-I{ROOT / 'native' / 'include'}", f"-I{ROOT / 'native' / 'src'}", f"-I{c_tests}"]
+    sources = [str(c_tests / "scene.c"), str(c_tests / "dispatch" / "features.c")]
+    command = [os.environ.get("CC", "gcc"), "-O1", *includes, *sources, core._name, "-lm", "-o", str(program)]
+    subprocess.run(command, check=True)
+    return subprocess.run([str(program)], check=True, capture_output=True).stdout
+
+
+def test_features_and_passes_have_the_same_bits_on_every_path(cores: tuple[Any, Any], tmp_path: Path) -> None:
+    dispatched, portable = (features_with(core, tmp_path) for core in cores)
+    assert len(dispatched) > 1_000_000
+    assert dispatched == portable

@@ -42,11 +42,11 @@ def bytes_of(window: Window, view: View = VIEW) -> tuple[bytes, ...]:
 
 
 def test_names_are_unique_and_those_of_the_oracle() -> None:
-    assert len(set(NAMES)) == len(NAMES) == 94
-    assert NAMES[:30] == tuple(f"{kind}_{age}" for kind in ("hits", "passes", "state") for age in range(10))
+    assert len(set(NAMES)) == len(NAMES) == 74
+    assert NAMES[:6] == tuple(f"{kind}_{age}" for kind in ("hits", "passes") for age in range(3))
     (row,) = features(GRID, model_of([Record(stamp_ns=0, cells={CELLS[0]: hit()})]), VIEW).columns
     assert set(row) == set(feature_names(4))
-    assert [len(feature_names(k)) for k in (1, 2, 64)] == [67, 70, 256]
+    assert [len(feature_names(k)) for k in (1, 2, 64)] == [70, 72, 74]
 
 
 @pytest.mark.parametrize("bins", [0, 65])
@@ -109,7 +109,6 @@ def test_ages_and_runs_of_a_history_by_hand() -> None:
     assert column(got, "hit_age") == [0, 0, 3]
     assert column(got, "pass_age") == [4, 2, 0]  # a bin with a hit was not seen through, whatever passed
     assert column(got, "hit_run") == [3, 2, 0]  # unobserved bins do not end a run
-    assert column(got, "state_1") == [0, 1, 0] and column(got, "state_0") == [1, 1, -1]
     assert got.before.tolist() == [2, 2, 1]
     assert column(got, "evidence") == pytest.approx([8 / 11, 8 / 10, 4 / 12])
     weights = (0.7**3 * 4, 0.7**3 * 5 + 7)
@@ -260,7 +259,7 @@ def test_asking_twice_gives_the_same_and_changes_nothing() -> None:
 def test_an_empty_window_has_no_features() -> None:
     for window in (Window(GRID, OPTIONS), window_of([Record(stamp_ns=0, cells={CELLS[0]: (0, 1, NO_SUMS)})])):
         got = window.features(*VIEW.arguments())
-        assert got.x.shape == (0, 76) and got.neighbor_index.shape == (0, 14)
+        assert got.x.shape == (0, 74) and got.neighbor_index.shape == (0, 14)
         assert got.cell_id.shape == got.before.shape == (0,)
         assert got.x.dtype == np.float32 and got.neighbor_index.dtype == np.int32
 

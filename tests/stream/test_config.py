@@ -42,8 +42,17 @@ def test_cells_are_kept_for_the_longest_horizon(settings_: tuple[str, ...], expe
 
 def test_plain_values_go_there_and_back() -> None:
     config = load_config(
-        None, ["grid.lod=8", "learn.challengers={wide: {width: 64}}", "grid.frame_ids.site=9"]
+        None,
+        [
+            "grid.lod=8",
+            "learn.challengers={wide: {width: 64}}",
+            "grid.frame_ids.site=9",
+            "mask.ego_box_m=[-1, -1, -1, 2, 1, 0.5]",
+            "mask.drop_sectors_deg=[[170, -170], [30, 40.5]]",
+        ],
     )
+    assert config.mask.ego_box_m == (-1, -1, -1, 2, 1, 0.5)
+    assert config.mask.drop_sectors_deg == ((170, -170), (30, 40.5))
     assert config.learn.challengers == {"wide": NetworkConfig(width=64)}
     assert config.grid.frame_ids["site"] == 9
     assert config.grid.frame_ids["map"] == 1
@@ -72,6 +81,25 @@ def test_overrides_come_after_the_file_and_state_only_differences(tmp_path: Path
         ("grid.range_min_m=40", "grid.range_min_m"),
         ("grid.range_max_m=.inf", "grid.range_max_m"),
         ("grid.intensity_max=0", "grid.intensity_max"),
+        ("grid.miss_range_m=0", "grid.miss_range_m"),
+        ("grid.miss_range_m=10001", "grid.miss_range_m"),
+        ("grid.miss_range_m=.nan", "grid.miss_range_m"),
+        ("mask.ego_box_m=[0, 0, 0, 1, 1]", "mask.ego_box_m"),
+        ("mask.ego_box_m=[0, 0, 1, 1, 1, 1]", "mask.ego_box_m"),
+        ("mask.ego_box_m=[0, 0, 0, 1, 1, .inf]", "mask.ego_box_m"),
+        ("mask.ego_box_m=[0, 0, 0, 1, .nan, 1]", "mask.ego_box_m"),
+        ("mask.ego_box_m=3", "mask.ego_box_m"),
+        ("mask.ego_frame=''", "mask.ego_frame"),
+        ("mask.drop_sectors_deg=[[10, 10]]", "mask.drop_sectors_deg"),
+        ("mask.drop_sectors_deg=[[-180, 180]]", "mask.drop_sectors_deg"),
+        ("mask.drop_sectors_deg=[[0, 361]]", "mask.drop_sectors_deg"),
+        ("mask.drop_sectors_deg=[[0, .nan]]", "mask.drop_sectors_deg"),
+        ("mask.drop_sectors_deg=[[1, 2, 3]]", "mask.drop_sectors_deg"),
+        ("mask.drop_sectors_deg=[10, 20]", "mask.drop_sectors_deg"),
+        ("mask.miss_beyond_m=0", "mask.miss_beyond_m"),
+        ("mask.miss_beyond_m=.inf", "mask.miss_beyond_m"),
+        ("mask.miss_beyond_m=39", "grid.miss_range_m"),
+        ("mask.box=1", "mask.box"),
         ("grid.frame_ids.site=256", "grid.frame_ids.site"),
         ("grid.nope=1", "grid.nope"),
         ("nope=1", "nope"),

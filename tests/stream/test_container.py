@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from native.index64 import ancestor
 from stream.config import Config, ConfigError
 from stream.container import RollingContainer, grid_of
 from stream.features import digest, schema_of
@@ -143,3 +144,22 @@ def test_the_schema_names_what_features_mean() -> None:
              "task.primary_horizon_ns=200000000")]  # fmt: skip
     assert len({schema.hash, *(s.hash for s in other)}) == 4
     assert schema_of(config_of("seed=5", "grid.lod=8")).hash == schema.hash
+
+
+def test_coarser_levels_hold_the_same_returns() -> None:
+    container = folded(RECORDS)
+    levels = [container.coarser(n) for n in range(4)]
+    spread = [len(level.cell_id) for level in levels]
+    assert spread == sorted(spread, reverse=True) and spread[3] < spread[0] / 8
+    for n, level in enumerate(levels):
+        assert np.array_equal(level.cell_id, np.unique(ancestor(levels[0].cell_id, CONFIG.grid.lod - n)))
+        assert level.hits.sum() == levels[0].hits.sum() > 0
+        assert np.array_equal(level.sums[:, 9:].sum(axis=0), levels[0].sums[:, 9:].sum(axis=0))
+
+
+def test_coarser_levels_forget_what_left_the_window() -> None:
+    fresh = folded([record for record in RECORDS if record.stamp_ns > RECORDS[-1].stamp_ns - 10**9])
+    a, b = folded(RECORDS).coarser(2), fresh.coarser(2)
+    hit = a.hits > 0
+    assert np.array_equal(a.cell_id[hit], b.cell_id[b.hits > 0])
+    assert np.array_equal(a.sums[hit], b.sums[b.hits > 0])

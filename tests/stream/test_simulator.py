@@ -99,6 +99,7 @@ def in_box(points: np.ndarray, box: Box, margin: float) -> np.ndarray:
         ("sim:city?sweeps=0", ["sweeps", "0", "1..1000000"]),
         ("sim:city?azimuths=7", ["azimuths", "7"]),
         ("sim:city?robots=65", ["robots", "65", "1..64"]),
+        ("sim:city?misses=2", ["misses", "2", "0..1"]),
         ("sim:city?seed=99999999999999999999999", ["seed"]),
         ("sim:city?events=snow@3", ["snow", *ev.NAMES]),
         ("sim:city?events=rain", ["rain", "rain@60"]),
@@ -130,15 +131,17 @@ def test_bad_options_are_source_errors() -> None:
     rate=st.sampled_from([1.0, 2.5, 10.0, 20.0]),
     beams=st.sampled_from([32, 64]),
     robots=st.integers(1, 64),
+    misses=st.integers(0, 1),
     names=st.lists(st.sampled_from(ev.NAMES), unique=True, max_size=4),
 )
 def test_location_round_trip(
-    world: str, seed: int, rate: float, beams: int, robots: int, names: list[str]
+    world: str, seed: int, rate: float, beams: int, robots: int, misses: int, names: list[str]
 ) -> None:
     events = tuple(ev.Event(name=name, start=number) for number, name in enumerate(names))
     config = SimulatorConfig(
-        world=world, seed=seed, rate_hz=rate, beams=beams, robots=robots, events=events, sweeps=50
-    )
+        world=world, seed=seed, rate_hz=rate, beams=beams, robots=robots, misses=misses, events=events,
+        sweeps=50,
+    )  # fmt: skip
     assert parse_location(config.location, SourceOptions()) == config
 
 
@@ -515,6 +518,37 @@ def test_thinning_halves() -> None:
     calm = simulator("sim:city?sweeps=3").shot(0, 1)
     thin = simulator("sim:city?sweeps=3&events=thinning@1").shot(0, 1)
     assert len(thin.sweep.points) / len(calm.sweep.points) == pytest.approx(0.5, abs=0.02)
+
+
+def columns(directions: np.ndarray) -> set[tuple[int, int]]:
+    """Rays by azimuth and elevation, in hundredths of a degree."""
+    unit = directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    azimuth, elevation = np.arctan2(unit[:, 1], unit[:, 0]), np.arcsin(unit[:, 2].astype(np.float64))
+    rounded = np.rint(np.degrees(np.column_stack([azimuth % (2 * np.pi), elevation])) * 100).astype(int)
+    return {(int(a) % 36000, int(e)) for a, e in rounded}
+
+
+def test_misses_are_the_rays_that_yield_no_point() -> None:
+    silent = simulator("sim:city?sweeps=3&azimuths=256").shot(0, 1)
+    shot = simulator("sim:city?sweeps=3&azimuths=256&misses=1").shot(0, 1)
+    assert len(silent.sweep.misses) == 0
+    assert identity(shot.sweep) == identity(silent.sweep)
+    misses = shot.sweep.misses
+    assert len(misses) == shot.without_return > 1000
+    np.testing.assert_allclose(np.linalg.norm(misses, axis=1), 1, atol=1e-6)
+    back, lost = columns(shot.sweep.points), columns(misses)
+    assert not back & lost
+    assert len(back | lost) == shot.rays
+
+
+@pytest.mark.parametrize("event", ["dropped-beams", "thinning"])
+def test_what_is_silenced_is_no_miss(event: str) -> None:
+    """A beam that does not fire knows nothing of the world."""
+    calm = simulator("sim:city?sweeps=3&azimuths=256&misses=1").shot(0, 1).sweep
+    shot = simulator(f"sim:city?sweeps=3&azimuths=256&misses=1&events={event}@1").shot(0, 1)
+    assert columns(shot.sweep.misses) < columns(calm.misses)
+    fired = len(shot.sweep.points) + len(shot.sweep.misses)
+    assert fired / shot.rays == pytest.approx(0.5, abs=0.02)
 
 
 @pytest.mark.parametrize("world", WORLDS)

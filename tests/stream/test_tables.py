@@ -170,5 +170,8 @@ def test_records_of_another_version_are_refused() -> None:
     for metadata in ({}, {"octa.version": str(BINNED_VERSION + 1)}):
         with pytest.raises(ValueError, match=r"^here: binned record version"):
             check_binned_schema(BINNED_SCHEMA.with_metadata(metadata), "here")
+    old = BINNED_SCHEMA.with_metadata({"octa.version": "2"})
+    with pytest.raises(ValueError, match=r"version 2, this release reads version 3$"):
+        check_binned_schema(old, "here")
     with pytest.raises(ValueError, match=r"^here: "):
         check_binned_schema(BINNED_SCHEMA.remove(0), "here")

@@ -68,12 +68,14 @@ class Echoes:
     """What the sensor measured along each ray, before it is made a sweep.
 
     distance, intensity : float32 (N,); kept : bool (N,), rays that yield a point
+    fired : bool (N,), rays of whose lack of a return the sensor would know
     row : int64 (N,), beam of each ray; beams : number of beams
     """
 
     distance: NDArray[np.float32]
     intensity: NDArray[np.float32]
     kept: NDArray[np.bool_]
+    fired: NDArray[np.bool_]
     row: NDArray[np.int64]
     beams: int
 
@@ -84,9 +86,14 @@ def disturb(name: str, echoes: Echoes, rng: np.random.Generator) -> None:
         _rain(echoes, rng)
     elif name == "dropped-beams":
         band = max(echoes.beams // 8, 1)
-        echoes.kept &= echoes.row // band % 2 == 0
+        _silence(echoes, echoes.row // band % 2 == 0)
     elif name == "thinning":
-        echoes.kept &= rng.random(len(echoes.kept)) < 0.5
+        _silence(echoes, rng.random(len(echoes.kept)) < 0.5)
+
+
+def _silence(echoes: Echoes, working: NDArray[np.bool_]) -> None:
+    echoes.kept &= working
+    echoes.fired &= working
 
 
 def _rain(echoes: Echoes, rng: np.random.Generator) -> None:

@@ -49,6 +49,7 @@ def measure(
         distance=np.where(met, distance, np.float32(np.inf)),
         intensity=np.clip(intensity, 0, 1).astype(np.float32),
         kept=met & (luck >= lost),
+        fired=np.ones(count, np.bool_),
         row=turn.row,
         beams=len(elevation),
     )

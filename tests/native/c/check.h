@@ -34,6 +34,8 @@ void test_grid(void);
 void test_binner(void);
 void test_rays(void);
 void test_beams(void);
+void test_neighbor_table(void);
+void test_coarse(void);
 void test_window(void);
 void test_features(void);
 void test_memory(void);

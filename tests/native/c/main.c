@@ -21,6 +21,8 @@ int main(void) {
     test_binner();
     test_rays();
     test_beams();
+    test_neighbor_table();
+    test_coarse();
     test_window();
     test_features();
 #ifdef OCTA_TEST_ALLOC

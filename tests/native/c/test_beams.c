@@ -41,7 +41,8 @@ static void test_capacities(void) {
     scene_points(5, N, &points, &intensity);
     CHECK(sample(points, N, N, all) == N);
     for (size_t capacity = 1; capacity <= N + 1; capacity++) {
-        size_t stride = (N + capacity - 1) / capacity, count = sample(points, N, capacity, some);
+        size_t least = (N + capacity - 1) / capacity, stride = least | (least > 1),
+               count = sample(points, N, capacity, some);
         CHECK(count == (N + stride - 1) / stride);
         for (size_t i = 0; i < count; i++)
             CHECK(memcmp(some + 3 * i, all + 3 * i * stride, 3 * sizeof *some) == 0);

@@ -190,6 +190,56 @@ static void test_rays_load(void) {
     scene_record_free(&cells);
 }
 
+static void test_rays_coarse_passes(const scene_record *cells) {
+    enum { N = 500 };
+    const octa_grid grid = scene_grid();
+    const size_t m = cells->record.cells;
+    float *points, *intensity;
+    double pose[12];
+    octa_rays *rays;
+    uint32_t *passes = scene_alloc(m * sizeof *passes), *expected = scene_alloc(m * sizeof *expected);
+    scene_points(4, N, &points, &intensity);
+    scene_pose(0, 0, 0, pose);
+    CHECK_OK(octa_rays_new(&grid, &rays));
+    CHECK_OK(octa_rays_load(rays, points, N, pose));
+    CHECK_OK(octa_rays_passes(rays, cells->ids, m, expected));
+    memset(passes, 0x55, m * sizeof *passes);
+    long n;
+    for (n = 0; FAILS_AT(n, octa_rays_coarse_passes(rays, cells->ids, m, passes)); n++)
+        CHECK(passes[0] == 0x55555555);
+    CHECK(n > 0 && memcmp(passes, expected, m * sizeof *passes) == 0);
+    octa_rays_free(rays);
+    CHECK(live_blocks == 0);
+    free(passes);
+    free(expected);
+    free(points);
+    free(intensity);
+}
+
+static void test_cell_tables(const scene_record *record) {
+    const size_t m = record->record.cells;
+    uint64_t *hits = scene_alloc(m * sizeof *hits), *ids = scene_alloc(m * sizeof *ids);
+    int64_t *sums = scene_alloc(m * OCTA_SUMS * sizeof *sums);
+    int32_t *rows = scene_alloc(m * OCTA_NEIGHBORS * sizeof *rows);
+    size_t parents = 42;
+    for (size_t i = 0; i < m; i++)
+        hits[i] = record->hits[i];
+    memset(sums, 0, m * OCTA_SUMS * sizeof *sums);
+    const octa_cells fine = {m, record->ids, hits, sums, scene_grid().lod};
+    long n;
+    for (n = 0; FAILS_AT(n, octa_neighbor_table(record->ids, m, rows)); n++)
+        CHECK(live_blocks == 0);
+    CHECK(n > 0 && live_blocks == 0);
+    memset(ids, 0x55, m * sizeof *ids);
+    for (n = 0; FAILS_AT(n, octa_coarsen(&fine, ids, hits, sums, NULL, &parents)); n++)
+        CHECK(live_blocks == 0 && parents == 42 && ids[0] == 0x5555555555555555ull);
+    CHECK(n > 0 && parents < m && live_blocks == 0);
+    free(hits);
+    free(ids);
+    free(sums);
+    free(rows);
+}
+
 /* A window that holds count small records, so that the next push needs more of everything. */
 static octa_window *filled(const scene_record *records, int count) {
     const octa_window_options options = scene_options();
@@ -289,6 +339,8 @@ void test_memory(void) {
     test_binner_run();
     test_binner_point_rows();
     test_rays_load();
+    test_rays_coarse_passes(&records[0]);
+    test_cell_tables(&records[0]);
     test_window_push(records, 0, &big);
     test_window_push(records, 3, &big);
     test_window_push(records, RECORDS, &big);
