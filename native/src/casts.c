@@ -13,6 +13,7 @@
 #define HALF (1 << (SHARE_BITS - 1))
 #define WHOLE (1 << SHARE_BITS) /* a beam that nothing has stopped */
 #define LANES OCTA_RAY_LANES
+#define AHEAD 8 /* cells asked for before they are needed */
 #define BLOCK_ALIGNMENT 32
 
 void octa_cast_end(octa_cast *cast) {
@@ -107,9 +108,8 @@ static void order_by_range(octa_cast *cast, const int32_t (*sites)[3], size_t m)
 /* A cell on the way of the beams: its target about the sensor. */
 typedef struct {
     octa_cell_view view;
-    float mean[3];
-    float precision[6];
-    float pull[3]; /* precision times mean */
+    float whitens[6];
+    float mean[3]; /* whitened */
     int32_t stop;
 } query;
 
@@ -122,33 +122,29 @@ typedef struct {
 
 static OCTA_ALWAYS_INLINE void query_cell(const octa_cast *cast, const int32_t *site,
                                           const octa_target *target, query *cell) {
-    const float *p = target->precision;
-    float *r = cell->mean;
+    const float *w = target->whitens;
+    float r[3];
     for (int axis = 0; axis < 3; axis++) {
         cell->view.center[axis] = (float)(site[axis] - cast->sensor.site[axis]) - cast->sensor.origin[axis];
         r[axis] = cell->view.center[axis] + target->mean[axis];
     }
     octa_view_cell(&cell->view);
-    memcpy(cell->precision, p, sizeof cell->precision);
-    cell->pull[0] = p[0] * r[0] + p[3] * r[1] + p[4] * r[2];
-    cell->pull[1] = p[3] * r[0] + p[1] * r[1] + p[5] * r[2];
-    cell->pull[2] = p[4] * r[0] + p[5] * r[1] + p[2] * r[2];
+    memcpy(cell->whitens, w, sizeof cell->whitens);
+    cell->mean[0] = w[0] * r[0];
+    cell->mean[1] = w[1] * r[0] + w[2] * r[1];
+    cell->mean[2] = w[3] * r[0] + w[4] * r[1] + w[5] * r[2];
     cell->stop = (int32_t)(target->stop * (WHOLE - 1));
 }
 
-/* Overlap of a beam with the cell's returns. */
+/* Overlap of a beam with the cell's returns: where these are whitened, their density falls with the distance
+ * from the mean alike in all directions. */
 static inline int32_t overlap_of(const octa_beam_block *block, size_t lane, const query *cell) {
-    const float *p = cell->precision, *r = cell->mean;
+    const float *w = cell->whitens, *r = cell->mean;
     const float x = block->direction[0][lane], y = block->direction[1][lane], z = block->direction[2][lane];
-    float a = p[0] * x + p[3] * y + p[4] * z, b = p[3] * x + p[1] * y + p[5] * z,
-          c = p[4] * x + p[5] * y + p[2] * z;
-    const float nearest =
-        (cell->pull[0] * x + cell->pull[1] * y + cell->pull[2] * z) / (a * x + b * y + c * z);
-    const float u = r[0] - nearest * x, v = r[1] - nearest * y, w = r[2] - nearest * z;
-    a = p[0] * u + p[3] * v + p[4] * w;
-    b = p[3] * u + p[1] * v + p[5] * w;
-    c = p[4] * u + p[5] * v + p[2] * w;
-    return (int32_t)(octa_exp_minus(0.5f * octa_larger(a * u + b * v + c * w, 0.0f)) * WHOLE + 0.5f);
+    const float a = w[0] * x, b = w[1] * x + w[2] * y, c = w[3] * x + w[4] * y + w[5] * z;
+    const float nearest = (r[0] * a + r[1] * b + r[2] * c) / (a * a + b * b + c * c);
+    const float u = r[0] - nearest * a, v = r[1] - nearest * b, t = r[2] - nearest * c;
+    return (int32_t)(octa_exp_minus(0.5f * (u * u + v * v + t * t)) * WHOLE + 0.5f);
 }
 
 /* One run of beams against one cell: those that cross it ahead of the sensor reach it, and a share ends
@@ -176,41 +172,36 @@ static void cast_run(octa_cast *cast, size_t begin, size_t end, const query *cel
 #define MUL(a, b) _mm256_mul_ps(a, b)
 #define ALL(a) _mm256_set1_ps(a)
 
-OCTA_AVX2 static OCTA_ALWAYS_INLINE __m256 dot(__m256 x, __m256 y, __m256 z, float a, float b, float c) {
-    return _mm256_add_ps(_mm256_add_ps(MUL(ALL(a), x), MUL(ALL(b), y)), MUL(ALL(c), z));
-}
-
-/* v' P v. */
-OCTA_AVX2 static OCTA_ALWAYS_INLINE __m256 quadratic(__m256 x, __m256 y, __m256 z, const float *p) {
-    __m256 a = dot(x, y, z, p[0], p[3], p[4]), b = dot(x, y, z, p[3], p[1], p[5]);
-    __m256 c = dot(x, y, z, p[4], p[5], p[2]);
-    return _mm256_add_ps(_mm256_add_ps(MUL(a, x), MUL(b, y)), MUL(c, z));
-}
+#define ADD(a, b) _mm256_add_ps(a, b)
 
 /* octa_exp_minus, lane by lane the same operations. */
 OCTA_AVX2 static OCTA_ALWAYS_INLINE __m256 exp_minus_avx2(__m256 x) {
-    static const float terms[] = {1.0f / 120, 1.0f / 24, 1.0f / 6, 1.0f / 2, 1.0f, 1.0f};
     __m256 capped = _mm256_min_ps(x, ALL(80.0f));
     __m256i n = _mm256_cvttps_epi32(_mm256_add_ps(MUL(capped, ALL(1.0f / OCTA_LN2)), ALL(0.5f)));
-    __m256 r = _mm256_sub_ps(MUL(_mm256_cvtepi32_ps(n), ALL(OCTA_LN2)), capped), series = ALL(1.0f / 720);
-    for (size_t i = 0; i < sizeof terms / sizeof *terms; i++)
-        series = _mm256_add_ps(ALL(terms[i]), MUL(r, series));
+    __m256 r = _mm256_sub_ps(MUL(_mm256_cvtepi32_ps(n), ALL(OCTA_LN2)), capped), r2 = MUL(r, r);
+    __m256 low = _mm256_add_ps(ALL(1.0f), r);
+    __m256 middle = _mm256_add_ps(ALL(1.0f / 2), MUL(r, ALL(1.0f / 6)));
+    __m256 high =
+        _mm256_add_ps(ALL(1.0f / 24), _mm256_add_ps(MUL(r, ALL(1.0f / 120)), MUL(r2, ALL(1.0f / 720))));
+    __m256 series = _mm256_add_ps(low, MUL(r2, _mm256_add_ps(middle, MUL(r2, high))));
     __m256i bits = _mm256_slli_epi32(_mm256_sub_epi32(_mm256_set1_epi32(127), n), 23);
     return MUL(_mm256_castsi256_ps(bits), series);
 }
 
 OCTA_AVX2 static OCTA_ALWAYS_INLINE __m256i overlaps_avx2(const octa_beam_block *block, const query *cell) {
-    const float *pull = cell->pull;
+    const float *w = cell->whitens;
     __m256 x = _mm256_loadu_ps(block->direction[0]), y = _mm256_loadu_ps(block->direction[1]),
            z = _mm256_loadu_ps(block->direction[2]);
+    __m256 r = ALL(cell->mean[0]), s = ALL(cell->mean[1]), t = ALL(cell->mean[2]);
+    __m256 a = MUL(ALL(w[0]), x), b = ADD(MUL(ALL(w[1]), x), MUL(ALL(w[2]), y)),
+           c = ADD(ADD(MUL(ALL(w[3]), x), MUL(ALL(w[4]), y)), MUL(ALL(w[5]), z));
     __m256 nearest =
-        _mm256_div_ps(dot(x, y, z, pull[0], pull[1], pull[2]), quadratic(x, y, z, cell->precision));
-    __m256 u = _mm256_sub_ps(ALL(cell->mean[0]), MUL(nearest, x)),
-           v = _mm256_sub_ps(ALL(cell->mean[1]), MUL(nearest, y)),
-           w = _mm256_sub_ps(ALL(cell->mean[2]), MUL(nearest, z));
-    __m256 far = _mm256_max_ps(quadratic(u, v, w, cell->precision), _mm256_setzero_ps());
-    return _mm256_cvttps_epi32(
-        _mm256_add_ps(MUL(exp_minus_avx2(MUL(ALL(0.5f), far)), ALL(WHOLE)), ALL(0.5f)));
+        _mm256_div_ps(ADD(ADD(MUL(r, a), MUL(s, b)), MUL(t, c)), ADD(ADD(MUL(a, a), MUL(b, b)), MUL(c, c)));
+    r = _mm256_sub_ps(r, MUL(nearest, a));
+    s = _mm256_sub_ps(s, MUL(nearest, b));
+    t = _mm256_sub_ps(t, MUL(nearest, c));
+    __m256 away = MUL(ALL(0.5f), ADD(ADD(MUL(r, r), MUL(s, s)), MUL(t, t)));
+    return _mm256_cvttps_epi32(ADD(MUL(exp_minus_avx2(away), ALL(WHOLE)), ALL(0.5f)));
 }
 
 OCTA_AVX2 static OCTA_ALWAYS_INLINE void add_lanes(uint32_t *sum, __m256i v) {
@@ -289,6 +280,10 @@ static OCTA_ALWAYS_INLINE void cast_at_cells(octa_cast *cast, const int32_t (*si
                                              const octa_target *targets, size_t m, run_function *run) {
     for (size_t k = 0; k < m; k++) {
         const uint32_t row = cast->order[k].row;
+        if (k + AHEAD < m) { /* cells come by range, from anywhere */
+            __builtin_prefetch(&targets[cast->order[k + AHEAD].row]);
+            __builtin_prefetch(sites[cast->order[k + AHEAD].row]);
+        }
         query cell;
         tally sum = {{{0}}, {0}};
         query_cell(cast, sites[row], &targets[row], &cell);

@@ -8,9 +8,9 @@
 
 /* A cell that beams meet. Its returns are taken to be normally distributed. */
 typedef struct {
-    float stop;         /* share of the beams crossing it that end in it */
-    float mean[3];      /* of the returns, half edges from the site */
-    float precision[6]; /* inverse of their covariance: xx yy zz xy xz yz */
+    float stop;       /* share of the beams crossing it that end in it */
+    float mean[3];    /* of the returns, half edges from the site */
+    float whitens[6]; /* lower triangle, row by row: makes their covariance the identity */
 } octa_target;
 
 /* What a cell gets of the beams, in beams. A beam's overlap with the returns is their density where it comes

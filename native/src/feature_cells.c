@@ -193,10 +193,10 @@ OCTA_HOT static void shift_moments(const octa_extraction *e, const block_totals 
         shifted[MOMENT_COUNT][i] = totals->hits[i];
 }
 
-/* Inverse of each cell's covariance, drawn towards a small sphere: a few returns say little about the shape
- * of a surface, and no surface is thinner than the sensor's noise. */
-OCTA_HOT static void precisions(const octa_extraction *e, const block_totals *totals,
-                                float precision[6][LANES]) {
+/* Inverse of the Cholesky factor of each cell's covariance. That is drawn towards a small sphere: a few
+ * returns say little about the shape of a surface, and no surface is thinner than the sensor's noise. */
+OCTA_HOT static void whitenings(const octa_extraction *e, const block_totals *totals,
+                                float whitens[6][LANES]) {
     const octa_column *f = octa_named(e) + FEATURE_spread_xx;
     for (int i = 0; i < LANES; i++) {
         const float n = (float)totals->hits[i], scale = n / (n + PRIOR_RETURNS);
@@ -204,20 +204,22 @@ OCTA_HOT static void precisions(const octa_extraction *e, const block_totals *to
         const float xx = scale * f[0][i] + sphere, yy = scale * f[1][i] + sphere,
                     zz = scale * f[2][i] + sphere;
         const float xy = scale * f[3][i], xz = scale * f[4][i], yz = scale * f[5][i];
-        const float a = yy * zz - yz * yz, b = xz * yz - xy * zz, c = xy * yz - xz * yy;
-        const float inverse = 1.0f / (xx * a + xy * b + xz * c);
-        precision[0][i] = inverse * a;
-        precision[1][i] = inverse * (xx * zz - xz * xz);
-        precision[2][i] = inverse * (xx * yy - xy * xy);
-        precision[3][i] = inverse * b;
-        precision[4][i] = inverse * c;
-        precision[5][i] = inverse * (xy * xz - xx * yz);
+        /* No variance is below the noise, except by rounding or in sums that no returns have. */
+        const float a = 1.0f / sqrtf(octa_larger(xx, NOISE_VARIANCE)), ba = xy * a, ca = xz * a;
+        const float b = 1.0f / sqrtf(octa_larger(yy - ba * ba, NOISE_VARIANCE)), cb = (yz - ca * ba) * b;
+        const float c = 1.0f / sqrtf(octa_larger(zz - ca * ca - cb * cb, NOISE_VARIANCE));
+        whitens[0][i] = a;
+        whitens[1][i] = -ba * a * b;
+        whitens[2][i] = b;
+        whitens[3][i] = (ba * cb * b - ca) * a * c;
+        whitens[4][i] = -cb * b * c;
+        whitens[5][i] = c;
     }
 }
 
 /* What neighbours, coarser levels and casts read of these cells. */
 static void share(octa_extraction *e, size_t begin, const block_evidence *evidence,
-                  double moments[MOMENTS][LANES], float precision[6][LANES]) {
+                  double moments[MOMENTS][LANES], float whitens[6][LANES]) {
     const size_t cells = e->count - begin < LANES ? e->count - begin : LANES;
     octa_column *f = octa_named(e), state;
     for (int i = 0; i < LANES; i++)
@@ -237,7 +239,7 @@ static void share(octa_extraction *e, size_t begin, const block_evidence *eviden
         for (int axis = 0; axis < 3; axis++)
             target->mean[axis] = f[FEATURE_offset_x + axis][lane];
         for (int p = 0; p < 6; p++)
-            target->precision[p] = precision[p][lane];
+            target->whitens[p] = whitens[p][lane];
         for (int v = 0; v < OCTA_POOLED - 1; v++)
             e->pooled[row][v] = sources[v][lane];
     }
@@ -254,7 +256,7 @@ void octa_cell_columns(octa_extraction *e, size_t begin, uint8_t *before) {
     block_evidence evidence;
     block_totals totals;
     double moments[MOMENTS][LANES];
-    float precision[6][LANES];
+    float whitens[6][LANES];
     memset(moments, 0, sizeof moments);
     octa_column *f = octa_named(e);
     prefetch(e, begin + LANES);
@@ -265,7 +267,7 @@ void octa_cell_columns(octa_extraction *e, size_t begin, uint8_t *before) {
     place_columns(e, e->view->pose, &totals, f + FEATURE_x);
     place_columns(e, e->view->forecast_pose, &totals, f + FEATURE_forecast_x);
     shift_moments(e, &totals, moments);
-    precisions(e, &totals, precision);
-    share(e, begin, &evidence, moments, precision);
+    whitenings(e, &totals, whitens);
+    share(e, begin, &evidence, moments, whitens);
     newest_states(e, begin, &evidence, before);
 }

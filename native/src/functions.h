@@ -29,9 +29,10 @@ static inline float octa_exp_minus(float x) {
     const float capped = x < 80.0f ? x : 80.0f;
     const int32_t n = (int32_t)(capped * (1.0f / OCTA_LN2) + 0.5f);
     const float r = (float)n * OCTA_LN2 - capped;
-    const float series =
-        1.0f +
-        r * (1.0f + r * (1.0f / 2 + r * (1.0f / 6 + r * (1.0f / 24 + r * (1.0f / 120 + r * (1.0f / 720))))));
+    /* In an order that leaves little to wait for. */
+    const float r2 = r * r, low = 1.0f + r, middle = 1.0f / 2 + r * (1.0f / 6),
+                high = 1.0f / 24 + (r * (1.0f / 120) + r2 * (1.0f / 720));
+    const float series = low + r2 * (middle + r2 * high);
     const int32_t bits = (127 - n) << 23;
     float scale;
     memcpy(&scale, &bits, sizeof scale);

@@ -11,6 +11,7 @@ from native.grid import Grid
 from tests.native.oracle import BOUNDS, F32, F64
 
 WHOLE = 32768
+NOISE = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,14 +55,19 @@ def crossed(along: F32, center: F32) -> NDArray[np.bool_]:
 
 def overlaps(beams: F64, mean: F64, returns: F64) -> F64:
     """Density of a cell's returns where each beam (B, 3) comes nearest to their mean (from the sensor),
-    relative to that at the mean; returns (10,): count, offset, covariance (xx yy zz xy xz yz)."""
+    relative to that at the mean, NaN if there can be no such returns.
+
+    returns : (10,), count, offset, covariance (xx yy zz xy xz yz)
+    """
     n, (xx, yy, zz, xy, xz, yz) = returns[0], returns[4:]
     covariance = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
-    drawn = (n * covariance + 2 * 0.08 * np.eye(3)) / (n + 2) + 0.01 * np.eye(3)
-    precision = np.linalg.inv(drawn)
-    along = (beams @ precision @ mean) / np.einsum("bi,ij,bj->b", beams, precision, beams)
-    away = mean - along[:, None] * beams
-    found: F64 = np.exp(-0.5 * np.maximum(np.einsum("bi,ij,bj->b", away, precision, away), 0))
+    drawn = (n * covariance + 2 * 0.08 * np.eye(3)) / (n + 2) + NOISE * np.eye(3)
+    if np.linalg.eigvalsh(drawn)[0] < NOISE / 2:  # sums that no returns have
+        return np.full(len(beams), np.nan)
+    whitens = np.linalg.inv(np.linalg.cholesky(drawn))
+    sent, middle = beams @ whitens.T, whitens @ mean
+    away = middle - ((sent @ middle) / (sent * sent).sum(axis=1))[:, None] * sent
+    found: F64 = np.exp(-0.5 * (away * away).sum(axis=1))
     return found
 
 
