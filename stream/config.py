@@ -119,7 +119,7 @@ class WindowConfig:
     bins: int = 10
     max_records: int = 128
     max_cells: int = 200_000
-    max_beams: int = 16_384
+    max_beams: int = 12_288
 
     def __post_init__(self) -> None:
         _require(self.bin_ns > 0, "window.bin_ns", self.bin_ns, "must be > 0")
@@ -222,7 +222,7 @@ class LearnConfig:
 
     enabled: bool = True
     prior: str = "shipped"
-    steps_per_sweep: int = 32
+    steps_per_sweep: int = 24
     budget_ms: float | None = None
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2

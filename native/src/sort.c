@@ -4,27 +4,37 @@
 
 #define DIGIT_BITS 12
 #define DIGITS (1u << DIGIT_BITS)
-#define PASSES 4 /* 4 x 12 = 48 bits; even, so the result lands where it started */
+#define PASSES 4 /* 4 x 12 = 48 bits */
+
+static void sort_by_digit(const octa_id_row *from, octa_id_row *to, size_t n, int shift) {
+    uint32_t start[DIGITS], sum = 0;
+    memset(start, 0, sizeof start);
+    for (size_t i = 0; i < n; i++)
+        start[from[i].id >> shift & (DIGITS - 1)]++;
+    for (size_t digit = 0; digit < DIGITS; digit++) {
+        uint32_t count = start[digit];
+        start[digit] = sum;
+        sum += count;
+    }
+    for (size_t i = 0; i < n; i++)
+        to[start[from[i].id >> shift & (DIGITS - 1)]++] = from[i];
+}
 
 void octa_sort_id_rows(octa_id_row *pairs, octa_id_row *scratch, size_t n) {
-    for (int pass = 0; pass < PASSES; pass++) {
-        uint32_t start[DIGITS];
-        int shift = pass * DIGIT_BITS;
-        memset(start, 0, sizeof start);
-        for (size_t i = 0; i < n; i++)
-            start[pairs[i].id >> shift & (DIGITS - 1)]++;
-        uint32_t sum = 0;
-        for (size_t digit = 0; digit < DIGITS; digit++) {
-            uint32_t count = start[digit];
-            start[digit] = sum;
-            sum += count;
-        }
-        for (size_t i = 0; i < n; i++)
-            scratch[start[pairs[i].id >> shift & (DIGITS - 1)]++] = pairs[i];
-        octa_id_row *swap = pairs;
-        pairs = scratch;
-        scratch = swap;
+    octa_id_row *from = pairs, *to = scratch;
+    uint64_t varying = 0;
+    for (size_t i = 0; i < n; i++)
+        varying |= pairs[i].id ^ pairs[0].id;
+    for (int shift = 0; shift < PASSES * DIGIT_BITS; shift += DIGIT_BITS) {
+        if (!(varying >> shift & (DIGITS - 1)))
+            continue; /* a digit that all share orders nothing */
+        sort_by_digit(from, to, n, shift);
+        octa_id_row *swap = from;
+        from = to;
+        to = swap;
     }
+    if (from != pairs)
+        memcpy(pairs, from, n * sizeof *pairs);
 }
 
 #define CODE_DIGIT_MAX 11

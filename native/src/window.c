@@ -23,6 +23,7 @@ void octa_window_free(octa_window *window) {
         return;
     for (size_t slot = 0; slot < window->slot_capacity; slot++) {
         OCTA_FREE(window->slots[slot].rows);
+        OCTA_FREE(window->slots[slot].seen);
         OCTA_FREE(window->slots[slot].sums);
     }
     octa_cellmap_free(&window->map);
@@ -43,7 +44,7 @@ void octa_window_count(octa_window *window, size_t slot, int sign) {
     size_t hit = 0;
     for (size_t i = 0; i < record->cells; i++) {
         octa_cell *cell = &window->cells[record->rows[i]];
-        const octa_evidence *seen = &octa_history(window, record->rows[i])[slot];
+        const octa_evidence *seen = &record->seen[i];
         int was_active = cell->hits > 0;
         cell->hits += (uint64_t)((int64_t)sign * seen->hits);
         cell->passes += (uint64_t)((int64_t)sign * seen->passes);
@@ -77,6 +78,7 @@ void octa_window_drop(octa_window *window, size_t slot) {
             release_row(window, row);
     }
     OCTA_FREE(record->rows);
+    OCTA_FREE(record->seen);
     OCTA_FREE(record->sums);
     memset(record, 0, sizeof *record);
     window->slot_count--;

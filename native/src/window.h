@@ -22,7 +22,8 @@ typedef struct {
     int64_t age;    /* time bins before now */
     uint64_t order; /* of folding; the smallest is the oldest */
     size_t cells;
-    uint32_t *rows;             /* of the listed cells */
+    uint32_t *rows;      /* of the listed cells */
+    octa_evidence *seen; /* of each, as in its history: read in one go when the record comes and goes */
     int32_t (*sums)[OCTA_SUMS]; /* of those among them that were hit, in their order */
 } octa_slot;
 

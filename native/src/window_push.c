@@ -141,7 +141,8 @@ static void fill_slot(octa_window *window, size_t slot, const octa_record *recor
         uint32_t row = octa_cellmap_find(&window->map, record->ids[i]);
         if (row == OCTA_NO_ROW)
             row = new_row(window, record->ids[i]);
-        octa_history(window, row)[slot] = (octa_evidence){record->hits[i], record->passes[i]};
+        filled->seen[i] = (octa_evidence){record->hits[i], record->passes[i]};
+        octa_history(window, row)[slot] = filled->seen[i];
         filled->rows[i] = row;
         window->cells[row].listed++;
         if (record->hits[i] && window->cells[row].hit++ == 0)
@@ -157,9 +158,11 @@ octa_error octa_window_push(octa_window *window, const octa_record *record, uint
     OCTA_TRY(
         reserve_rows(window, window->rows + (fresh > window->free_count ? fresh - window->free_count : 0)));
     uint32_t *rows = OCTA_MALLOC((record->cells + 1) * sizeof *rows);
+    octa_evidence *seen = OCTA_MALLOC((record->cells + 1) * sizeof *seen);
     int32_t (*sums)[OCTA_SUMS] = OCTA_MALLOC((record->hit_cells + 1) * sizeof *sums);
-    if (!rows || !sums) {
+    if (!rows || !seen || !sums) {
         OCTA_FREE(rows);
+        OCTA_FREE(seen);
         OCTA_FREE(sums);
         return OCTA_E_MEMORY;
     }
@@ -177,6 +180,7 @@ octa_error octa_window_push(octa_window *window, const octa_record *record, uint
                                       .order = window->folded++,
                                       .cells = record->cells,
                                       .rows = rows,
+                                      .seen = seen,
                                       .sums = sums};
     window->slot_count++;
     fill_slot(window, slot, record);
