@@ -22,6 +22,10 @@ enum { MOMENT_SECOND, MOMENT_FIRST = 6, MOMENT_COUNT = 9, MOMENTS = 12 };
 typedef double octa_doubles __attribute__((vector_size(32), aligned(8)));
 typedef octa_doubles octa_moments[MOMENTS / 4];
 
+/* What neighbours count of a cell, side by side so that they are added as they lie. */
+enum { NOTE_EVIDENCE, NOTE_HIT, NOTE_PRESENT }; /* and nothing */
+typedef float octa_notes __attribute__((vector_size(16)));
+
 typedef float octa_column[OCTA_BLOCK];
 
 typedef struct {
@@ -35,7 +39,7 @@ typedef struct {
     octa_column *block;           /* the columns of one block */
     double origin[3];             /* of moments: the site by the sensor */
     octa_moments *moments;        /* of each output row; all zero behind the last */
-    float *recent, *hit;          /* evidence_recent, and 1 if hit in the newest bin; 0 behind the last */
+    octa_notes *notes;            /* of each output row; zeros behind the last */
     float (*pooled)[OCTA_POOLED]; /* what coarser levels take the mean of */
     octa_target *targets;         /* what beams to come meet */
     octa_columns columns;

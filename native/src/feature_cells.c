@@ -230,12 +230,12 @@ static void share(octa_extraction *e, size_t begin, const block_evidence *eviden
         f[FEATURE_log_points]};
     for (size_t lane = 0; lane < cells; lane++) {
         const size_t row = begin + lane;
-        e->hit[row] = state[lane] > 0 ? 1.0f : 0.0f;
-        e->recent[row] = f[FEATURE_evidence_recent][lane];
+        const float recent = f[FEATURE_evidence_recent][lane], hit = state[lane] > 0 ? 1.0f : 0.0f;
+        e->notes[row] = (octa_notes){recent, hit, 1.0f, 0.0f};
         for (int m = 0; m < MOMENTS; m++)
             ((double *)e->moments[row])[m] = moments[m][lane];
         octa_target *target = &e->targets[row];
-        target->stop = e->recent[row];
+        target->stop = recent;
         for (int axis = 0; axis < 3; axis++)
             target->mean[axis] = f[FEATURE_offset_x + axis][lane];
         for (int p = 0; p < 6; p++)

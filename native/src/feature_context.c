@@ -21,15 +21,13 @@ static void neighbor_columns(const octa_extraction *e, size_t begin, const int32
     octa_column *f = octa_named(e);
     for (size_t lane = 0; lane < block_cells(e, begin); lane++) {
         const int32_t *own = neighbors + (begin + lane) * OCTA_NEIGHBORS;
-        float present = 0, hit = 0, evidence = 0;
-        for (int n = 0; n < OCTA_NEIGHBORS; n++) {
-            present += (size_t)own[n] < e->count ? 1.0f : 0.0f;
-            hit += e->hit[own[n]];
-            evidence += e->recent[own[n]];
-        }
+        octa_notes sum = e->notes[own[0]];
+        for (int n = 1; n < OCTA_NEIGHBORS; n++)
+            sum += e->notes[own[n]];
+        const float present = sum[NOTE_PRESENT];
         f[FEATURE_neighbors][lane] = present / OCTA_NEIGHBORS;
-        f[FEATURE_neighbors_hit][lane] = hit / OCTA_NEIGHBORS;
-        f[FEATURE_neighbors_evidence][lane] = present > 0 ? evidence / present : 0;
+        f[FEATURE_neighbors_hit][lane] = sum[NOTE_HIT] / OCTA_NEIGHBORS;
+        f[FEATURE_neighbors_evidence][lane] = present > 0 ? sum[NOTE_EVIDENCE] / present : 0;
     }
 }
 

@@ -36,8 +36,7 @@ static void end_extraction(octa_extraction *e) {
     OCTA_FREE(e->sites);
     OCTA_FREE(e->block);
     OCTA_FREE(e->moments);
-    OCTA_FREE(e->recent);
-    OCTA_FREE(e->hit);
+    OCTA_FREE(e->notes);
     OCTA_FREE(e->pooled);
     OCTA_FREE(e->targets);
     OCTA_FREE(e->scratch);
@@ -52,13 +51,12 @@ static octa_error allocate(octa_extraction *e) {
     e->sites = OCTA_MALLOC(cells * sizeof *e->sites);
     e->block = OCTA_MALLOC(e->width * sizeof *e->block);
     e->moments = OCTA_MALLOC(cells * sizeof *e->moments);
-    e->recent = OCTA_MALLOC(cells * sizeof *e->recent);
-    e->hit = OCTA_MALLOC(cells * sizeof *e->hit);
+    e->notes = OCTA_MALLOC(cells * sizeof *e->notes);
     e->pooled = OCTA_MALLOC(cells * sizeof *e->pooled);
     e->targets = OCTA_MALLOC(cells * sizeof *e->targets);
     e->scratch = OCTA_MALLOC(octa_neighbor_scratch(cells) * sizeof *e->scratch);
-    if (!e->order || !e->sites || !e->block || !e->moments || !e->recent || !e->hit || !e->pooled ||
-        !e->targets || !e->scratch)
+    if (!e->order || !e->sites || !e->block || !e->moments || !e->notes || !e->pooled || !e->targets ||
+        !e->scratch)
         return OCTA_E_MEMORY;
     OCTA_TRY(octa_columns_begin(&e->columns, cells));
     OCTA_TRY(octa_pool_begin(&e->pool, cells));
@@ -73,7 +71,7 @@ static void order_cells(octa_extraction *e, uint64_t *ids) {
         octa_index64_unpack(ids[i], &e->sites[i][0], &e->sites[i][1], &e->sites[i][2]);
     }
     memset(e->moments[e->count], 0, sizeof *e->moments);
-    e->recent[e->count] = e->hit[e->count] = 0;
+    e->notes[e->count] = (octa_notes){0};
 }
 
 static octa_error begin_extraction(const octa_window *window, const octa_view *view, octa_extraction *e) {

@@ -36,6 +36,11 @@ static void find_parents(octa_pool *pool, octa_pool_level *level, const int32_t 
     for (size_t i = 0; i < n; i++) {
         int32_t *fresh = level->sites[level->count];
         (void)octa_lattice_parent(sites[i], 1, fresh); /* all are sites */
+        if (i && !memcmp(fresh, level->sites[parent_of[i - 1]], sizeof *level->sites)) {
+            parent_of[i] =
+                parent_of[i - 1]; /* cells come in the order of their ids: siblings often in a row */
+            continue;
+        }
         const uint64_t key = octa_index64_pack(2ull << 62, fresh[0], fresh[1], fresh[2]);
         parent_of[i] = octa_cellmap_insert(&pool->map, key, (uint32_t)level->count);
         level->count += parent_of[i] == level->count;
