@@ -3,16 +3,18 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+SEEDS  ?= 1000
+JOBS   ?= 1
 EXTRAS := learn,kafka,test,lint,bench
 C_CODE := $(wildcard native/src/*.c native/src/*.h native/include/*.h)
 NATIVE := $(C_CODE) native/octa.cdef.txt native/build_ffi.py setup.py
 BENCH  := $(sort $(notdir $(basename $(wildcard tests/bench/bench_*.py))))
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint bench bench-core constraints clean
+.PHONY: help setup demo test simulate lint bench bench-core bench-swap bench-pace constraints clean
 
 help: ## list the verbs
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 setup: $(VENV)/.native ## create .venv, install pinned versions, build the C core (the others do it too)
 
@@ -21,6 +23,9 @@ demo: setup ## replay a simulated city, learn on the way, write a report
 
 test: setup ## all tests, with the recordings in OCTA_DATA (default ../shared/data)
 	$(BIN)/python -m pytest -q
+
+simulate: setup ## the agents on a simulated cluster with every fault: make simulate SEEDS=10000 JOBS=2
+	$(BIN)/octastream simulate --seeds $(SEEDS) --jobs $(JOBS)
 
 lint: setup ## formatting, style and types
 	$(BIN)/ruff check .
@@ -35,6 +40,13 @@ bench-core: setup ## the C core beside its peers (installs the extra "peers": ab
 	@$(BIN)/python -m pip install -q '.[peers]' || echo "peers that cannot be had here are listed with their reason"
 	$(BIN)/python -m tests.bench.bench_core
 	$(BIN)/python -m tests.bench.plot_core
+
+bench-swap: setup ## 500 models swapped in while sweeps stream: time of a swap, memory
+	$(BIN)/python -m tests.bench.bench_swap
+	$(BIN)/python -m tests.bench.plot_swap
+
+bench-pace: setup ## learning with all steps, and at the pace of a live sensor: scores, milliseconds
+	$(BIN)/python -m tests.bench.bench_pace
 
 constraints: setup ## rewrite constraints.txt from what is installed
 	@{ sed -n '/^#/p' constraints.txt; \

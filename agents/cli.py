@@ -161,6 +161,34 @@ def report(run: Run) -> None:
 
 
 @app.command()
+def simulate(
+    seed: Annotated[int | None, typer.Option(min=0, help="Run this seed alone.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Run so many seeds, from --first on.")] = 100,
+    first: Annotated[int, typer.Option(min=0, help="The first of many seeds.")] = 0,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes for many seeds.")] = 1,
+    trace: Annotated[
+        bool, typer.Option("--trace", help="Show the history; of a failure, the shortest.")
+    ] = False,
+) -> None:
+    """Run the agents on a simulated cluster with crashes, delays and faults; check that nothing is lost."""
+    from time import perf_counter
+
+    from agents import console
+    from agents.simulation import show
+    from agents.simulation.many import run_many
+
+    if seed is not None:
+        _simulate_one(seed, trace)
+        return
+    begin = perf_counter()
+    with console.progress_bar("simulating", unit="seeds") as progress:
+        tally = run_many(range(first, first + seeds), jobs, progress)
+    console.show(*show.summary(tally, perf_counter() - begin))
+    if tally.failed:
+        raise typer.Exit(EXIT_ERROR)
+
+
+@app.command()
 def version() -> None:
     """Versions of octastream and of what its results depend on."""
     from importlib.metadata import PackageNotFoundError
@@ -172,6 +200,25 @@ def version() -> None:
         except PackageNotFoundError:
             typer.echo(f"{name} not installed")
     typer.echo(f"python {sys.version.split()[0]}")
+
+
+def _simulate_one(seed: int, trace: bool) -> None:
+    from agents import console
+    from agents.simulation import show
+    from agents.simulation.run import simulate
+    from agents.simulation.shrink import shrink
+
+    result = simulate(seed)
+    if trace and not result.violations:
+        console.show(*show.history(result))
+    console.show(*show.verdict(result))
+    if not result.violations:
+        return
+    if trace:
+        with console.progress_bar("shrinking", unit="runs") as progress:
+            cut, short = shrink(result, on_try=lambda runs: progress(runs, None, ""))
+        console.show(*show.shortest(cut, short))
+    raise typer.Exit(EXIT_ERROR)
 
 
 def _replay(sources: Sequence[Source], config: Config, out: Path, flags: ReplayFlags) -> RunResult:

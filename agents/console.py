@@ -237,6 +237,12 @@ def run_lines(summary: Mapping[str, Any], report: Path) -> list[str]:
     total = summary["latency_ms"]["total"]
     if total["p50"] is not None:
         lines.append(f"latency: {total['p50']:.0f} ms a sweep (median), {total['p99']:.0f} ms (99 %)")
+    spent = summary.get("learning_ms", {})
+    if spent.get("budget") and spent["p50"] is not None:
+        lines.append(
+            f"paced: learning took {spent['p50']:.0f} ms a sweep (median), {spent['p99']:.0f} ms (99 %), "
+            f"of a budget of {spent['budget']:g} ms"
+        )
     comparison = _comparison(summary["scores"])
     if comparison:
         lines.append(comparison)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from agents.manifests import requirements_of
+from agents.pace import Pace
 from agents.protocol import (
     Effect,
     LoadModel,
@@ -60,9 +61,15 @@ class Trainer:
             self._trainer.load(self._prior_weights)
         self._template = export_graph(self._trainer.net)
         self._with_weights = with_weights
+        self._newest: tuple[bytes, OnnxModel] | None = None
 
-    def train(self, request: Train) -> Trained | TrainingFailed | None:
-        """Add what is new, take steps; None while there is nothing to train on."""
+    def train(
+        self, request: Train, go_on: Callable[[], bool] = lambda: True
+    ) -> Trained | TrainingFailed | None:
+        """Add what is new, take steps; None while there is nothing to train on.
+
+        go_on : asked before each step, the first False is the end of this training
+        """
         for example in request.examples:
             self._trainer.add_example(
                 example.prediction_id, example.stamp_ns, example.x, example.neighbor_index, example.azimuth
@@ -70,18 +77,20 @@ class Trainer:
         for labels in request.labels:
             self._trainer.add_labels(labels.prediction_id, labels.horizon, labels.row, labels.occupied)
         try:
-            report = self._trainer.train(request.steps)
+            report = self._trainer.train(request.steps, go_on)
         except self._diverged as error:
             return TrainingFailed(lineage=request.lineage, stamp_ns=request.stamp_ns, reason=str(error))
         if report.steps == 0:
             return None
         weights = self._trainer.weights()
         data = self._with_weights(self._template, weights)
+        model = OnnxModel(model_id_of(data), data)
+        self._newest = (data, model)
         return Trained(
             lineage=request.lineage,
             stamp_ns=request.stamp_ns,
             data=data,
-            model=OnnxModel(model_id_of(data), data),
+            model=model,
             weights=weights,
             report={
                 "steps": report.steps,
@@ -97,9 +106,16 @@ class Trainer:
         """Go on from earlier weights; a request without any means those of the prior."""
         self._trainer.load(request.weights or self._prior_weights)
 
+    def model_of(self, data: bytes) -> OnnxModel | None:
+        """The model published last, if these are its bytes."""
+        return self._newest[1] if self._newest and self._newest[0] == data else None
+
 
 class LocalEffects:
-    """Performs effects synchronously, for the in-process runtime."""
+    """Performs effects synchronously, for the in-process runtime.
+
+    pace : what learning costs is charged to it, and it ends trainings that have a budget
+    """
 
     def __init__(
         self,
@@ -108,8 +124,9 @@ class LocalEffects:
         folder: RunFolder,
         networks: Mapping[str, NetworkConfig],
         priors: Mapping[str, Prior],
+        pace: Pace | None = None,
     ) -> None:
-        self._folder = folder
+        self._folder, self._pace = folder, pace or Pace()
         self._registry = ModelRegistry(folder.models)
         self._requirements = requirements_of(config, schema)
         self._trainers = {
@@ -123,14 +140,21 @@ class LocalEffects:
             self._folder.write_table(effect.dataset, effect.table)
         elif isinstance(effect, WriteEvent):
             self._folder.append_event(effect.event)
-        elif isinstance(effect, StoreModel):
-            self._store(effect)
-        elif isinstance(effect, Restore):
-            self._trainers[effect.lineage].restore(effect)
-        elif isinstance(effect, LoadModel):
-            return self._load(effect)
+        elif isinstance(effect, Train):
+            with self._pace.training(effect.lineage, effect.budget_ms) as go_on:
+                return self._trainers[effect.lineage].train(effect, go_on)
         else:
-            return self._trainers[effect.lineage].train(effect)
+            with self._pace.spending():
+                return self._models(effect)
+        return None
+
+    def _models(self, effect: StoreModel | Restore | LoadModel) -> ModelLoaded | None:
+        if isinstance(effect, LoadModel):
+            return self._load(effect)
+        if isinstance(effect, Restore):
+            self._trainers[effect.lineage].restore(effect)
+        else:
+            self._store(effect)
         return None
 
     def _store(self, effect: StoreModel) -> None:
@@ -140,8 +164,8 @@ class LocalEffects:
 
     def _load(self, effect: LoadModel) -> ModelLoaded:
         try:
-            model = self._registry.load(effect.model_id, self._requirements)
-            sha256 = self._registry.get(effect.model_id)[1].sha256
+            model = self._registry.load(effect.model_id, self._requirements, self._make)
+            sha256 = self._registry.manifest(effect.model_id).sha256
         except ModelRefused as error:
             return ModelLoaded(
                 model_id=effect.model_id,
@@ -151,3 +175,8 @@ class LocalEffects:
                 reason=str(error),
             )
         return ModelLoaded(model_id=effect.model_id, stamp_ns=effect.stamp_ns, sha256=sha256, model=model)
+
+    def _make(self, model_id: str, data: bytes) -> OnnxModel:
+        """A model of the bytes read; one that a trainer here has made of the same bytes is that model."""
+        made = (trainer.model_of(data) for trainer in self._trainers.values())
+        return next((model for model in made if model is not None), None) or OnnxModel(model_id, data)

@@ -11,6 +11,7 @@ from agents.archive import Archive, Latency
 from agents.effects import LocalEffects
 from agents.judge import Judge
 from agents.learn import Learn
+from agents.pace import Pace
 from agents.perceive import Perceive
 from agents.protocol import Agent, Key, ModelLoaded, Step, Trained, TrainingFailed
 from agents.stopwatch import Stopwatch
@@ -44,6 +45,8 @@ class InProcess:
 
     clock : seconds, for latencies only; nothing else depends on it
     on_sweep : called after each sweep that came in; on_latency : with milliseconds by stage of a prediction
+    pace : what Learn costs is charged to it; on_learning : with milliseconds of learning since the prediction
+        before, at each prediction
     """
 
     def __init__(
@@ -54,10 +57,13 @@ class InProcess:
         clock: Callable[[], float],
         on_sweep: Callable[[Sweep], None],
         on_latency: Callable[[Mapping[str, float]], None],
+        pace: Pace | None = None,
+        on_learning: Callable[[float], None] | None = None,
     ) -> None:
         a = agents
         self._agents, self._effects, self._stopwatch = agents, effects, stopwatch
         self._clock, self._on_sweep, self._on_latency = clock, on_sweep, on_latency
+        self._pace, self._on_learning = pace or Pace(), on_learning
         self._queue: deque[Any] = deque()
         self._decode_ms: dict[Key, float] = {}
         self._routes: dict[type, tuple[Agent, ...]] = {
@@ -122,6 +128,8 @@ class InProcess:
                 decode_ms = self._decode_ms.pop((record.stream_id, record.stamp_ns), 0.0)
                 milliseconds = stages | {"decode": decode_ms, "total": decode_ms + handle_ms}
                 self._on_latency(milliseconds)
+                if self._on_learning is not None:
+                    self._on_learning(self._pace.take_ms())
                 self._queue.append(Latency(prediction_id=record.prediction_id, milliseconds=milliseconds))
         if len(self._decode_ms) > 1000:  # sweeps that were rejected never ask for theirs
             self._decode_ms.clear()
@@ -137,4 +145,9 @@ class InProcess:
         while self._queue:
             record = self._queue.popleft()
             for agent in self._routes.get(type(record), self._others):
-                self._apply(agent, agent.handle(record))
+                if agent is self._agents.learn:
+                    with self._pace.spending():
+                        step = agent.handle(record)
+                else:
+                    step = agent.handle(record)
+                self._apply(agent, step)

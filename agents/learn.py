@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.baselines import Baselines, Linear
+from agents.comparison import log_losses, score
 from agents.learn_robot import Pending, RobotState, sample_features
 from agents.lineage import Lineage, Version, prior_version
 from agents.manifests import architecture_of, manifest_of
-from agents.protocol import Labels, Restore, Step, StepBuilder, StoreModel, Trained, TrainingFailed
+from agents.protocol import Example, Labels, Restore, Step, StepBuilder, StoreModel, Trained, TrainingFailed
 from models.model import Model
 from models.online.gate import Decision, PromotionGate, UpdateGuard
 from models.prior import Prior
-from models.scores.tally import SweepScore, sweep_score, tally_of
 from native.window import CellFeatures
 from stream.codecs.state import pack, unpack_fields
 from stream.config import Config, NetworkConfig
@@ -223,10 +223,6 @@ class Learn:
             return
         pending.open_horizons.discard(outcome.horizon_ns)
         primary = outcome.horizon_ns == self._config.task.primary_horizon_ns
-        if primary and len(outcome.row):
-            self._baselines.learn(pending.features, outcome.row, outcome.occupied)
-            self._gate(pending, outcome, step)
-            self._guard(pending, outcome, step)
         example = pending.example(self._schema)
         labels = Labels(
             prediction_id=outcome.prediction_id,
@@ -234,23 +230,32 @@ class Learn:
             row=outcome.row,
             occupied=outcome.occupied,
         )
+        if primary and len(outcome.row):
+            self._baselines.learn(pending.features, outcome.row, outcome.occupied)
+            self._gate(pending, outcome, step)
+            self._guard(example, labels, outcome.observed_stamp_ns, step)
         for lineage in self._lineages.values():
             lineage.add(example, labels)
             if primary:
-                step.effects.append(
-                    lineage.train(outcome.observed_stamp_ns, self._config.learn.steps_per_sweep)
-                )
+                step.effects.append(lineage.train(outcome.observed_stamp_ns, *self._effort()))
         if not pending.open_horizons:
             self._close(robot, outcome.prediction_id)
 
+    def _effort(self) -> tuple[int, float | None]:
+        """Steps of one training, and its share of the budget for a sweep, milliseconds."""
+        learn = self._config.learn
+        share = None if learn.budget_ms is None else learn.budget_ms / len(self._lineages)
+        return learn.steps_per_sweep, share
+
     def _gate(self, pending: Pending, outcome: Outcome, step: StepBuilder) -> None:
         """Score challengers on the predictions they made in shadow; promote or reject when proven."""
-        served = pending.prediction.probability[:, self._config.task.primary]
+        row, occupied = outcome.row, outcome.occupied
+        served = pending.prediction.probability[row, self._config.task.primary]
         for name, probability in pending.challengers.items():
             lineage = self._lineages[name]
             if name == self._champion:
                 continue
-            lineage.gate.add(_score(served, outcome), _score(probability, outcome))
+            lineage.gate.add(score(served, occupied), score(probability[row], occupied))
             decision = lineage.gate.decide()
             if decision.verdict == "promote":
                 self._promote(lineage, decision, outcome.observed_stamp_ns, step)
@@ -269,17 +274,16 @@ class Learn:
         for other in self._lineages.values():  # the old champion goes on in shadow; all face the new one
             other.gate = PromotionGate(self._config.learn.gate_sweeps)
 
-    def _guard(self, pending: Pending, outcome: Outcome, step: StepBuilder) -> None:
+    def _guard(self, example: Example, labels: Labels, stamp_ns: int, step: StepBuilder) -> None:
         """Compare what is served now with the anchor on outcomes that neither was trained on."""
         if self._champion is None:
             return
         lineage = self._lineages[self._champion]
         if lineage.latest is None or lineage.anchor is None:
             return
-        losses = [
-            _score(self._primary(version.model, pending.features), outcome).log_loss
-            for version in (lineage.latest, lineage.anchor)
-        ]
+        models = (lineage.latest.model, lineage.anchor.model)
+        layers = self._networks[lineage.name].layers
+        losses = log_losses(models, example, labels, layers=layers, turn=self._predictions)
         if losses[0] is None or losses[1] is None:
             return
         lineage.guard.add(losses[0], losses[1])
@@ -288,11 +292,11 @@ class Learn:
             lineage.anchor = lineage.latest
             lineage.guard.reset()
         elif decision.verdict == "rollback":
-            step.outputs.append(_event("rolled_back", outcome.observed_stamp_ns, lineage, decision))
+            step.outputs.append(_event("rolled_back", stamp_ns, lineage, decision))
             lineage.latest = lineage.anchor
             lineage.guard.reset()
             step.effects.append(Restore(lineage=lineage.name, weights=lineage.anchor.weights))
-            self._publish(lineage, lineage.anchor, "rollback", outcome.observed_stamp_ns, step)
+            self._publish(lineage, lineage.anchor, "rollback", stamp_ns, step)
 
     # ---- models ----------------------------------------------------------------------------------------
 
@@ -386,10 +390,6 @@ def _key(record: Binned | Prediction | Outcome | ModelActivated) -> tuple[str | 
     kind = type(record).__name__.lower()
     stamp = record.first_stamp_ns if isinstance(record, ModelActivated) else record.stamp_ns
     return (kind, record.stream_id, stamp, getattr(record, "part", 0), getattr(record, "horizon_ns", 0))
-
-
-def _score(probability: NDArray[np.float32], outcome: Outcome) -> SweepScore:
-    return sweep_score(tally_of(np.ascontiguousarray(probability[outcome.row]), outcome.occupied))
 
 
 def _event(kind: str, stamp_ns: int, lineage: Lineage, decision: Decision) -> Event:

@@ -91,7 +91,7 @@ class Lineage:
             self.examples.append(example)
         self.labels.append(labels)
 
-    def train(self, stamp_ns: int, steps: int) -> Train:
+    def train(self, stamp_ns: int, steps: int, budget_ms: float | None) -> Train:
         """The queued examples and labels as a request, leaving the queue empty."""
         request = Train(
             lineage=self.name,
@@ -99,6 +99,7 @@ class Lineage:
             examples=tuple(self.examples),
             labels=tuple(self.labels),
             steps=steps,
+            budget_ms=budget_ms,
         )
         self.examples, self.labels = [], []
         return request

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from stream.config import Config
     from stream.sources.base import Source, SourceOptions
 
+LIVE_BUDGET_MS = 75
+"""Of the 100 ms between two sweeps of a usual sensor; some sweeps take a little more."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogOptions:
@@ -85,6 +88,9 @@ class ReplayFlags:
 
     no_learn: Annotated[bool, typer.Option("--no-learn", help="Serve only; needs no torch.")] = False
     from_scratch: Annotated[bool, typer.Option("--from-scratch", help="Learn without the prior.")] = False
+    pace: Annotated[
+        bool, typer.Option("--pace", help="Learn at the pace of a live sensor: learn.budget_ms.")
+    ] = False
     log_features: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, help="Share of cells whose features are kept.")
     ] = None
@@ -95,6 +101,7 @@ class ReplayFlags:
         """The flags that are configuration, as ``--set`` takes it."""
         given = ["learn.enabled=false"] if self.no_learn else []
         given += ["learn.prior=none"] if self.from_scratch else []
+        given += [f"learn.budget_ms={LIVE_BUDGET_MS}"] if self.pace else []
         if self.log_features is not None:
             given.append(f"log_features={self.log_features}")
         return given

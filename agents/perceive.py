@@ -261,6 +261,7 @@ class Perceive:
         self._models[loaded.model_id] = (loaded.model, loaded.sha256)
         if not reloaded:  # a restored agent already knows which of its models is the newest
             self._staged = loaded.model_id
+        self._drop_unused_models()
 
     def _activate(self, stream: StreamState, record: Binned, model_id: str, step: StepBuilder) -> None:
         """Switch at a sweep boundary; the record of it comes before the first prediction under the model."""
@@ -276,9 +277,9 @@ class Perceive:
                 sha256=self._models[model_id][1],
             )
         )
-        self._drop_unused_models()
 
     def _drop_unused_models(self) -> None:
+        """Called between two sweeps, as a session takes longer to end than models to be exchanged."""
         used = {stream.model_id for robot in self._robots.values() for stream in robot.streams.values()}
         for model_id in set(self._models) - used - {self._builtin, self._staged}:
             del self._models[model_id]

@@ -61,13 +61,18 @@ class Labels:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Train:
-    """Give a lineage its new examples and labels, then take steps; answered by Trained or TrainingFailed."""
+    """Give a lineage its new examples and labels, then take steps; answered by Trained or TrainingFailed.
+
+    steps : at most so many; budget_ms : of time that learning may take since the lineage's training before,
+    this one included, None for all steps
+    """
 
     lineage: str
     stamp_ns: int
     examples: tuple[Example, ...]
     labels: tuple[Labels, ...]
     steps: int
+    budget_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -20,6 +20,7 @@ from agents.inprocess import Agents, InProcess
 from agents.judge import Judge
 from agents.learn import Learn
 from agents.manifests import architecture_of, requirements_of
+from agents.pace import Pace
 from agents.perceive import Perceive
 from agents.report import build_report
 from agents.stopwatch import Stopwatch
@@ -45,9 +46,14 @@ CHAMPION_LINEAGE = "network"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayOptions:
-    """What to do beside the configuration. max_sweeps : stop after so many sweeps of all logs together."""
+    """What to do beside the configuration.
+
+    max_sweeps : stop after so many sweeps of all logs together
+    clock : seconds, for latencies and for learning's budget
+    """
 
     max_sweeps: int | None = None
+    clock: Callable[[], float] = time.perf_counter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +74,8 @@ def replay(
 ) -> RunResult:
     """Run the whole loop over logs, one after the other, and write the run folder.
 
-    Deterministic: predictions, outcomes and models follow from logs, configuration and seed, bit for bit.
+    Deterministic: predictions, outcomes and models follow from logs, configuration and seed, bit for bit;
+    with ``learn.budget_ms`` set, models follow from the time that training had as well.
     Raises SourceError for a log without sweeps or transforms, ConfigError, OSError (disk full)
     """
     infos = [source.info() for source in sources]
@@ -87,7 +94,7 @@ def replay(
         done += 1
         progress(done, options.max_sweeps or total, sweep.stream_id)
 
-    agents, runtime = _build(config, folder, count, latencies)
+    agents, runtime = _build(config, folder, count, latencies, options.clock)
     limit = _Limit(options.max_sweeps)
     damages = [runtime.run(limit.items(source)) for source in sources]
     runtime.finish()
@@ -149,9 +156,13 @@ def load_version(builtin: Model) -> Callable[[str, bytes], Model]:
 
 
 def _build(
-    config: Config, folder: RunFolder, on_sweep: Callable[[Sweep], None], latencies: Latencies
+    config: Config,
+    folder: RunFolder,
+    on_sweep: Callable[[Sweep], None],
+    latencies: Latencies,
+    clock: Callable[[], float],
 ) -> tuple[Agents, InProcess]:
-    schema, stopwatch = schema_of(config), Stopwatch(time.perf_counter)
+    schema, stopwatch = schema_of(config), Stopwatch(clock)
     priors, note = priors_of(config, schema)
     if note:
         folder.append_event({"event": "prior", "stamp_ns": 0, "reason": note})
@@ -170,14 +181,17 @@ def _build(
         ),
         archive=Archive(),
     )
-    effects = LocalEffects(config, schema, folder, networks, priors)
+    pace = Pace(clock, networks)
+    effects = LocalEffects(config, schema, folder, networks, priors, pace)
     runtime = InProcess(
         agents,
         effects,
         stopwatch,
-        clock=time.perf_counter,
+        clock=clock,
         on_sweep=on_sweep,
         on_latency=latencies.add,
+        pace=pace,
+        on_learning=lambda milliseconds: latencies.add({"learning": milliseconds}),
     )
     return agents, runtime
 

@@ -31,7 +31,7 @@ def cut_sector(example: Example, centre: float, width: float, layers: int, prima
     The network's output at ``scored`` and its gradient are exactly those on the whole sweep. A range without
     a label at the primary horizon gives the whole sweep instead, so that no step is spent on nothing.
     """
-    labelled = (example.label != UNLABELLED).any(axis=1)
+    labelled = np.logical_or.reduce([column != UNLABELLED for column in example.label.T])
     inside = labelled & within(example.azimuth, centre, width)
     if not (example.label[inside, primary] != UNLABELLED).any():
         inside = labelled

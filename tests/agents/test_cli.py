@@ -18,13 +18,13 @@ import typer
 
 from agents.cli import app, main
 from agents.failure import describe
-from agents.options import ConfigOptions, LogOptions, ReplayFlags, spread
+from agents.options import LIVE_BUDGET_MS, ConfigOptions, LogOptions, ReplayFlags, spread
 from agents.outfolder import claim
 from stream.config import ConfigError
 from stream.run_folder import RunFolder
 from tests.data import ROOT, data_path
 
-COMMANDS = {"demo", "replay", "doctor", "explain", "info", "prior", "report", "version"}
+COMMANDS = {"demo", "replay", "doctor", "explain", "info", "prior", "report", "simulate", "version"}
 CITY = "sim:city?sweeps=3&beams=32&azimuths=64"
 
 
@@ -189,6 +189,13 @@ def test_option_groups_become_options() -> None:
         "learn.enabled=false",
         "log_features=0.5",
     ]
+
+
+def test_pace_is_a_budget_that_the_user_may_change() -> None:
+    paced = ReplayFlags(pace=True).overrides()
+    assert ConfigOptions().load(*paced).learn.budget_ms == LIVE_BUDGET_MS < 100
+    assert ConfigOptions(set=["learn.budget_ms=33"]).load(*paced).learn.budget_ms == 33
+    assert ConfigOptions().load(*ReplayFlags().overrides()).learn.budget_ms is None
 
 
 def test_the_users_settings_win_over_flags() -> None:

@@ -442,6 +442,18 @@ def test_feature_samples_follow_the_same_cells() -> None:
     assert of_type(feed(learn_of(CONFIG), RECORDS), FeatureSample) == []
 
 
+@pytest.mark.parametrize(("lineages", "share"), [(("network",), 60.0), (("network", "other"), 30.0)])
+def test_the_budget_of_a_sweep_is_shared_by_all_lineages(
+    tmp_path: Path, lineages: tuple[str, ...], share: float
+) -> None:
+    paced = config_of("learn.gate_sweeps=3", "learn.guard_sweeps=4", "learn.budget_ms=60")
+    for config, budget_ms in ((paced, share), (CONFIG, None)):
+        loop, effects = scripted_loop(config, tmp_path, always_good, lineages)
+        loop.run(drive(10))
+        assert {request.budget_ms for request in effects.requests} == {budget_ms}
+        assert {request.steps for request in effects.requests} == {config.learn.steps_per_sweep}
+
+
 # ---- a real network ------------------------------------------------------------------------------------
 
 NETWORK = {"network": NetworkConfig(width=8, layers=1)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import weakref
 from collections import Counter
 from typing import Any
 
@@ -490,6 +491,21 @@ def test_of_two_models_between_sweeps_the_newer_serves() -> None:
     agent, old, new = ready(), ScriptedModel(CONFIG, 2.0), ScriptedModel(CONFIG, 3.0)
     outputs = feed(agent, [sweep_of(0), loaded(old), loaded(new), sweep_of(1)])
     assert [record.model_id for record in of_type(outputs, ModelActivated)] == ["frequency", new.model_id]
+
+
+def test_a_model_that_serves_no_more_is_dropped_when_the_next_one_comes() -> None:
+    """Not while a sweep waits for the exchange: to end a session takes longer."""
+    agent = ready()
+    feed(agent, [sweep_of(0)])
+    alive: list[weakref.ref[ScriptedModel]] = []
+    for index in range(1, 6):
+        model = ScriptedModel(CONFIG, 1.0 + index)
+        alive.append(weakref.ref(model))
+        feed(agent, [loaded(model)])
+        del model
+        assert [reference() is not None for reference in alive][-3:] == [False, True, True][-len(alive) :]
+        feed(agent, [sweep_of(index)])
+        assert [reference() is not None for reference in alive][-2:] == [True, True][-len(alive) :]
 
 
 def test_a_refused_model_leaves_the_old_one() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from pathlib import Path
@@ -84,7 +85,8 @@ def test_a_replay_repeats_to_the_bit(learnt: Path, tmp_path: Path) -> None:
     again = tmp_path / "again"
     first, second = summary_of(learnt), summary_of(again)
     assert first["run_digest"] == second["run_digest"]
-    del first["latency_ms"], second["latency_ms"]
+    for name in ("latency_ms", "learning_ms"):
+        del first[name], second[name]
     assert first == second
     assert events_of(learnt) == events_of(again)
     models = [sorted(path.name for path in (folder / "models").iterdir()) for folder in (learnt, again)]
@@ -93,6 +95,25 @@ def test_a_replay_repeats_to_the_bit(learnt: Path, tmp_path: Path) -> None:
         assert table_of(learnt, name).equals(table_of(again, name)), name
     for path in sorted((learnt / "containers").iterdir()):
         assert path.read_bytes() == (again / "containers" / path.name).read_bytes()
+
+
+@pytest.mark.learn
+def test_a_paced_replay_takes_the_steps_that_fit_and_follows_from_its_clock(tmp_path: Path) -> None:
+    """A clock that ticks at every reading: a step takes a millisecond, and so does all else that is timed."""
+    pytest.importorskip("torch")
+    settings = ("learn.budget_ms=14", "learn.steps_per_sweep=50")
+    runs = []
+    for name in "ab":
+        options = ReplayOptions(max_sweeps=20, clock=itertools.count(0.0, 0.001).__next__)
+        runs.append(run_into(tmp_path / name, *settings, options=options))
+        assert yaml.safe_load((tmp_path / name / "config.yaml").read_text())["learn"]["budget_ms"] == 14
+    first, second = (run.summary for run in runs)
+    assert first == second
+    steps = [event["steps"] for event in events_of(tmp_path / "a") if event["event"] == "trained"]
+    assert 1 <= min(steps) <= max(steps) < 14
+    assert 10 < first["learning_ms"]["p50"] <= 15
+    assert first["learning_ms"]["budget"] == 14
+    assert first["models"]["trained"] == len(steps) > 5
 
 
 def test_another_seed_of_the_log_is_another_run(served: Path, tmp_path: Path) -> None:

@@ -108,6 +108,22 @@ def test_weights_are_the_unbiased_average_of_the_steps() -> None:
     assert not np.allclose(path[0], path[-1])
 
 
+def test_a_training_that_is_cut_short_averages_over_as_long_as_a_whole_one() -> None:
+    """One step of four: it forgets as much of the average as four would have."""
+    target = trainer(averaging=0.9)
+    feed(target, 1)
+    path = []
+    for _ in range(8):
+        answers = iter((True, False))
+        report = target.train(4, answers.__next__)
+        assert (report.steps, report.total_steps) == (1, len(path) + 1)
+        path.append(target.net.input.weight.detach().numpy().copy())
+    share = 0.9 ** (4 * np.arange(7, -1, -1))
+    expected = np.tensordot(share / share.sum(), np.array(path), axes=1)
+    np.testing.assert_allclose(target.weights()["input.weight"], expected, rtol=1e-5, atol=1e-7)
+    assert target.train(4, lambda: False).steps == 0
+
+
 def test_weights_are_copies_with_the_standardisation() -> None:
     target = trainer()
     sweep = feed(target, 1)

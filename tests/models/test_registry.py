@@ -9,6 +9,7 @@ import pytest
 
 from models.manifest import ModelRefused, sha256_of
 from models.registry import ModelRegistry
+from models.runtime import OnnxModel
 from tests.models.model_files import REQUIREMENTS, manifest_for, model_data
 
 pytestmark = pytest.mark.learn
@@ -57,6 +58,26 @@ def test_load_checks_everything_in_order(tmp_path: Path) -> None:
         registry.load(model_id, REQUIREMENTS)
     registry.put(data, manifest_for(data))  # heals it
     assert registry.load(model_id, REQUIREMENTS).model_id == model_id
+
+
+def test_load_may_be_given_a_model_of_the_same_bytes_and_checks_it_all_the_same(tmp_path: Path) -> None:
+    registry, model_id, data = stored(tmp_path)
+    held = OnnxModel(model_id, data)
+    asked: list[tuple[str, bytes]] = []
+
+    def make(name: str, read: bytes) -> OnnxModel:
+        asked.append((name, read))
+        return held
+
+    assert registry.load(model_id, REQUIREMENTS, make) is held
+    assert asked == [(model_id, data)]
+    held = OnnxModel(model_id, model_data(1))
+    with pytest.raises(ModelRefused, match="canary is off by"):
+        registry.load(model_id, REQUIREMENTS, make)
+    (tmp_path / model_id / "model.onnx").write_bytes(data[:-1])
+    with pytest.raises(ModelRefused, match="sha256"):
+        registry.load(model_id, REQUIREMENTS, make)
+    assert len(asked) == 2
 
 
 def test_canary_catches_what_the_sha_cannot(tmp_path: Path) -> None:

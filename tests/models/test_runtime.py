@@ -109,6 +109,22 @@ def test_refuses_another_signature(data: bytes, message: str) -> None:
         OnnxModel("m", data)
 
 
+def test_a_sigmoid_may_round_above_one() -> None:
+    """ONNX Runtime's does, by a unit in the last place; anything more is no probability."""
+    for above, fine in ((np.float32(1 + 2**-23), True), (np.float32(1.001), False)):
+        limits = [helper.make_tensor(n, TensorProto.FLOAT, [], [v]) for n, v in (("low", 0), ("high", above))]
+        nodes = [helper.make_node("Constant", [], [limit.name], value=limit) for limit in limits]
+        nodes.append(helper.make_node("Clip", ["X", "low", "high"], ["probability"]))
+        data = graph(nodes, ["N", 3], ["N", 14], ["N", 3])
+        if fine:
+            X = np.full((2, 3), 9, np.float32)
+            probability = OnnxModel("m", data).predict(X, np.full((2, 14), 2, np.int32))
+            assert (probability == np.float32(1 - 1 / GRID)).all()
+        else:
+            with pytest.raises(ModelRefused, match=r"outside 0\.\.1"):
+                OnnxModel("m", data)
+
+
 def test_refuses_other_names() -> None:
     model = onnx.load_from_string(DATA)
     model.graph.input[0].name = "points"

@@ -125,6 +125,7 @@ def test_overrides_come_after_the_file_and_state_only_differences(tmp_path: Path
         ("network.width=0", "network.width"),
         ("network.layers=17", "network.layers"),
         ("learn.steps_per_sweep=0", "learn.steps_per_sweep"),
+        ("learn.budget_ms=0", "learn.budget_ms"),
         ("learn.learning_rate=.nan", "learn.learning_rate"),
         ("learn.newest_share=1.1", "learn.newest_share"),
         ("learn.averaging=-0.1", "learn.averaging"),

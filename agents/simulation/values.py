@@ -1,0 +1,98 @@
+"""Rules about what records say: evidence, predictions, outcomes, labels, models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from agents.simulation.evidence import Evidence
+from agents.simulation.rebuilt import ExpectedOutcome
+from agents.simulation.topics import (
+    ALARMS,
+    OUTCOMES,
+    PERCEIVE,
+    PREDICTIONS,
+    PUBLISHED,
+    SHADOWS,
+    fingerprint,
+)
+from models.online.builtin import MODEL_ID
+from stream.codecs.state import unpack
+from stream.records import Outcome
+from stream.sweep import Sweep
+
+
+def wrong_value(e: Evidence) -> Iterator[str]:
+    """Evidence, predictions and outcomes are what the points, the records and the model say."""
+    yield from e.rebuilt.faults
+    for record in e.first(PREDICTIONS).values():
+        expected = e.rebuilt.predictions.get(record.prediction_id)
+        if expected is None:
+            yield f"prediction {record.prediction_id} does not follow from the binned records"
+        else:
+            for what, given, right in expected.compare(record, e.outside):
+                yield f"prediction {record.prediction_id}: {what} is {given}, should be {right}"
+    for record in e.first(OUTCOMES).values():
+        name = (record.prediction_id, record.horizon_ns)
+        outcome = e.rebuilt.outcomes.get(name)
+        if outcome is None:
+            yield f"outcome {name} does not follow from the binned records"
+        elif outcome.observed_stamp_ns != record.observed_stamp_ns:
+            yield f"outcome {name} is of {record.observed_stamp_ns}, should be {outcome.observed_stamp_ns}"
+        elif fingerprint((outcome.cell_id, outcome.occupied)) != fingerprint(
+            (record.cell_id, record.occupied)
+        ):
+            yield f"outcome {name} has other cells or states than the sweep that revealed it"
+
+
+def _cells(outcome: ExpectedOutcome | Outcome) -> str:
+    return fingerprint((outcome.cell_id, outcome.occupied))
+
+
+def unobserved_label(e: Evidence) -> Iterator[str]:
+    """A label exists only where a later sweep saw the cell, and a trainer is given what outcomes say."""
+    outcomes = e.first(OUTCOMES)
+    for record in outcomes.values():
+        cells = e.rebuilt.unobserved(record)
+        if cells:
+            yield f"outcome {record.prediction_id} at {record.horizon_ns}: no ray reached {cells} cells of it"
+    horizons = e.world.config.task.horizons_ns
+    for request in e.outside.trained:
+        for labels in request.labels:
+            outcome = outcomes.get(("Outcome", labels.prediction_id, horizons[labels.horizon]))
+            given = fingerprint((labels.row, labels.occupied))
+            if outcome is None or fingerprint((outcome.row, outcome.occupied)) != given:
+                yield f"training at {request.stamp_ns}: labels of {labels.prediction_id} are not its outcome"
+
+
+def unlearned(e: Evidence) -> Iterator[str]:
+    """Learn rebuilds the very features that were predicted from, and says which outcomes passed it by."""
+    for record in e.first(ALARMS).values():
+        if record.kind == "feature_skew":
+            yield f"prediction {record.fields['prediction_id']} was not rebuilt: {record.fields['reason']}"
+    shadows = e.first(SHADOWS)
+    for record in e.first(PREDICTIONS).values():
+        if ("Shadow", record.prediction_id) not in shadows:
+            yield f"prediction {record.prediction_id} has no shadow"
+    horizons = e.world.config.task.horizons_ns
+    learned = {
+        (labels.prediction_id, horizons[labels.horizon])
+        for request in e.outside.trained
+        for labels in request.labels
+    }
+    forgotten = {r.fields["prediction_id"] for r in e.first(ALARMS).values() if r.kind == "forgotten"}
+    closing = min((i.record.stamp_ns for i in e.world.closing if isinstance(i.record, Sweep)), default=0)
+    for record in e.first(OUTCOMES).values():
+        name = (record.prediction_id, record.horizon_ns)
+        told = record.prediction_id in forgotten or record.observed_stamp_ns >= closing
+        if name not in learned and not told:
+            yield f"outcome {name} was never learned"
+
+
+def stale_model(e: Evidence) -> Iterator[str]:
+    """In the end the newest model that could be loaded is what every Perceive will serve."""
+    good = [MODEL_ID, *(entry.record.model_id for entry in e.log.topic(PUBLISHED))]
+    newest = [model_id for model_id in good if model_id not in e.outside.damaged][-1]
+    for task_id, state in e.states.items():
+        staged = unpack(state)["staged"] if task_id.agent == PERCEIVE else newest
+        if staged != newest:
+            yield f"{task_id} would serve {staged}, published last is {newest}"

@@ -1,0 +1,218 @@
+"""The contract of a runtime, one clause at a time, on a cluster that is stepped by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+
+from agents.protocol import Key, LoadModel, ModelLoaded, Step
+from agents.simulation.dice import Dice
+from agents.simulation.faults import RATES, Fenced
+from agents.simulation.journal import Claim, Order
+from agents.simulation.log import Log
+from agents.simulation.outside import Outside, Snapshots
+from agents.simulation.task import MAX_SKEW_MS, Task
+from agents.simulation.topics import ALARMS, BINNED, JUDGE, PERCEIVE, PREDICTIONS, SWEEPS, Answer, TaskId
+from agents.simulation.world import make_world
+from stream.codecs.state import pack, unpack
+from stream.records import Event, ModelPublished
+from stream.sweep import Sweep
+
+
+class Holder:
+    """Holds every sweep until the next one comes; says what it released, loads what is published."""
+
+    def __init__(self) -> None:
+        self.held: list[Key] = []
+        self.loaded: list[str] = []
+
+    def handle(self, record: Any) -> Step:
+        if isinstance(record, ModelPublished):
+            return Step(effects=(LoadModel(model_id=record.model_id, stamp_ns=1),))
+        if isinstance(record, ModelLoaded):
+            self.loaded.append(record.model_id)
+            return Step()
+        if not isinstance(record, Sweep):
+            return Step()
+        released, self.held = tuple(self.held), [("sweep", record.stream_id, record.stamp_ns, record.part)]
+        outputs = tuple(Event(kind="out", stamp_ns=int(key[2]), robot_id=record.robot_id) for key in released)
+        return Step(outputs=outputs, released=released)
+
+    def snapshot(self) -> bytes:
+        return pack({"held": [list(key) for key in self.held], "loaded": self.loaded})
+
+    def restore(self, data: bytes) -> None:
+        tree = unpack(data)
+        self.held, self.loaded = [tuple(key) for key in tree["held"]], tree["loaded"]
+
+
+@dataclass
+class Bench:
+    """A log and an outside without faults, and processes by name."""
+
+    now: float = 0.0
+    log: Log = field(default_factory=Log)
+    snapshots: Snapshots = field(default_factory=Snapshots)
+    process: str = "a"
+
+    def __post_init__(self) -> None:
+        self.dice = Dice(1, RATES)
+        self.dice.calm = True
+        self.outside = Outside(make_world(Dice(0, RATES)), self.dice)
+        self.sweeps = [sweep_of(number) for number in range(8)]
+        self.identity = TaskId(PERCEIVE, 0)
+
+    def note(self, who: str, what: str, detail: Any = "") -> None:
+        pass
+
+    def task(self, agent: Any = None) -> tuple[Task, Iterator[str]]:
+        task = Task(self.identity, agent or Holder(), self)
+        return task, task.run()
+
+    def send(self, count: int) -> None:
+        first = self.log.end((SWEEPS, 0))
+        for sweep in self.sweeps[first : first + count]:
+            self.log.append((SWEEPS, 0), sweep, self.now)
+
+    def outs(self) -> list[int]:
+        return [entry.record.stamp_ns for entry in self.log.topic(ALARMS)]
+
+
+def sweep_of(number: int) -> Sweep:
+    points = np.zeros((0, 3), np.float32)
+    return Sweep(
+        stream_id="robot/lidar", stamp_ns=number + 1, frame="lidar", points=points, intensity=points[:, 0]
+    )
+
+
+def until(steps: Iterator[str], label: str) -> None:
+    """Step until just after a label."""
+    for _ in range(1000):
+        if next(steps) == label:
+            return
+    raise AssertionError(f"{label} never came")
+
+
+def test_only_what_is_journaled_released_and_delivered_is_acknowledged() -> None:
+    bench = Bench()
+    task, steps = bench.task()
+    bench.send(3)
+    place = (SWEEPS, 0)
+    until(steps, "handled")
+    assert task.acknowledged()[place] == 0
+    until(steps, "handled")
+    assert (task.positions[place], task.acknowledged()[place]) == (2, 0)
+    until(steps, "sent")
+    assert task.acknowledged()[place] == 0
+    until(steps, "acknowledged")
+    assert task.acknowledged()[place] == 1  # the second is held
+    until(steps, "waiting")
+    assert (task.positions[place], task.acknowledged()[place]) == (3, 2)
+
+
+def test_the_journal_comes_before_outputs() -> None:
+    bench = Bench()
+    _, steps = bench.task()
+    bench.send(2)
+    until(steps, "journaled")
+    assert bench.outs() == []
+    entry = [entry.record for entry in bench.log.read(bench.identity.journal)][-1]
+    assert entry == Order(0, (((SWEEPS, 0), 0), ((SWEEPS, 0), 1)))
+
+
+@pytest.mark.parametrize("label", ["handled", "journaled", "sent", "acknowledged"])
+def test_a_process_that_dies_anywhere_is_followed_by_one_that_says_the_same(label: str) -> None:
+    bench = Bench()
+    _, steps = bench.task()
+    bench.send(4)
+    until(steps, "acknowledged")
+    until(steps, label)
+    task, steps = bench.task()
+    until(steps, "waiting")
+    assert list(dict.fromkeys(bench.outs())) == [sweep.stamp_ns for sweep in bench.sweeps[:3]]
+    assert task.acknowledged()[SWEEPS, 0] == 3
+
+
+def test_a_process_that_was_replaced_ends_at_its_next_step() -> None:
+    bench = Bench()
+    old, old_steps = bench.task()
+    bench.send(2)
+    until(old_steps, "waiting")
+    new, new_steps = bench.task()
+    until(new_steps, "waiting")
+    bench.send(2)
+    with pytest.raises(Fenced, match="perceive-0"):
+        until(old_steps, "sent")
+    until(new_steps, "waiting")
+    assert bench.outs() == [sweep.stamp_ns for sweep in [bench.sweeps[0], *bench.sweeps[:3]]]
+    valid = [entry.offset for entry in new.valid_orders(0, bench.log.end(bench.identity.journal))]
+    claims = [e.offset for e in bench.log.read(bench.identity.journal) if isinstance(e.record, Claim)]
+    assert len(claims) == 2
+    assert len(valid) == bench.log.end(bench.identity.journal) - 3  # two claims, one void entry
+    assert old.positions != new.positions
+
+
+def test_a_snapshot_saves_folding_and_changes_nothing_else() -> None:
+    bench = Bench()
+    task, steps = bench.task()
+    bench.send(3)
+    until(steps, "waiting")
+    bench.snapshots.write(bench.identity, task.snapshot_of(task.agent.snapshot()))
+    again, steps = bench.task()
+    until(steps, "restored")
+    assert again.agent.snapshot() == task.agent.snapshot()
+    assert again.acknowledged() == task.acknowledged()
+    assert again.positions == task.positions
+
+
+def test_a_torn_snapshot_is_passed_over() -> None:
+    bench = Bench()
+    task, steps = bench.task()
+    bench.send(2)
+    until(steps, "waiting")
+    whole = task.snapshot_of(task.agent.snapshot())
+    bench.snapshots.write(bench.identity, whole)
+    bench.send(1)
+    until(steps, "waiting")
+    torn = task.snapshot_of(task.agent.snapshot())
+    bench.snapshots.write(bench.identity, dataclasses.replace(torn, agent=torn.agent[:9]))
+    assert bench.snapshots.newest(bench.identity) is whole
+
+
+def test_requests_are_made_again_and_answered_once() -> None:
+    bench = Bench()
+    record = ModelPublished(model_id="m", sha256="", kind="update", parent_id="", stamp_ns=1)
+    bench.log.append(("model.published", 0), record, 0.0)
+    _, steps = bench.task()
+    until(steps, "asked")
+    until(steps, "asked")
+    (job,) = bench.outside.jobs
+    bench.outside.die("a")
+    bench.process = "b"
+    agent = Holder()
+    task, steps = bench.task(agent)
+    until(steps, "waiting")
+    assert [again.request for again in bench.outside.jobs] == [job.request]
+    loaded = ModelLoaded(model_id="m", stamp_ns=1, sha256="", model=None)
+    for _ in range(2):
+        bench.log.append(bench.identity.answers, Answer(job.request, loaded), 0.0)
+    until(steps, "waiting")
+    assert agent.loaded == ["m"]
+    assert task.open == {}
+
+
+def test_no_partition_runs_ahead_of_one_that_has_records_waiting() -> None:
+    bench = Bench()
+    bench.identity = TaskId(JUDGE, 0)
+    task, _ = bench.task()
+    bench.log.append((BINNED, 0), "old", 0.0)
+    bench.log.append((PREDICTIONS, 0), "new", MAX_SKEW_MS + 1)
+    assert [entry.record for entry in task.heads()] == ["old"]
+    bench.log.append((PREDICTIONS, 0), "newer", MAX_SKEW_MS + 2)
+    task.positions[BINNED, 0] = 1
+    assert [entry.record for entry in task.heads()] == ["new"]

@@ -1,0 +1,136 @@
+"""Effects done here and now: trainings that keep a budget, models that are not made twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agents.effects import LocalEffects
+from agents.lineage import Version
+from agents.manifests import architecture_of, manifest_of
+from agents.pace import Pace
+from agents.protocol import Example, Labels, LoadModel, ModelLoaded, StoreModel, Train, Trained
+from stream.features import schema_of
+from stream.run_folder import RunFolder
+from tests.agents.worlds import config_of
+
+pytestmark = pytest.mark.learn
+
+CONFIG = config_of("network.width=4", "network.layers=1", "learn.averaging=0.5")
+SCHEMA = schema_of(CONFIG)
+ROWS = 60
+
+
+class Clock:
+    """A millisecond passes whenever it is read."""
+
+    now = 0
+
+    def __call__(self) -> float:
+        self.now += 1
+        return self.now / 1e3
+
+
+def effects_of(path: Path, pace: Pace | None = None) -> LocalEffects:
+    pytest.importorskip("torch")
+    folder = RunFolder(path)
+    folder.create()
+    return LocalEffects(CONFIG, SCHEMA, folder, {"network": CONFIG.network}, {}, pace)
+
+
+def request(number: int, *, steps: int = 40, budget_ms: float | None = None) -> Train:
+    """A training with one more sweep, all of its cells without neighbours."""
+    rng = np.random.default_rng(number)
+    example = Example(
+        prediction_id=str(number),
+        stamp_ns=number,
+        x=rng.normal(size=(ROWS, SCHEMA.count)).astype(np.float32),
+        neighbor_index=np.full((ROWS, 14), ROWS, np.int32),
+        azimuth=np.linspace(-3, 3, ROWS, dtype=np.float32),
+    )
+    labels = Labels(
+        prediction_id=str(number),
+        horizon=CONFIG.task.primary,
+        row=np.arange(ROWS, dtype=np.int32),
+        occupied=rng.random(ROWS) < 0.5,
+    )
+    return Train(
+        lineage="network",
+        stamp_ns=number,
+        examples=(example,),
+        labels=(labels,),
+        steps=steps,
+        budget_ms=budget_ms,
+    )
+
+
+def trained(effects: LocalEffects, train: Train) -> Trained:
+    answer = effects.perform(train)
+    assert isinstance(answer, Trained)
+    return answer
+
+
+def stored(effects: LocalEffects, answer: Trained) -> ModelLoaded:
+    """Store what was trained, and load it."""
+    version = Version(model=answer.model, data=answer.data, weights=answer.weights, report=answer.report)
+    manifest = manifest_of(
+        CONFIG, SCHEMA, version, architecture=architecture_of(CONFIG.network), kind="update", parent_id=""
+    )
+    effects.perform(StoreModel(data=answer.data, manifest=manifest, champion=True))
+    loaded = effects.perform(LoadModel(model_id=manifest.model_id, stamp_ns=1))
+    assert isinstance(loaded, ModelLoaded)
+    return loaded
+
+
+def test_a_training_ends_with_its_budget_and_reports_the_steps_it_took(tmp_path: Path) -> None:
+    pace = Pace(Clock(), ["network"])
+    effects = effects_of(tmp_path, pace)
+    taken = [trained(effects, request(number, budget_ms=10)).report["steps"] for number in range(1, 5)]
+    assert set(taken) <= {8, 9}  # a reading before each step, one at either end
+    assert pace.take_ms() == pytest.approx(4 * 10, abs=4)
+    assert trained(effects, request(5, budget_ms=0.5)).report["steps"] == 1
+    assert trained(effects, request(6)).report["steps"] == 40
+    assert trained(effects, request(7, steps=3, budget_ms=10)).report["steps"] == 3
+    assert trained(effects, request(8)).report["total_steps"] == sum(taken) + 1 + 40 + 3 + 40
+
+
+def test_storing_and_loading_models_is_part_of_the_budget(tmp_path: Path) -> None:
+    pace = Pace(Clock(), ["network"])
+    effects = effects_of(tmp_path, pace)
+    answer = trained(effects, request(1, budget_ms=10))
+    before = answer.report["steps"]
+    pace.take_ms()
+    for _ in range(3):
+        stored(effects, answer)
+    assert pace.take_ms() == pytest.approx(6)
+    assert trained(effects, request(2, budget_ms=10)).report["steps"] <= before - 5
+
+
+def test_without_a_pace_all_steps_are_taken(tmp_path: Path) -> None:
+    assert trained(effects_of(tmp_path), request(1, steps=7, budget_ms=1e-6)).report["steps"] == 7
+
+
+def test_the_model_that_was_trained_last_is_not_made_again(tmp_path: Path) -> None:
+    effects = effects_of(tmp_path)
+    first = trained(effects, request(1))
+    assert stored(effects, first).model is first.model
+    second = trained(effects, request(2))
+    again = stored(effects, first).model
+    assert again is not None
+    assert again is not first.model
+    assert again.model_id == first.model.model_id
+    assert stored(effects, second).model is second.model
+
+
+def test_a_model_in_memory_does_not_hide_a_damaged_file(tmp_path: Path) -> None:
+    effects = effects_of(tmp_path)
+    answer = trained(effects, request(1))
+    loaded = stored(effects, answer)
+    path = RunFolder(tmp_path).models / loaded.model_id / "model.onnx"
+    path.write_bytes(path.read_bytes()[:-1])
+    refused = effects.perform(LoadModel(model_id=loaded.model_id, stamp_ns=2))
+    assert isinstance(refused, ModelLoaded)
+    assert refused.model is None
+    assert "sha256" in refused.reason
