@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,8 +46,7 @@ class InProcess:
 
     clock : seconds, for latencies only; nothing else depends on it
     on_sweep : called after each sweep that came in; on_latency : with milliseconds by stage of a prediction
-    pace : what Learn costs is charged to it; on_learning : with milliseconds of learning since the prediction
-        before, at each prediction
+    pace : what Learn costs is charged to it
     """
 
     def __init__(
@@ -58,12 +58,11 @@ class InProcess:
         on_sweep: Callable[[Sweep], None],
         on_latency: Callable[[Mapping[str, float]], None],
         pace: Pace | None = None,
-        on_learning: Callable[[float], None] | None = None,
     ) -> None:
         a = agents
         self._agents, self._effects, self._stopwatch = agents, effects, stopwatch
         self._clock, self._on_sweep, self._on_latency = clock, on_sweep, on_latency
-        self._pace, self._on_learning = pace or Pace(), on_learning
+        self._pace = pace or Pace()
         self._queue: deque[Any] = deque()
         self._decode_ms: dict[Key, float] = {}
         self._routes: dict[type, tuple[Agent, ...]] = {
@@ -128,8 +127,6 @@ class InProcess:
                 decode_ms = self._decode_ms.pop((record.stream_id, record.stamp_ns), 0.0)
                 milliseconds = stages | {"decode": decode_ms, "total": decode_ms + handle_ms}
                 self._on_latency(milliseconds)
-                if self._on_learning is not None:
-                    self._on_learning(self._pace.take_ms())
                 self._queue.append(Latency(prediction_id=record.prediction_id, milliseconds=milliseconds))
         if len(self._decode_ms) > 1000:  # sweeps that were rejected never ask for theirs
             self._decode_ms.clear()
@@ -145,9 +142,6 @@ class InProcess:
         while self._queue:
             record = self._queue.popleft()
             for agent in self._routes.get(type(record), self._others):
-                if agent is self._agents.learn:
-                    with self._pace.spending():
-                        step = agent.handle(record)
-                else:
+                with self._pace.spending() if agent is self._agents.learn else nullcontext():
                     step = agent.handle(record)
                 self._apply(agent, step)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+
+from agents.stopwatch import timed
 
 
 class Pace:
@@ -22,20 +24,14 @@ class Pace:
         self._owed = dict.fromkeys(lineages, 0.0)
         self._spent = 0.0
 
-    @contextmanager
-    def spending(self) -> Iterator[None]:
+    def spending(self) -> AbstractContextManager[None]:
         """Charge the time of the body to all lineages."""
-        if self._clock is None:
-            yield
-            return
-        begin = self._clock()
-        try:
-            yield
-        finally:
-            seconds = self._clock() - begin
-            self._spent += seconds
-            for lineage in self._owed:
-                self._owed[lineage] += seconds / len(self._owed)
+        return timed(self._clock, self._charge)
+
+    def _charge(self, seconds: float) -> None:
+        self._spent += seconds
+        for lineage in self._owed:
+            self._owed[lineage] += seconds / len(self._owed)
 
     @contextmanager
     def training(self, lineage: str, budget_ms: float | None) -> Iterator[Callable[[], bool]]:

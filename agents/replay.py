@@ -189,9 +189,8 @@ def _build(
         stopwatch,
         clock=clock,
         on_sweep=on_sweep,
-        on_latency=latencies.add,
+        on_latency=lambda stages: latencies.add({**stages, "learning": pace.take_ms()}),
         pace=pace,
-        on_learning=lambda milliseconds: latencies.add({"learning": milliseconds}),
     )
     return agents, runtime
 

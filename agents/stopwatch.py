@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+
+
+@contextmanager
+def timed(clock: Callable[[], float] | None, add: Callable[[float], None]) -> Iterator[None]:
+    """Give ``add`` the seconds of the body; nothing without a clock."""
+    if clock is None:
+        yield
+        return
+    begin = clock()
+    try:
+        yield
+    finally:
+        add(clock() - begin)
 
 
 class Stopwatch:
@@ -13,17 +26,12 @@ class Stopwatch:
         self._clock = clock
         self._seconds: dict[str, float] = {}
 
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
+    def stage(self, name: str) -> AbstractContextManager[None]:
         """Time the body under a stage's name."""
-        if self._clock is None:
-            yield
-            return
-        begin = self._clock()
-        try:
-            yield
-        finally:
-            self._seconds[name] = self._seconds.get(name, 0.0) + self._clock() - begin
+        return timed(self._clock, lambda seconds: self._add(name, seconds))
+
+    def _add(self, name: str, seconds: float) -> None:
+        self._seconds[name] = self._seconds.get(name, 0.0) + seconds
 
     def take(self) -> dict[str, float]:
         """Milliseconds by stage since the last call."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -41,15 +43,7 @@ class Rays:
         A cell is its truncated octahedron: |x|, |y|, |z| <= 1 and |x| + |y| + |z| <= 3/2 in half edges.
         Raises IdError, ParityError, DomainError; exact in float32, equal on every machine
         """
-        passes = np.empty(len(cell_id), np.uint32)
-        code = lib.octa_rays_passes(
-            self._handle,
-            readable(cell_id, np.uint64, (None,), "cell_id"),
-            len(cell_id),
-            writable(passes, np.uint32, (None,), "passes"),
-        )
-        check(code, "cell_id")
-        return passes
+        return self._count(lib.octa_rays_passes, cell_id)
 
     def coarse_passes(self, cell_id: NDArray[np.uint64]) -> NDArray[np.uint32]:
         """Loaded rays that pass each coarse cell, uint32 (M,); no sum of its children's passes.
@@ -59,8 +53,11 @@ class Rays:
         its return lies in none of them.
         Raises IdError, ParityError, DomainError, LodError; equal on every machine
         """
+        return self._count(lib.octa_rays_coarse_passes, cell_id)
+
+    def _count(self, function: Callable[..., int], cell_id: NDArray[np.uint64]) -> NDArray[np.uint32]:
         passes = np.empty(len(cell_id), np.uint32)
-        code = lib.octa_rays_coarse_passes(
+        code = function(
             self._handle,
             readable(cell_id, np.uint64, (None,), "cell_id"),
             len(cell_id),

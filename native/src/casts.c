@@ -120,6 +120,13 @@ typedef struct {
     int32_t best[LANES];
 } tally;
 
+/* One cell under way. */
+typedef struct {
+    octa_cast *cast;
+    query cell;
+    tally sum;
+} visit;
+
 static OCTA_ALWAYS_INLINE void query_cell(const octa_cast *cast, const int32_t *site,
                                           const octa_target *target, query *cell) {
     const float *w = target->whitens;
@@ -149,7 +156,11 @@ static inline int32_t overlap_of(const octa_beam_block *block, size_t lane, cons
 
 /* One run of beams against one cell: those that cross it ahead of the sensor reach it, and a share ends
  * there. */
-static void cast_run(octa_cast *cast, size_t begin, size_t end, const query *cell, tally *sum) {
+static void cast_run(void *context, size_t begin, size_t end) {
+    visit *v = context;
+    octa_cast *cast = v->cast;
+    const query *cell = &v->cell;
+    tally *sum = &v->sum;
     for (size_t i = begin; i < end; i++) {
         const octa_beam_block *block = cast->blocks + i / LANES;
         const size_t lane = i % LANES;
@@ -168,22 +179,20 @@ static void cast_run(octa_cast *cast, size_t begin, size_t end, const query *cel
     }
 }
 
-#ifdef OCTA_RAYS_AVX2
+#ifdef OCTA_HAVE_AVX2
 #define MUL(a, b) _mm256_mul_ps(a, b)
 #define ALL(a) _mm256_set1_ps(a)
-
 #define ADD(a, b) _mm256_add_ps(a, b)
 
 /* octa_exp_minus, lane by lane the same operations. */
 OCTA_AVX2 static OCTA_ALWAYS_INLINE __m256 exp_minus_avx2(__m256 x) {
     __m256 capped = _mm256_min_ps(x, ALL(80.0f));
-    __m256i n = _mm256_cvttps_epi32(_mm256_add_ps(MUL(capped, ALL(1.0f / OCTA_LN2)), ALL(0.5f)));
+    __m256i n = _mm256_cvttps_epi32(ADD(MUL(capped, ALL(1.0f / OCTA_LN2)), ALL(0.5f)));
     __m256 r = _mm256_sub_ps(MUL(_mm256_cvtepi32_ps(n), ALL(OCTA_LN2)), capped), r2 = MUL(r, r);
-    __m256 low = _mm256_add_ps(ALL(1.0f), r);
-    __m256 middle = _mm256_add_ps(ALL(1.0f / 2), MUL(r, ALL(1.0f / 6)));
-    __m256 high =
-        _mm256_add_ps(ALL(1.0f / 24), _mm256_add_ps(MUL(r, ALL(1.0f / 120)), MUL(r2, ALL(1.0f / 720))));
-    __m256 series = _mm256_add_ps(low, MUL(r2, _mm256_add_ps(middle, MUL(r2, high))));
+    __m256 low = ADD(ALL(1.0f), r);
+    __m256 middle = ADD(ALL(1.0f / 2), MUL(r, ALL(1.0f / 6)));
+    __m256 high = ADD(ALL(1.0f / 24), ADD(MUL(r, ALL(1.0f / 120)), MUL(r2, ALL(1.0f / 720))));
+    __m256 series = ADD(low, MUL(r2, ADD(middle, MUL(r2, high))));
     __m256i bits = _mm256_slli_epi32(_mm256_sub_epi32(_mm256_set1_epi32(127), n), 23);
     return MUL(_mm256_castsi256_ps(bits), series);
 }
@@ -209,8 +218,11 @@ OCTA_AVX2 static OCTA_ALWAYS_INLINE void add_lanes(uint32_t *sum, __m256i v) {
 }
 
 /* The same for whole blocks; beams of the first and the last one that are not of the run are left alone. */
-OCTA_AVX2 static void cast_run_avx2(octa_cast *cast, size_t begin, size_t end, const query *cell,
-                                    tally *sum) {
+OCTA_AVX2 static void cast_run_avx2(void *context, size_t begin, size_t end) {
+    visit *v = context;
+    octa_cast *cast = v->cast;
+    const query *cell = &v->cell;
+    tally *sum = &v->sum;
     const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     const __m256i first = _mm256_set1_epi32((int32_t)begin), last = _mm256_set1_epi32((int32_t)end);
     for (size_t at = begin & ~(size_t)(LANES - 1); at < end; at += LANES) {
@@ -242,24 +254,6 @@ OCTA_AVX2 static void cast_run_avx2(octa_cast *cast, size_t begin, size_t end, c
 }
 #endif
 
-typedef void run_function(octa_cast *, size_t, size_t, const query *, tally *);
-
-/* Compiled once for each way of casting a run. */
-static OCTA_ALWAYS_INLINE void cast_at_cell(octa_cast *cast, const query *cell, tally *sum,
-                                            run_function *run) {
-    octa_patch patch;
-    for (int face = 0; face < OCTA_FACES; face++) {
-        if (!octa_face_patch(face, cell->view.center, ROWS, COLUMNS, &patch))
-            continue;
-        for (int row = patch.first_row; row <= patch.last_row; row++) {
-            const uint32_t *start = cast->start + ((size_t)face * ROWS + (size_t)row) * COLUMNS;
-            const size_t first = start[patch.first_column], last = start[patch.last_column + 1];
-            if (first < last)
-                run(cast, first, last, cell, sum);
-        }
-    }
-}
-
 static OCTA_ALWAYS_INLINE octa_landing landing_of(const tally *sum) {
     uint64_t sums[SUMS] = {0};
     int32_t best = 0;
@@ -276,19 +270,20 @@ static OCTA_ALWAYS_INLINE octa_landing landing_of(const tally *sum) {
                           .best = unit * (float)best};
 }
 
+/* Compiled once for each way of casting a run. */
 static OCTA_ALWAYS_INLINE void cast_at_cells(octa_cast *cast, const int32_t (*sites)[3],
-                                             const octa_target *targets, size_t m, run_function *run) {
+                                             const octa_target *targets, size_t m, octa_run *run) {
+    const octa_direction_index index = {cast->start, ROWS, COLUMNS, COLUMNS};
     for (size_t k = 0; k < m; k++) {
         const uint32_t row = cast->order[k].row;
         if (k + AHEAD < m) { /* cells come by range, from anywhere */
             __builtin_prefetch(&targets[cast->order[k + AHEAD].row]);
             __builtin_prefetch(sites[cast->order[k + AHEAD].row]);
         }
-        query cell;
-        tally sum = {{{0}}, {0}};
-        query_cell(cast, sites[row], &targets[row], &cell);
-        cast_at_cell(cast, &cell, &sum, run);
-        cast->landings[row] = landing_of(&sum);
+        visit v = {.cast = cast};
+        query_cell(cast, sites[row], &targets[row], &v.cell);
+        octa_each_run(&index, v.cell.view.center, run, &v);
+        cast->landings[row] = landing_of(&v.sum);
     }
 }
 
@@ -296,7 +291,7 @@ static void cast_portable(octa_cast *cast, const int32_t (*sites)[3], const octa
     cast_at_cells(cast, sites, targets, m, cast_run);
 }
 
-#ifdef OCTA_RAYS_AVX2
+#ifdef OCTA_HAVE_AVX2
 OCTA_AVX2 static void cast_avx2(octa_cast *cast, const int32_t (*sites)[3], const octa_target *targets,
                                 size_t m) {
     cast_at_cells(cast, sites, targets, m, cast_run_avx2);
@@ -307,8 +302,8 @@ void octa_cast_run(octa_cast *cast, const int16_t *beams, size_t n, const int32_
                    const octa_target *targets, size_t m) {
     load_beams(cast, beams, n);
     order_by_range(cast, sites, m);
-#ifdef OCTA_RAYS_AVX2
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt")) {
+#ifdef OCTA_HAVE_AVX2
+    if (octa_has_avx2()) {
         cast_avx2(cast, sites, targets, m);
         return;
     }

@@ -4,16 +4,8 @@
 
 #include "directions.h"
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(OCTA_NO_DISPATCH)
-#define OCTA_RAYS_AVX2
+#ifdef OCTA_HAVE_AVX2
 #include <immintrin.h>
-#define OCTA_AVX2 __attribute__((target("avx2,popcnt")))
-#endif
-
-#ifdef __GNUC__
-#define OCTA_ALWAYS_INLINE inline __attribute__((always_inline))
-#else
-#define OCTA_ALWAYS_INLINE inline
 #endif
 
 /* Rays are tested in blocks of this many. */
@@ -65,7 +57,7 @@ static inline void octa_crossing(const octa_ray_block *block, size_t lane, const
     }
 }
 
-#ifdef OCTA_RAYS_AVX2
+#ifdef OCTA_HAVE_AVX2
 /* The same for the eight rays of a block. */
 OCTA_AVX2 static OCTA_ALWAYS_INLINE void octa_crossings_avx2(const octa_ray_block *block,
                                                              const octa_cell_view *cell, int outside,

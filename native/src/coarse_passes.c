@@ -45,35 +45,35 @@ static inline uint64_t crossing_bits(const octa_ray_block *block, const octa_cel
     return bits;
 }
 
-/* Rays begin..end of the index, end excluded. */
-static inline void note_run(survey *s, size_t begin, size_t end, const octa_ray_query *cell) {
+/* One finest cell of the union. */
+typedef struct {
+    survey *survey;
+    octa_ray_query cell;
+} visit;
+
+static inline void note_run(void *context, size_t begin, size_t end) {
+    const visit *v = context;
+    const octa_rays *rays = v->survey->rays;
     for (size_t first = begin & ~(size_t)(OCTA_RAY_LANES - 1); first < end; first += OCTA_RAY_LANES) {
         const size_t block = first / OCTA_RAY_LANES;
-        if (s->rays->reach[block] < cell->reach)
+        if (rays->reach[block] < v->cell.reach)
             continue;
         uint64_t listed = 0xff;
         if (first < begin)
             listed &= 0xffu << (begin - first);
         if (end - first < OCTA_RAY_LANES)
             listed &= 0xffu >> (OCTA_RAY_LANES - (end - first));
-        const uint64_t bits = crossing_bits(s->rays->blocks + block, &cell->view) & (listed | listed << 8);
+        const uint64_t bits = crossing_bits(rays->blocks + block, &v->cell.view) & (listed | listed << 8);
         if (bits)
-            note(s, block, bits);
+            note(v->survey, block, bits);
     }
 }
 
 OCTA_HOT static void note_cell(survey *s, const int32_t *site) {
-    octa_ray_query cell;
-    octa_patch box;
-    octa_query_cell(s->rays, site, &cell);
-    for (int face = 0; face < OCTA_FACES; face++) {
-        if (!octa_face_patch(face, cell.view.center, OCTA_FACE_ROWS, OCTA_FACE_COLUMNS, &box))
-            continue;
-        for (int row = box.first_row; row <= box.last_row; row++) {
-            const uint32_t *start = s->rays->start + (size_t)(face * OCTA_FACE_ROWS + row) * OCTA_ROW_STRIDE;
-            note_run(s, start[box.first_column], start[box.last_column + 1], &cell);
-        }
-    }
+    const octa_direction_index index = octa_rays_index(s->rays);
+    visit v = {.survey = s};
+    octa_query_cell(s->rays, site, &v.cell);
+    octa_each_run(&index, v.cell.view.center, note_run, &v);
 }
 
 /* Sites that have no id hold no returns either. */

@@ -3,6 +3,7 @@
 #ifndef OCTA_DIRECTIONS_H
 #define OCTA_DIRECTIONS_H
 
+#include "avx2.h"
 #include "internal.h"
 
 #include <math.h>
@@ -109,6 +110,31 @@ static inline int octa_face_patch(int face, const float *center, int rows, int c
     out->first_row = octa_clip_bin(row.low, rows);
     out->last_row = octa_clip_bin(row.high, rows);
     return 1;
+}
+
+/* Rays or beams in the order of their direction bins. */
+typedef struct {
+    const uint32_t
+        *start; /* first of each bin, rows of stride; the one behind a row's last bin ends the row */
+    int rows, columns, stride;
+} octa_direction_index;
+
+typedef void octa_run(void *context, size_t begin, size_t end);
+
+/* Give every run of rays that may cross a cell, none of them empty; center as in octa_face_patch. */
+static OCTA_ALWAYS_INLINE void octa_each_run(const octa_direction_index *index, const float *center,
+                                             octa_run *run, void *context) {
+    octa_patch patch;
+    for (int face = 0; face < OCTA_FACES; face++) {
+        if (!octa_face_patch(face, center, index->rows, index->columns, &patch))
+            continue;
+        for (int row = patch.first_row; row <= patch.last_row; row++) {
+            const uint32_t *start = index->start + (size_t)(face * index->rows + row) * (size_t)index->stride;
+            const size_t begin = start[patch.first_column], end = start[patch.last_column + 1];
+            if (begin < end)
+                run(context, begin, end);
+        }
+    }
 }
 
 #endif

@@ -13,7 +13,7 @@
 #include "window.h"
 
 #define OCTA_MAX_BINS 64
-#define OCTA_BLOCK 16 /* cells side by side */
+#define OCTA_CELL_LANES 16 /* cells side by side */
 
 /* Moments of a cell's returns about the extraction's origin, half edges: second (xx yy zz xy xz yz), first,
  * count; the rest pads a cell to whole vectors, so that moments of several cells are added as they lie. */
@@ -26,7 +26,7 @@ typedef octa_doubles octa_moments[MOMENTS / 4];
 enum { NOTE_EVIDENCE, NOTE_HIT, NOTE_PRESENT }; /* and nothing */
 typedef float octa_notes __attribute__((vector_size(16)));
 
-typedef float octa_column[OCTA_BLOCK];
+typedef float octa_column[OCTA_CELL_LANES];
 
 typedef struct {
     const octa_window *window;
@@ -48,6 +48,11 @@ typedef struct {
     octa_cast cast;
     float sweeps[OCTA_MAX_BINS]; /* records a bin, at least 1 */
 } octa_extraction;
+
+/* Cells of the block that begins there. */
+static inline size_t octa_block_cells(const octa_extraction *e, size_t begin) {
+    return e->count - begin < OCTA_CELL_LANES ? e->count - begin : OCTA_CELL_LANES;
+}
 
 /* The named columns of the block. */
 static inline octa_column *octa_named(const octa_extraction *e) { return e->block + e->history; }

@@ -9,7 +9,7 @@
 #define PRIOR_RETURNS 2.0f   /* that the prior on a cell's covariance counts for */
 #define PRIOR_VARIANCE 0.08f /* square half edges, as the next */
 #define NOISE_VARIANCE 0.01f
-#define LANES OCTA_BLOCK
+#define LANES OCTA_CELL_LANES
 
 /* Evidence by time bin, exact whatever the order of its records; lanes behind the last cell hold zeros. */
 typedef struct {
@@ -38,7 +38,7 @@ static void prefetch(const octa_extraction *e, size_t begin) {
 
 static void collect(const octa_extraction *e, size_t begin, block_evidence *evidence, block_totals *totals) {
     const octa_window *window = e->window;
-    const size_t cells = e->count - begin < LANES ? e->count - begin : LANES;
+    const size_t cells = octa_block_cells(e, begin);
     const size_t bins = window->options.bins;
     memset(evidence->hits, 0, bins * sizeof *evidence->hits);
     memset(evidence->passes, 0, bins * sizeof *evidence->passes);
@@ -219,8 +219,8 @@ OCTA_HOT static void whitenings(const octa_extraction *e, const block_totals *to
 
 /* What neighbours, coarser levels and casts read of these cells. */
 static void share(octa_extraction *e, size_t begin, const block_evidence *evidence,
-                  double moments[MOMENTS][LANES], float whitens[6][LANES]) {
-    const size_t cells = e->count - begin < LANES ? e->count - begin : LANES;
+                  double moments[MOMENTS][LANES], float whitens[6][LANES], uint8_t *before) {
+    const size_t cells = octa_block_cells(e, begin);
     octa_column *f = octa_named(e), state;
     for (int i = 0; i < LANES; i++)
         state[i] = evidence->hits[0][i] > 0 ? 1.0f : evidence->passes[0][i] > 0 ? -1.0f : 0.0f;
@@ -230,6 +230,7 @@ static void share(octa_extraction *e, size_t begin, const block_evidence *eviden
         f[FEATURE_log_points]};
     for (size_t lane = 0; lane < cells; lane++) {
         const size_t row = begin + lane;
+        before[row] = state[lane] > 0 ? 2 : state[lane] < 0 ? 1 : 0;
         const float recent = f[FEATURE_evidence_recent][lane], hit = state[lane] > 0 ? 1.0f : 0.0f;
         e->notes[row] = (octa_notes){recent, hit, 1.0f, 0.0f};
         for (int m = 0; m < MOMENTS; m++)
@@ -243,13 +244,6 @@ static void share(octa_extraction *e, size_t begin, const block_evidence *eviden
         for (int v = 0; v < OCTA_POOLED - 1; v++)
             e->pooled[row][v] = sources[v][lane];
     }
-}
-
-static void newest_states(const octa_extraction *e, size_t begin, const block_evidence *evidence,
-                          uint8_t *before) {
-    const size_t cells = e->count - begin < LANES ? e->count - begin : LANES;
-    for (size_t lane = 0; lane < cells; lane++)
-        before[begin + lane] = evidence->hits[0][lane] > 0 ? 2 : evidence->passes[0][lane] > 0 ? 1 : 0;
 }
 
 void octa_cell_columns(octa_extraction *e, size_t begin, uint8_t *before) {
@@ -268,6 +262,5 @@ void octa_cell_columns(octa_extraction *e, size_t begin, uint8_t *before) {
     place_columns(e, e->view->forecast_pose, &totals, f + FEATURE_forecast_x);
     shift_moments(e, &totals, moments);
     whitenings(e, &totals, whitens);
-    share(e, begin, &evidence, moments, whitens);
-    newest_states(e, begin, &evidence, before);
+    share(e, begin, &evidence, moments, whitens, before);
 }

@@ -6,7 +6,7 @@
 
 #define JACOBI_SWEEPS 4    /* converges quadratically: off-diagonals are below float precision by then */
 #define JACOBI_FLOOR 1e-7f /* of the trace; a smaller off-diagonal does not show in float32 */
-#define LANES OCTA_BLOCK
+#define LANES OCTA_CELL_LANES
 
 /* Symmetric matrices in columns, and the eigenvectors they have been turned by. */
 typedef struct {
@@ -17,7 +17,7 @@ typedef struct {
 /* Moments of a cell's returns and its neighbours'; an absent neighbour has none. */
 OCTA_HOT static void pool_moments(const octa_extraction *e, size_t begin, const int32_t *neighbors,
                                   double pooled[MOMENTS][LANES]) {
-    const size_t cells = e->count - begin < LANES ? e->count - begin : LANES;
+    const size_t cells = octa_block_cells(e, begin);
     for (size_t lane = 0; lane < cells; lane++) {
         const int32_t *rows = neighbors + (begin + lane) * OCTA_NEIGHBORS;
         const octa_doubles *own = e->moments[begin + lane];
@@ -111,7 +111,7 @@ OCTA_HOT static void sort_axes(matrices *a, float normal[3][LANES]) {
 /* Cosine between the normals and the lines from a pose's origin to the sites. */
 OCTA_HOT static void view_cosine(const octa_extraction *e, const double *pose, size_t begin,
                                  float normal[3][LANES], float *cosine) {
-    const size_t cells = e->count - begin < LANES ? e->count - begin : LANES;
+    const size_t cells = octa_block_cells(e, begin);
     const double h = e->window->options.grid.half_edge_m;
     float line[3][LANES];
     memset(line, 0, sizeof line);

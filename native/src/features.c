@@ -60,7 +60,7 @@ static octa_error allocate(octa_extraction *e) {
         return OCTA_E_MEMORY;
     OCTA_TRY(octa_columns_begin(&e->columns, cells));
     OCTA_TRY(octa_pool_begin(&e->pool, cells));
-    return octa_cast_begin(&e->cast, e->view->beam_count, cells + OCTA_BLOCK);
+    return octa_cast_begin(&e->cast, e->view->beam_count, cells + OCTA_CELL_LANES);
 }
 
 static void order_cells(octa_extraction *e, uint64_t *ids) {
@@ -110,7 +110,7 @@ static octa_error check_view(const octa_view *view) {
 static void cast_beams(octa_extraction *e) {
     const octa_view *view = e->view;
     octa_cast *cast = &e->cast;
-    memset(cast->landings, 0, (e->count + OCTA_BLOCK) * sizeof *cast->landings);
+    memset(cast->landings, 0, (e->count + OCTA_CELL_LANES) * sizeof *cast->landings);
     /* A forecast that leaves the map casts nothing. */
     if (octa_sensor_at(&e->window->options.grid, view->forecast_pose, &cast->sensor) == OCTA_OK)
         octa_cast_run(cast, view->beams, view->beam_count, (const int32_t (*)[3])e->sites, e->targets,
@@ -149,7 +149,7 @@ static void store_four(const octa_column *columns, size_t cells, size_t width, f
 
 /* Store columns [first, last) of a block as rows. */
 static void store_block(const octa_extraction *e, size_t begin, size_t first, size_t last, float *x) {
-    const size_t cells = e->count - begin < OCTA_BLOCK ? e->count - begin : OCTA_BLOCK;
+    const size_t cells = octa_block_cells(e, begin);
     size_t column = first;
     for (; column + 4 <= last; column += 4)
         store_four(e->block + column, cells, e->width, x + begin * e->width + column);
@@ -167,12 +167,12 @@ octa_error octa_window_features(const octa_window *window, const octa_view *view
     OCTA_TRY(begin_extraction(window, view, &e));
     const size_t own = e.history + FEATURE_forecast_elevation + 1;
     order_cells(&e, ids);
-    for (size_t begin = 0; begin < e.count; begin += OCTA_BLOCK) {
+    for (size_t begin = 0; begin < e.count; begin += OCTA_CELL_LANES) {
         octa_cell_columns(&e, begin, before);
         store_block(&e, begin, 0, own, x);
     }
     look_around(&e, ids, neighbors);
-    for (size_t begin = 0; begin < e.count; begin += OCTA_BLOCK) {
+    for (size_t begin = 0; begin < e.count; begin += OCTA_CELL_LANES) {
         octa_shape_columns(&e, begin, neighbors);
         octa_context_columns(&e, begin, neighbors);
         store_block(&e, begin, own, e.width, x);

@@ -149,8 +149,8 @@ static void add(const octa_block *block, const uint32_t *run_lines, int32_t *lin
 const octa_block_kernel octa_block_portable = {fill, add};
 
 const octa_block_kernel *octa_block_kernel_here(void) {
-#ifdef OCTA_HAVE_AVX2_KERNEL
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt"))
+#ifdef OCTA_HAVE_AVX2
+    if (octa_has_avx2())
         return &octa_block_avx2;
 #endif
     return &octa_block_portable;

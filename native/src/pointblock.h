@@ -3,6 +3,7 @@
 #ifndef OCTA_POINTBLOCK_H
 #define OCTA_POINTBLOCK_H
 
+#include "avx2.h"
 #include "sensor.h"
 
 #define OCTA_BLOCK 512 /* points; a multiple of 64 */
@@ -59,8 +60,7 @@ typedef struct {
 
 extern const octa_block_kernel octa_block_portable;
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(OCTA_NO_DISPATCH)
-#define OCTA_HAVE_AVX2_KERNEL
+#ifdef OCTA_HAVE_AVX2
 extern const octa_block_kernel octa_block_avx2;
 #endif
 

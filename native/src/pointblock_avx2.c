@@ -2,14 +2,13 @@
  * portable kernel does, by another road: floor(x + 1/2) is (floor(2 x) + 1) >> 1, exact in integers. */
 #include "pointblock.h"
 
-#ifdef OCTA_HAVE_AVX2_KERNEL
+#ifdef OCTA_HAVE_AVX2
 #include <float.h>
 #include <immintrin.h>
 #include <math.h>
 #include <string.h>
 
-#define AVX2 __attribute__((target("avx2,popcnt")))
-#define INLINE AVX2 static inline __attribute__((always_inline))
+#define INLINE OCTA_AVX2 static OCTA_ALWAYS_INLINE
 #define GROUP 8
 #define ALL 0xff
 
@@ -117,8 +116,8 @@ INLINE uint64_t count(__m256 mask) {
 }
 
 /* Where each point of a group goes when not all go into cells. */
-AVX2 static __m256 count_fates(const wide *w, const vector3 *p, __m256 on_map, __m256 clamped,
-                               octa_fates *fates) {
+OCTA_AVX2 static __m256 count_fates(const wide *w, const vector3 *p, __m256 on_map, __m256 clamped,
+                                    octa_fates *fates) {
     const __m256 zero = _mm256_setzero_ps();
     __m256 finite = _mm256_and_ps(_mm256_and_ps(usable(p->x), usable(p->y)), usable(p->z));
     __m256 any = _mm256_cmp_ps(_mm256_or_ps(_mm256_or_ps(p->x, p->y), p->z), zero, _CMP_NEQ_UQ);
@@ -221,8 +220,8 @@ INLINE void snap_group(const wide *w, const float *points, const float *intensit
     out->share[group / GROUP] = share;
 }
 
-AVX2 static void fill_rest(const wide *w, const float *points, const float *intensity, size_t group, size_t n,
-                           columns *out, octa_block *block, octa_fates *fates) {
+OCTA_AVX2 static void fill_rest(const wide *w, const float *points, const float *intensity, size_t group,
+                                size_t n, columns *out, octa_block *block, octa_fates *fates) {
     while (group < OCTA_BLOCK) {
         float rest[3 * GROUP], shares[GROUP] = {0};
         size_t left = group < n ? n - group : 0;
@@ -244,8 +243,8 @@ INLINE uint8_t begins_of(const octa_block *block, size_t at) {
     return (uint8_t)~_mm256_movemask_ps(_mm256_castsi256_ps(same));
 }
 
-AVX2 static void fill(const octa_snap *snap, const float *points, const float *intensity, size_t n,
-                      octa_block *block, octa_fates *fates) {
+OCTA_AVX2 static void fill(const octa_snap *snap, const float *points, const float *intensity, size_t n,
+                           octa_block *block, octa_fates *fates) {
     const wide w = spread(snap);
     columns columns;
     size_t group = 0;
@@ -275,7 +274,7 @@ INLINE void add_difference(__m256i before, __m256i after, int32_t *out) {
     _mm256_store_si256(line + 1, _mm256_add_epi32(_mm256_load_si256(line + 1), back));
 }
 
-AVX2 static void add(const octa_block *block, const uint32_t *run_lines, int32_t *lines) {
+OCTA_AVX2 static void add(const octa_block *block, const uint32_t *run_lines, int32_t *lines) {
     const __m256i *totals = (const __m256i *)(const void *)block->totals;
     __m256i before = _mm256_load_si256(totals);
     int32_t *line = lines;

@@ -38,6 +38,10 @@ typedef struct {
     float reach; /* squared length under which a ray surely ends before the cell */
 } octa_ray_query;
 
+static inline octa_direction_index octa_rays_index(const octa_rays *rays) {
+    return (octa_direction_index){rays->start, OCTA_FACE_ROWS, OCTA_FACE_COLUMNS, OCTA_ROW_STRIDE};
+}
+
 static inline void octa_query_cell(const octa_rays *rays, const int32_t *site, octa_ray_query *query) {
     float *c = query->view.center;
     for (int axis = 0; axis < 3; axis++)

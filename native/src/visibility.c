@@ -4,24 +4,30 @@
  * those against the seven slabs of the truncated octahedron. */
 #include "rays.h"
 
+/* Counts the rays that see through one cell. */
+typedef struct {
+    const octa_rays *rays;
+    octa_ray_query cell;
+    uint32_t count;
+} counter;
+
 /* A ray saw through the cell if it crosses it and leaves it before its return, at 1. */
-static uint32_t count_crossings(const octa_rays *rays, size_t begin, size_t end, const octa_ray_query *cell) {
-    uint32_t count = 0;
+static void count_run(void *context, size_t begin, size_t end) {
+    counter *c = context;
     for (size_t first = begin & ~(size_t)(OCTA_RAY_LANES - 1); first < end; first += OCTA_RAY_LANES) {
-        const octa_ray_block *block = rays->blocks + first / OCTA_RAY_LANES;
-        if (rays->reach[first / OCTA_RAY_LANES] < cell->reach)
+        const octa_ray_block *block = c->rays->blocks + first / OCTA_RAY_LANES;
+        if (c->rays->reach[first / OCTA_RAY_LANES] < c->cell.reach)
             continue;
         for (size_t lane = 0; lane < OCTA_RAY_LANES; lane++) {
             float enter, leave;
-            octa_crossing(block, lane, &cell->view, &enter, &leave);
+            octa_crossing(block, lane, &c->cell.view, &enter, &leave);
             int listed = (first + lane >= begin) & (first + lane < end);
-            count += (uint32_t)(listed & (enter < leave) & (leave < 1.0f));
+            c->count += (uint32_t)(listed & (enter < leave) & (leave < 1.0f));
         }
     }
-    return count;
 }
 
-#ifdef OCTA_RAYS_AVX2
+#ifdef OCTA_HAVE_AVX2
 /* The same for the eight rays of a block at once; one bit a ray. */
 OCTA_AVX2 static OCTA_ALWAYS_INLINE unsigned crossing_bits(const octa_ray_block *block,
                                                            const octa_cell_view *cell, int outside) {
@@ -42,8 +48,6 @@ OCTA_AVX2 static OCTA_ALWAYS_INLINE unsigned reaching_bits(const octa_rays *rays
 
 OCTA_AVX2 static OCTA_ALWAYS_INLINE uint32_t count_in_blocks(const octa_rays *rays, size_t begin, size_t end,
                                                              const octa_ray_query *cell, int outside) {
-    if (begin == end)
-        return 0;
     const size_t first = begin / OCTA_RAY_LANES, last = (end - 1) / OCTA_RAY_LANES;
     const unsigned head = 0xffu << begin % OCTA_RAY_LANES, tail = 0xffu >> (7 - (end - 1) % OCTA_RAY_LANES);
     uint32_t count = 0;
@@ -57,44 +61,35 @@ OCTA_AVX2 static OCTA_ALWAYS_INLINE uint32_t count_in_blocks(const octa_rays *ra
     return count;
 }
 
-OCTA_AVX2 static OCTA_ALWAYS_INLINE uint32_t count_crossings_avx2(const octa_rays *rays, size_t begin,
-                                                                  size_t end, const octa_ray_query *cell) {
-    return cell->view.outside ? count_in_blocks(rays, begin, end, cell, 1)
-                              : count_in_blocks(rays, begin, end, cell, 0);
+OCTA_AVX2 static OCTA_ALWAYS_INLINE void count_run_avx2(void *context, size_t begin, size_t end) {
+    counter *c = context;
+    c->count += c->cell.view.outside ? count_in_blocks(c->rays, begin, end, &c->cell, 1)
+                                     : count_in_blocks(c->rays, begin, end, &c->cell, 0);
 }
 #endif
 
-typedef uint32_t count_function(const octa_rays *, size_t, size_t, const octa_ray_query *);
-
 /* Compiled once for each way of counting. */
 static OCTA_ALWAYS_INLINE void passes_of_cells(const octa_rays *rays, const uint64_t *ids, size_t m,
-                                               uint32_t *passes, count_function *count) {
+                                               uint32_t *passes, octa_run *count) {
+    const octa_direction_index index = octa_rays_index(rays);
+    counter c = {.rays = rays};
     for (size_t i = 0; i < m; i++) {
-        octa_ray_query cell;
         int32_t site[3];
-        octa_patch box;
-        uint32_t sum = 0;
         octa_index64_unpack(ids[i], &site[0], &site[1], &site[2]);
-        octa_query_cell(rays, site, &cell);
-        for (int face = 0; face < OCTA_FACES; face++) {
-            if (!octa_face_patch(face, cell.view.center, OCTA_FACE_ROWS, OCTA_FACE_COLUMNS, &box))
-                continue;
-            for (int row = box.first_row; row <= box.last_row; row++) {
-                const uint32_t *start = rays->start + (size_t)(face * OCTA_FACE_ROWS + row) * OCTA_ROW_STRIDE;
-                sum += count(rays, start[box.first_column], start[box.last_column + 1], &cell);
-            }
-        }
-        passes[i] = sum;
+        octa_query_cell(rays, site, &c.cell);
+        c.count = 0;
+        octa_each_run(&index, c.cell.view.center, count, &c);
+        passes[i] = c.count;
     }
 }
 
 static void passes_portable(const octa_rays *rays, const uint64_t *ids, size_t m, uint32_t *passes) {
-    passes_of_cells(rays, ids, m, passes, count_crossings);
+    passes_of_cells(rays, ids, m, passes, count_run);
 }
 
-#ifdef OCTA_RAYS_AVX2
+#ifdef OCTA_HAVE_AVX2
 OCTA_AVX2 static void passes_avx2(const octa_rays *rays, const uint64_t *ids, size_t m, uint32_t *passes) {
-    passes_of_cells(rays, ids, m, passes, count_crossings_avx2);
+    passes_of_cells(rays, ids, m, passes, count_run_avx2);
 }
 #endif
 
@@ -107,8 +102,8 @@ static octa_error check_cells(const octa_rays *rays, const uint64_t *ids, size_t
 
 octa_error octa_rays_passes(const octa_rays *rays, const uint64_t *ids, size_t m, uint32_t *passes) {
     OCTA_TRY(check_cells(rays, ids, m));
-#ifdef OCTA_RAYS_AVX2
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt")) {
+#ifdef OCTA_HAVE_AVX2
+    if (octa_has_avx2()) {
         passes_avx2(rays, ids, m, passes);
         return OCTA_OK;
     }

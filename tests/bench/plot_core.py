@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,8 @@ import matplotlib
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
+
+from tests.bench import plotting
 
 RESULTS = Path(__file__).parent / "results" / "core.json"
 OURS, ROOF, THEIRS = "#1b6ca8", "#c9cdd2", "#c8553d"
@@ -142,14 +142,5 @@ def _window(axis: Any, rows: list[dict[str, Any]]) -> None:
     axis.set_title("Growth with the window", fontsize=10)
 
 
-def main() -> None:
-    """Draw one file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("file", nargs="?", type=Path, default=RESULTS)
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args()
-    plot(json.loads(options.file.read_text()), options.out or options.file.with_suffix(".png"))
-
-
 if __name__ == "__main__":
-    main()
+    plotting.main(__doc__, plot, RESULTS)

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 
+from tests.bench import plotting
 from tests.bench.loop_tables import off_path
 
 RESULTS = Path(__file__).parent / "results" / "loop.json"
@@ -98,14 +97,5 @@ def _rest(axis: Any, summary: dict[str, Any]) -> None:
     axis.set_title("Off the latency path: judging, learning, training, archive", fontsize=10, loc="left")
 
 
-def main() -> None:
-    """Read the results, write the image beside them."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("results", type=Path, nargs="?", default=RESULTS, help="from bench_loop")
-    parser.add_argument("--out", type=Path, help="image to write (default: beside the results, .png)")
-    options = parser.parse_args()
-    plot(json.loads(options.results.read_text()), options.out or options.results.with_suffix(".png"))
-
-
 if __name__ == "__main__":
-    main()
+    plotting.main(__doc__, plot, RESULTS)

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,8 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
+
+from tests.bench import plotting
 
 RESULTS = Path(__file__).parent / "results" / "swap.json"
 WITH, WITHOUT = "#c8553d", "#1b6ca8"
@@ -75,14 +75,5 @@ def _memory(axis: Any, results: dict[str, Any]) -> None:
     axis.set_title(f"Growth from the dotted line on: {growth:.1f} MB", fontsize=10, loc="left")
 
 
-def main() -> None:
-    """Read the results, write the image beside them."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("results", type=Path, nargs="?", default=RESULTS, help="from bench_swap")
-    parser.add_argument("--out", type=Path, help="image to write (default: beside the results, .png)")
-    options = parser.parse_args()
-    plot(json.loads(options.results.read_text()), options.out or options.results.with_suffix(".png"))
-
-
 if __name__ == "__main__":
-    main()
+    plotting.main(__doc__, plot, RESULTS)

@@ -44,7 +44,7 @@ OCTA_HOT static uint64_t snap_plain(const octa_sensor *s, const float *points, c
     return check;
 }
 
-#ifdef OCTA_HAVE_AVX2_KERNEL
+#ifdef OCTA_HAVE_AVX2
 /* The core's own AVX2 snap, without range, counts and sums. */
 AVX2 static uint64_t snap_core(const octa_snap *snap, const float *points, const float *intensity, size_t n) {
     _Alignas(64) uint32_t low[BLOCK], high[BLOCK];
@@ -91,7 +91,7 @@ __attribute__((visibility("default"))) int snap_only(int way, const octa_grid *g
         *check = snap_plain(&snap.sensor, points, intensity, n);
     else if (way == 2)
         *check = read_all(points, intensity, n);
-#ifdef OCTA_HAVE_AVX2_KERNEL
+#ifdef OCTA_HAVE_AVX2
     else if (way == 1 && octa_block_kernel_here() == &octa_block_avx2)
         *check = snap_core(&snap, points, intensity, n);
 #endif
