@@ -39,7 +39,9 @@ CHUNK_SWEEPS = 32
 """Sweeps a file; a chunk of the default grid holds a million prediction rows."""
 
 
-SNAPSHOT = frozenset({"counts", "dead_letters", "digest", "batches", "tables", "predictions", "latency"})
+SNAPSHOT = frozenset(
+    ("chunks", "newest", "counts", "dead_letters", "digest", "batches", "tables", "predictions", "latency")
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,11 +69,12 @@ class RunDigest:
                 record.cell_id, record.probability[:, column]
             )
 
-    def add_outcome(self, record: Outcome) -> None:
-        """Add one outcome."""
-        self._parts["1-outcomes", record.prediction_id, record.horizon_ns] = digest_arrays(
-            record.cell_id, record.occupied, record.before
-        )
+    def add_outcome(self, record: Outcome) -> bool:
+        """Add one outcome; whether it was not known yet."""
+        key = ("1-outcomes", record.prediction_id, record.horizon_ns)
+        new = key not in self._parts
+        self._parts[key] = digest_arrays(record.cell_id, record.occupied, record.before)
+        return new
 
     def hex(self) -> str:
         """The digest so far."""
@@ -90,12 +93,18 @@ class RunDigest:
 
 
 class Archive:
-    """Every record in; chunks of tables and lines of events out, as effects."""
+    """Every record in; chunks of tables and lines of events out, as effects.
 
-    def __init__(self) -> None:
+    chunk_sweeps : predictions a chunk, > 0; containers hold up to twice as many sweeps and parts
+    """
+
+    def __init__(self, chunk_sweeps: int = CHUNK_SWEEPS) -> None:
+        self._chunk_sweeps = chunk_sweeps
         self.counts: Counter[str] = Counter()
         self.dead_letters: Counter[str] = Counter()
         self.digest = RunDigest()
+        self._chunks: Counter[str] = Counter()  # written, by dataset
+        self._newest: dict[str, int] = {}  # seq by robot, stamp by kind and stream
         self._tables: dict[str, list[pa.Table]] = {}
         self._batches: list[pa.RecordBatch] = []
         self._predictions: list[Prediction] = []
@@ -105,18 +114,14 @@ class Archive:
         """Fold any record of the system."""
         step = StepBuilder()
         if isinstance(record, Binned):
-            if self._full():  # a sweep begins: the latency of the one before is in
-                self._flush(step)
-            self._binned(record)
-        elif isinstance(record, Prediction):
-            self._prediction(record)
-        elif isinstance(record, Shadow):
-            self._add("shadows", shadow_table(record))
+            if self._is_new(record.robot_id, record.seq):
+                self._binned(record, step)
         elif isinstance(record, Outcome):
-            self.digest.add_outcome(record)
-            self._add("outcomes", outcome_table(record))
-        elif isinstance(record, FeatureSample):
-            self._add("features", feature_table(record))
+            if self.digest.add_outcome(record):
+                self._add("outcomes", outcome_table(record))
+        elif isinstance(record, Prediction | Shadow | FeatureSample):
+            if self._is_new(f"{type(record).__name__} {record.stream_id}", record.stamp_ns):
+                self._by_stamp(record)
         elif isinstance(record, Latency):
             self._latency[record.prediction_id] = record.milliseconds
         elif isinstance(record, EndOfLog):
@@ -127,10 +132,28 @@ class Archive:
             raise TypeError(f"Archive does not handle {type(record).__name__}")
         return step.build()
 
-    def _full(self) -> bool:
-        return len(self._predictions) >= CHUNK_SWEEPS or len(self._batches) >= 2 * CHUNK_SWEEPS
+    def _is_new(self, name: str, number: int) -> bool:
+        """Whether a record is no redelivery: all of one name come with ascending numbers."""
+        new = number > self._newest.get(name, -1)
+        if new:
+            self._newest[name] = number
+        return new
 
-    def _binned(self, record: Binned) -> None:
+    def _by_stamp(self, record: Prediction | Shadow | FeatureSample) -> None:
+        if isinstance(record, Prediction):
+            self._prediction(record)
+        elif isinstance(record, Shadow):
+            self._add("shadows", shadow_table(record))
+        else:
+            self._add("features", feature_table(record))
+
+    def _full(self) -> bool:
+        chunk = self._chunk_sweeps
+        return len(self._predictions) >= chunk or len(self._batches) >= 2 * chunk
+
+    def _binned(self, record: Binned, step: StepBuilder) -> None:
+        if self._full():  # a sweep begins: the latency of the one before is in
+            self._flush(step)
         self.counts["sweeps"] += record.part == 0
         for name in ("points", "masked", "misses"):
             self.counts[name] += getattr(record, name)
@@ -156,19 +179,25 @@ class Archive:
     def _flush(self, step: StepBuilder) -> None:
         """Containers first: a prediction on disk can always be explained."""
         if self._batches:
-            step.effects.append(WriteTable(dataset=CONTAINERS, table=container_table(self._batches)))
+            self._write(CONTAINERS, container_table(self._batches), step)
         for dataset, tables in sorted(self._tables.items()):
-            step.effects.append(WriteTable(dataset=dataset, table=pa.concat_tables(tables)))
+            self._write(dataset, pa.concat_tables(tables), step)
         if self._predictions:
             rows = [(record, self._latency.pop(record.prediction_id, {})) for record in self._predictions]
-            step.effects.append(WriteTable(dataset=SWEEPS, table=sweep_table(rows)))
+            self._write(SWEEPS, sweep_table(rows), step)
         self._batches, self._predictions = [], []
         self._tables.clear()
+
+    def _write(self, dataset: str, table: pa.Table, step: StepBuilder) -> None:
+        step.effects.append(WriteTable(dataset=dataset, table=table, chunk=self._chunks[dataset]))
+        self._chunks[dataset] += 1
 
     def snapshot(self) -> bytes:
         """Counts, digest and the records of the open chunk."""
         return pack(
             {
+                "chunks": dict(self._chunks),
+                "newest": self._newest,
                 "counts": dict(self.counts),
                 "dead_letters": dict(self.dead_letters),
                 "digest": self.digest.state(),
@@ -182,6 +211,7 @@ class Archive:
     def restore(self, data: bytes) -> None:
         """Continue from a snapshot; raises StateError, TableError (its records are of another version)."""
         tree = unpack_fields(data, SNAPSHOT)
+        self._chunks, self._newest = Counter(tree["chunks"]), dict(tree["newest"])
         self.counts, self.dead_letters = Counter(tree["counts"]), Counter(tree["dead_letters"])
         self.digest.restore(tree["digest"])
         self._batches = [_from_bytes(item).to_batches()[0] for item in tree["batches"]]
@@ -212,7 +242,7 @@ def event_of(record: Event | ModelActivated | ModelPublished | SweepRejected) ->
 def _to_bytes(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
+        writer.write_table(table.combine_chunks())
     return bytes(sink.getvalue())
 
 

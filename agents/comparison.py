@@ -41,6 +41,6 @@ def log_losses(
     x = example.x[sector.rows]
     losses = []
     for model in models:
-        probability = model.predict(x, sector.neighbor_index)[sector.scored, labels.horizon]
+        probability = model.predict(x, sector.neighbor_index)[: sector.scored, labels.horizon]
         losses.append(score(probability, occupied[inside]).log_loss)
     return losses

@@ -32,7 +32,11 @@ if TYPE_CHECKING:
 
 
 class Trainer:
-    """One lineage's trainer, and the graph its weights go into."""
+    """One lineage's trainer, and the graph its weights go into.
+
+    What it holds ends with its process: the sweeps it replays alone may be gigabytes. A new one is given the
+    newest weights (``Learn.resume``), goes on from there, and says so in its first report, as ``resumed``.
+    """
 
     def __init__(
         self,
@@ -62,6 +66,7 @@ class Trainer:
         self._template = export_graph(self._trainer.net)
         self._with_weights = with_weights
         self._newest: tuple[bytes, OnnxModel] | None = None
+        self._resumed = False
 
     def train(
         self, request: Train, go_on: Callable[[], bool] = lambda: True
@@ -86,6 +91,7 @@ class Trainer:
         data = self._with_weights(self._template, weights)
         model = OnnxModel(model_id_of(data), data)
         self._newest = (data, model)
+        resumed, self._resumed = self._resumed, False
         return Trained(
             lineage=request.lineage,
             stamp_ns=request.stamp_ns,
@@ -99,11 +105,13 @@ class Trainer:
                 "examples": report.examples,
                 "first_stamp_ns": report.first_stamp_ns,
                 "last_stamp_ns": report.last_stamp_ns,
+                "resumed": resumed,
             },
         )
 
     def restore(self, request: Restore) -> None:
         """Go on from earlier weights; a request without any means those of the prior."""
+        self._resumed = self._newest is None and bool(request.weights)
         self._trainer.load(request.weights or self._prior_weights)
 
     def model_of(self, data: bytes) -> OnnxModel | None:
@@ -137,7 +145,7 @@ class LocalEffects:
     def perform(self, effect: Effect) -> ModelLoaded | Trained | TrainingFailed | None:
         """Do what is asked; the answer is a record for the agent that asked, or None."""
         if isinstance(effect, WriteTable):
-            self._folder.write_table(effect.dataset, effect.table)
+            self._folder.write_table(effect.dataset, effect.table, effect.chunk)
         elif isinstance(effect, WriteEvent):
             self._folder.append_event(effect.event)
         elif isinstance(effect, Train):
@@ -173,8 +181,15 @@ class LocalEffects:
                 sha256="",
                 model=None,
                 reason=str(error),
+                number=effect.number,
             )
-        return ModelLoaded(model_id=effect.model_id, stamp_ns=effect.stamp_ns, sha256=sha256, model=model)
+        return ModelLoaded(
+            model_id=effect.model_id,
+            stamp_ns=effect.stamp_ns,
+            sha256=sha256,
+            model=model,
+            number=effect.number,
+        )
 
     def _make(self, model_id: str, data: bytes) -> OnnxModel:
         """A model of the bytes read; one that a trainer here has made of the same bytes is that model."""

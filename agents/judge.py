@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.in_order import InOrder
 from agents.protocol import Key, Step, StepBuilder
 from models.scores.prequential import PrequentialScores
 from models.scores.regions import ErrorMap
@@ -96,26 +97,46 @@ class Judge:
         self.error_map = ErrorMap()
         self.missed: dict[int, int] = dict.fromkeys(task.horizons_ns, 0)
         self._streams: dict[str, StreamState] = {}
+        self._orders: dict[str, InOrder] = {}
 
     def handle(self, record: Any) -> Step:
         """Fold a Binned, Prediction, Shadow or EndOfLog."""
         step = StepBuilder()
         if isinstance(record, EndOfLog):
+            for order in self._orders.values():
+                self._take(order.rest(), step)
             for stream in self._streams.values():
                 self._resolve(stream, step, ended=True)
-            return step.build()
-        if not isinstance(record, Binned | Prediction | Shadow):
-            raise TypeError(f"Judge does not handle {type(record).__name__}")
-        stream = self._streams.setdefault(record.stream_id, StreamState())
-        if isinstance(record, Binned):
-            self._observe(stream, record)
-        elif isinstance(record, Prediction):
-            self._await(stream, record)
-        else:
+        elif isinstance(record, Shadow):
+            stream = self._stream(record.stream_id)
             self._shadow(stream, record)
-        step.released.append(_key(record))
-        self._resolve(stream, step)
+            self._resolve(stream, step)
+            step.released.append(_key(record))
+        elif isinstance(record, Binned | Prediction):
+            self._take(self._order(record.robot_id).add(record), step)
+            step.released.append(_key(record))
+        else:
+            raise TypeError(f"Judge does not handle {type(record).__name__}")
         return step.build()
+
+    def _stream(self, stream_id: str) -> StreamState:
+        return self._streams.setdefault(stream_id, StreamState())
+
+    def _order(self, robot_id: str) -> InOrder:
+        if robot_id not in self._orders:
+            self._orders[robot_id] = InOrder(self._config.window.max_records)
+        return self._orders[robot_id]
+
+    def _take(self, records: list[Binned | Prediction], step: StepBuilder) -> None:
+        """Fold records in Perceive's order, so that an outcome depends on what was made, not on arrival."""
+        for record in records:
+            stream = self._stream(record.stream_id)
+            if isinstance(record, Binned):
+                self._observe(stream, record)
+            else:
+                self._await(stream, record)
+            self._resolve(stream, step)
+            self._forget(stream)
 
     def _observe(self, stream: StreamState, record: Binned) -> None:
         observation = stream.observations.get(record.stamp_ns)
@@ -125,6 +146,11 @@ class Judge:
             observation = Observation(record.parts, nothing, nothing, nothing)
             stream.observations[record.stamp_ns] = observation
         observation.add(record)
+
+    def _forget(self, stream: StreamState) -> None:
+        """Observations too old for any prediction to come; what was decided by them is decided by now."""
+        if not stream.stamps:
+            return
         oldest = stream.stamps[-1] - 2 * self._config.task.horizons_ns[-1]
         while stream.stamps[0] < oldest:
             del stream.observations[stream.stamps.pop(0)]
@@ -245,16 +271,19 @@ class Judge:
                 "error_map": self.error_map.state(),
                 "missed": {str(horizon): count for horizon, count in self.missed.items()},
                 "streams": {name: _save_stream(stream) for name, stream in self._streams.items()},
+                "orders": {name: order.state() for name, order in self._orders.items()},
             }
         )
 
     def restore(self, data: bytes) -> None:
         """Continue from a snapshot of a Judge with the same configuration; raises StateError."""
-        tree = unpack_fields(data, frozenset({"scores", "error_map", "missed", "streams"}))
+        tree = unpack_fields(data, frozenset({"scores", "error_map", "missed", "streams", "orders"}))
         self.scores = PrequentialScores.from_state(tree["scores"])
         self.error_map = ErrorMap.from_state(tree["error_map"])
         self.missed = {int(horizon): count for horizon, count in tree["missed"].items()}
         self._streams = {name: _load_stream(values) for name, values in tree["streams"].items()}
+        cap = self._config.window.max_records
+        self._orders = {name: InOrder.from_state(values, cap) for name, values in tree["orders"].items()}
 
 
 def _key(record: Binned | Prediction | Shadow) -> Key:

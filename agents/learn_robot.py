@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.in_order import InOrder
 from agents.protocol import Example
 from native.window import CellFeatures
 from stream.codecs.state import from_dict, to_dict
+from stream.config import Config
 from stream.container import RollingContainer
 from stream.features import FeatureSchema
 from stream.records import Binned, FeatureSample, Outcome, Prediction
@@ -38,15 +40,16 @@ class Pending:
         )
 
 
-@dataclass(slots=True)
 class RobotState:
-    """One robot's container and the predictions that wait for labels."""
+    """One robot's container, the order of its records, and the predictions that wait for labels."""
 
-    container: RollingContainer
-    last_record: Binned | None = None
-    pending: OrderedDict[str, Pending] = field(default_factory=OrderedDict)
-    newest_prediction: dict[str, int] = field(default_factory=dict)
-    held_outcomes: list[Outcome] = field(default_factory=list)
+    def __init__(self, config: Config) -> None:
+        self.container = RollingContainer(config)
+        self.order = InOrder(config.window.max_records)
+        self.last_record: Binned | None = None
+        self.pending: OrderedDict[str, Pending] = OrderedDict()
+        self.newest_prediction: dict[str, int] = {}
+        self.held_outcomes: list[Outcome] = []
 
     def older_than(self, age_ns: int) -> list[str]:
         """Waiting predictions that are older than the newest one by more than this."""
@@ -70,15 +73,17 @@ class RobotState:
                 for pending in self.pending.values()
             ],
             "newest_prediction": self.newest_prediction,
+            "order": self.order.state(),
             "held_outcomes": [to_dict(outcome) for outcome in self.held_outcomes],
         }
 
     @classmethod
-    def from_state(cls, state: dict[str, Any], container: RollingContainer) -> RobotState:
-        """Rebuild from ``state`` into an empty container."""
-        robot = cls(container)
+    def from_state(cls, state: dict[str, Any], config: Config) -> RobotState:
+        """Rebuild from ``state``."""
+        robot = cls(config)
+        robot.order = InOrder.from_state(state["order"], config.window.max_records)
         for values in state["records"]:
-            container.fold(from_dict(Binned, values))
+            robot.container.fold(from_dict(Binned, values))
         last = state["last_record"]
         robot.last_record = from_dict(Binned, last) if last else None
         for item in state["pending"]:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from agents.perceive_robot import RobotState, StreamState
 from agents.perceive_sweep import Evidence, Placed, Unusable
-from agents.protocol import Key, LoadModel, ModelLoaded, Step, StepBuilder
+from agents.protocol import Key, ModelLoaded, Step, StepBuilder
+from agents.served_models import ServedModels
 from agents.stopwatch import Stopwatch
 from models.model import Model
 from models.runtime import ModelFailed
@@ -24,6 +25,7 @@ from stream.sweep import Sweep
 from stream.transform import Transform
 
 MAX_STAMP_NS = 2**61  # year 2043; beyond is a broken clock
+TOO_OLD = "older than the rolling container reaches"
 
 
 def sweep_key(sweep: Sweep) -> Key:
@@ -41,9 +43,7 @@ class Perceive:
         self._config = config
         self._stopwatch = stopwatch or Stopwatch()
         self._evidence = Evidence(config, self._stopwatch)
-        self._models: dict[str, tuple[Model, str]] = {builtin.model_id: (builtin, "builtin")}
-        self._builtin = builtin.model_id
-        self._staged = builtin.model_id
+        self._models = ServedModels(builtin)
         self._robots: dict[str, RobotState] = {}
 
     def handle(self, record: Any) -> Step:
@@ -54,7 +54,8 @@ class Perceive:
         elif isinstance(record, Transform):
             self._transform(record, step)
         elif isinstance(record, ModelPublished):
-            step.effects.append(LoadModel(model_id=record.model_id, stamp_ns=record.stamp_ns))
+            load = self._models.request(record)
+            step.effects.extend([load] if load else [])
         elif isinstance(record, ModelLoaded):
             self._stage(record, step)
         elif isinstance(record, EndOfLog):
@@ -73,18 +74,25 @@ class Perceive:
 
     def _transform(self, transform: Transform, step: StepBuilder) -> None:
         robot = self._robot(transform.robot_id)
-        try:
-            robot.frames.add(transform)
-        except FrameError as error:
-            step.outputs.append(
-                Event(
-                    kind="transform_refused",
-                    stamp_ns=transform.stamp_ns,
-                    robot_id=transform.robot_id,
-                    fields={"reason": str(error)},
-                )
-            )
+        accepted, wrong = robot.admit_transform(transform)
+        for far_ahead in wrong:
+            self._refuse(far_ahead, "its stamp is far ahead of those before and after it", step)
+        for sound in accepted:
+            try:
+                robot.frames.add(sound)
+            except FrameError as error:
+                self._refuse(sound, str(error), step)
         self._drain(robot, step)
+
+    def _refuse(self, transform: Transform, reason: str, step: StepBuilder) -> None:
+        step.outputs.append(
+            Event(
+                kind="transform_refused",
+                stamp_ns=transform.stamp_ns,
+                robot_id=transform.robot_id,
+                fields={"reason": reason},
+            )
+        )
 
     def _receive(self, sweep: Sweep, step: StepBuilder) -> None:
         reason = self._unusable(sweep)
@@ -92,22 +100,33 @@ class Perceive:
             self._reject(sweep, *reason, step)
             return
         robot = self._robot(sweep.robot_id)
+        accepted, wrong = robot.admit_sweep(sweep)
+        for far_ahead in wrong:
+            self._reject(far_ahead, "bad_stamp", "far ahead of the stamps before and after it", step)
+        for sound in accepted:
+            self._hold(robot, sound, step)
+        self._drain(robot, step)
+
+    def _hold(self, robot: RobotState, sweep: Sweep, step: StepBuilder) -> None:
+        """Have a sweep wait for its pose, unless it came before or is too old to be evidence."""
         key = sweep_key(sweep)
         if key in robot.seen:
             fields = {"stream_id": sweep.stream_id, "part": sweep.part}
             step.outputs.append(
                 Event(kind="duplicate", stamp_ns=sweep.stamp_ns, robot_id=sweep.robot_id, fields=fields)
             )
-            step.released.append(key)
-            return
-        if sweep.stamp_ns < robot.container.newest_ns - robot.container.keep_ns:
-            self._reject(sweep, "late", "older than the rolling container reaches", step)
-            return
-        robot.seen[key] = sweep.stamp_ns
-        robot.newest_input_ns = max(robot.newest_input_ns, sweep.stamp_ns)
-        robot.held.append(sweep)
-        robot.held.sort(key=lambda held: (held.stamp_ns, held.stream_id, held.part))
-        self._drain(robot, step)
+            if key not in map(sweep_key, robot.held):  # else both are released when its fate is known
+                step.released.append(key)
+        elif self._too_old(robot, sweep):
+            self._reject(sweep, "late", TOO_OLD, step)
+        else:
+            robot.seen[key] = sweep.stamp_ns
+            robot.newest_input_ns = max(robot.newest_input_ns, sweep.stamp_ns)
+            robot.held.append(sweep)
+            robot.held.sort(key=lambda held: (held.stamp_ns, held.stream_id, held.part))
+
+    def _too_old(self, robot: RobotState, sweep: Sweep) -> bool:
+        return sweep.stamp_ns < robot.container.newest_ns - robot.container.keep_ns
 
     def _unusable(self, sweep: Sweep) -> tuple[str, str] | None:
         if not 0 < sweep.stamp_ns <= MAX_STAMP_NS:
@@ -138,28 +157,34 @@ class Perceive:
     # ---- waiting for poses -----------------------------------------------------------------------------
 
     def _drain(self, robot: RobotState, step: StepBuilder) -> None:
-        """Process held sweeps in event time until one has to wait."""
-        while robot.held:
-            sweep = robot.held[0]
+        """Process held sweeps in event time; one that has to wait holds up its own stream only."""
+        waiting: set[str] = set()
+        for sweep in list(robot.held):
+            if sweep.stream_id in waiting:
+                continue
             try:
                 placed = self._evidence.place(robot, sweep)
             except (NotYet, NoChainError) as error:
                 if not self._waited_enough(robot, sweep):
-                    return
-                robot.held.pop(0)
+                    waiting.add(sweep.stream_id)
+                    continue
                 self._discard(robot, sweep, "no_pose", f"gave up waiting: {error}", step)
             except FrameError as error:
-                robot.held.pop(0)
                 self._discard(robot, sweep, "no_pose", str(error), step)
             else:
-                robot.held.pop(0)
                 self._process(robot, placed, step)
+            robot.held.remove(sweep)
 
     def _waited_enough(self, robot: RobotState, sweep: Sweep) -> bool:
         waited = robot.newest_input_ns - sweep.stamp_ns
         return waited > self._config.pose.max_wait_ns or len(robot.held) > self._config.pose.max_held_sweeps
 
     def _finish(self, robot: RobotState, step: StepBuilder) -> None:
+        for clock in robot.edge_clocks.values():
+            for transform in clock.give_up():
+                self._refuse(transform, "its stamp is far ahead of those before it, and the log ended", step)
+        for sweep in robot.clock.give_up():
+            self._reject(sweep, "bad_stamp", "far ahead of the stamps before it, and the log ended", step)
         for sweep in robot.held:
             reason = "the log ended before a transform reached its stamp"
             self._discard(robot, sweep, "no_pose", reason, step)
@@ -172,11 +197,15 @@ class Perceive:
     def _process(self, robot: RobotState, placed: Placed, step: StepBuilder) -> None:
         """A sweep that turns out to be unusable leaves no trace: not even an open sweep is closed by it."""
         sweep = placed.sweep
+        if self._too_old(robot, sweep):  # another sensor went on while it waited
+            self._discard(robot, sweep, "late", TOO_OLD, step)
+            return
         try:
             seen = self._evidence.bin(placed)
         except Unusable as fault:
             self._discard(robot, sweep, fault.reason, fault.detail, step)
             return
+        self._close_expiring(robot, sweep.stamp_ns, step)
         stream = robot.streams.setdefault(sweep.stream_id, StreamState())
         late = sweep.stamp_ns < stream.newest_ns
         if sweep.stamp_ns > stream.newest_ns:
@@ -195,6 +224,13 @@ class Perceive:
         if len(stream.parts_seen) == sweep.parts:
             self._close(robot, stream, step)
 
+    def _close_expiring(self, robot: RobotState, stamp_ns: int, step: StepBuilder) -> None:
+        """A sweep that still waits for parts is predicted before the container forgets it."""
+        oldest = max(robot.container.newest_ns, stamp_ns) - robot.container.keep_ns
+        for stream in robot.streams.values():
+            if stream.open_record is not None and stream.open_record.stamp_ns < oldest:
+                self._close(robot, stream, step)
+
     def _forget_old_keys(self, robot: RobotState) -> None:
         """Keys older than the container are refused as late anyway, so they need not be remembered."""
         oldest = robot.container.newest_ns - robot.container.keep_ns
@@ -210,7 +246,7 @@ class Perceive:
     def _predict(self, robot: RobotState, stream: StreamState, record: Binned, step: StepBuilder) -> None:
         with self._stopwatch.stage("features"):
             features = robot.container.features(record)
-        self._activate(stream, record, self._staged, step)
+        self._activate(stream, record, self._models.staged, step)
         with self._stopwatch.stage("inference"):
             probability = self._infer(stream, record, features.x, features.neighbor_index, step)
         step.outputs.append(
@@ -240,15 +276,14 @@ class Perceive:
     ) -> NDArray[np.float32]:
         """Predict with the active model; one that fails at run time gives way to the built-in one."""
         try:
-            return self._models[stream.model_id][0].predict(x, neighbor_index)
+            return self._models[stream.model_id].predict(x, neighbor_index)
         except ModelFailed as error:
             fields = {"model_id": stream.model_id, "reason": str(error)}
             step.outputs.append(
                 Event(kind="model_failed", stamp_ns=record.stamp_ns, robot_id=record.robot_id, fields=fields)
             )
-        self._staged = self._builtin
-        self._activate(stream, record, self._builtin, step)
-        return self._models[self._builtin][0].predict(x, neighbor_index)
+        self._activate(stream, record, self._models.fall_back(), step)
+        return self._models[stream.model_id].predict(x, neighbor_index)
 
     # ---- models ----------------------------------------------------------------------------------------
 
@@ -257,11 +292,7 @@ class Perceive:
             fields = {"model_id": loaded.model_id, "reason": loaded.reason}
             step.outputs.append(Event(kind="refused", stamp_ns=loaded.stamp_ns, fields=fields))
             return
-        reloaded = loaded.model_id in self.missing_models()
-        self._models[loaded.model_id] = (loaded.model, loaded.sha256)
-        if not reloaded:  # a restored agent already knows which of its models is the newest
-            self._staged = loaded.model_id
-        self._drop_unused_models()
+        self._models.add(loaded, loaded.model, self._used_models())
 
     def _activate(self, stream: StreamState, record: Binned, model_id: str, step: StepBuilder) -> None:
         """Switch at a sweep boundary; the record of it comes before the first prediction under the model."""
@@ -274,32 +305,28 @@ class Perceive:
                 stream_id=record.stream_id,
                 first_stamp_ns=record.stamp_ns,
                 model_id=model_id,
-                sha256=self._models[model_id][1],
+                sha256=self._models.sha256(model_id),
             )
         )
 
-    def _drop_unused_models(self) -> None:
-        """Called between two sweeps, as a session takes longer to end than models to be exchanged."""
-        used = {stream.model_id for robot in self._robots.values() for stream in robot.streams.values()}
-        for model_id in set(self._models) - used - {self._builtin, self._staged}:
-            del self._models[model_id]
+    def _used_models(self) -> set[str]:
+        return {stream.model_id for robot in self._robots.values() for stream in robot.streams.values()}
 
     # ---- snapshots -------------------------------------------------------------------------------------
 
     def snapshot(self) -> bytes:
-        """Transforms, held sweeps, retained records and serving models of every robot."""
+        """Transforms, held sweeps, retained records and names of serving models of every robot."""
         robots = {name: robot.state() for name, robot in self._robots.items()}
-        return pack({"staged": self._staged, "robots": robots})
+        return pack({"models": self._models.state(), "robots": robots})
 
     def restore(self, data: bytes) -> None:
         """Continue from a snapshot; ``missing_models`` says which models have to be loaded first."""
-        tree = unpack_fields(data, frozenset({"staged", "robots"}))
-        self._staged = tree["staged"]
+        tree = unpack_fields(data, frozenset({"models", "robots"}))
+        self._models.restore(tree["models"])
         self._robots = {
             name: RobotState.from_state(state, self._config) for name, state in tree["robots"].items()
         }
 
     def missing_models(self) -> tuple[str, ...]:
         """Models that the restored state serves and that have to be loaded before the next sweep."""
-        used = {stream.model_id for robot in self._robots.values() for stream in robot.streams.values()}
-        return tuple(sorted((used | {self._staged}) - set(self._models) - {""}))
+        return tuple(sorted(self._models.missing(self._used_models())))

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from agents.clock_guard import ClockGuard
 from agents.protocol import Key
 from stream.codecs.state import from_dict, to_dict
 from stream.config import Config
 from stream.container import RollingContainer
-from stream.frames import FrameRegistry
+from stream.frames import MAX_FRAMES, FrameRegistry
 from stream.records import Binned
 from stream.sweep import Sweep
+from stream.transform import Transform
 
 
 @dataclass(slots=True)
@@ -59,6 +61,21 @@ class RobotState:
         self.streams: dict[str, StreamState] = {}
         self.seq = 0
         self.newest_input_ns = 0
+        self.clock: ClockGuard[Sweep] = ClockGuard()
+        self.edge_clocks: dict[str, ClockGuard[Transform]] = {}
+
+    def admit_transform(self, transform: Transform) -> tuple[list[Transform], list[Transform]]:
+        """Transforms to go on with now, and those whose stamps are wrong; each edge has its own clock."""
+        child = transform.child
+        if transform.static or (child not in self.edge_clocks and len(self.edge_clocks) >= MAX_FRAMES):
+            return [transform], []
+        return self.edge_clocks.setdefault(child, ClockGuard()).admit(transform.stamp_ns, transform)
+
+    def admit_sweep(self, sweep: Sweep) -> tuple[list[Sweep], list[Sweep]]:
+        """Sweeps to go on with now, and those whose stamps are wrong; the first must suit the transforms."""
+        if not self.clock.newest_ns:
+            self.clock.newest_ns = max((edge.newest_ns for edge in self.edge_clocks.values()), default=0)
+        return self.clock.admit(sweep.stamp_ns, sweep)
 
     def state(self) -> dict[str, Any]:
         """Plain values; the window is rebuilt by folding its records again."""
@@ -70,6 +87,8 @@ class RobotState:
             "streams": {name: stream.state() for name, stream in self.streams.items()},
             "seq": self.seq,
             "newest_input_ns": self.newest_input_ns,
+            "clock": self.clock.state(),
+            "edge_clocks": {child: clock.state() for child, clock in self.edge_clocks.items()},
         }
 
     @classmethod
@@ -83,4 +102,8 @@ class RobotState:
         robot.seen = {tuple(key): stamp for key, stamp in state["seen"]}
         robot.streams = {name: StreamState.from_state(values) for name, values in state["streams"].items()}
         robot.seq, robot.newest_input_ns = state["seq"], state["newest_input_ns"]
+        robot.clock = ClockGuard.from_state(state["clock"], Sweep)
+        robot.edge_clocks = {
+            child: ClockGuard.from_state(clock, Transform) for child, clock in state["edge_clocks"].items()
+        }
         return robot

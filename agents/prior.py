@@ -22,19 +22,39 @@ from stream.features import FeatureSchema, schema_of
 from stream.records import Binned, Outcome, Prediction, robot_of
 from stream.sources.base import Damage, Source
 
-LOGS = (
-    "sim:city?seed=101&sweeps=120&beams=64",
-    "sim:city?seed=102&sweeps=120&beams=32",
-    "sim:yard?seed=103&sweeps=80&beams=64",
-    "sim:highway?seed=104&sweeps=80&beams=64",
-    "sim:city?seed=105&sweeps=120&beams=64&events=district@40",
-    "sim:yard?seed=106&sweeps=80&beams=32",
-    "sim:highway?seed=107&sweeps=80&beams=32",
-    "sim:city?seed=108&sweeps=120&beams=64",
+LOGS = tuple(
+    f"sim:{drive}&sweeps=80"
+    for drive in (
+        "city?seed=101&beams=64&azimuths=1800",
+        "city?seed=102&beams=64&azimuths=2048",
+        "city?seed=103&beams=64&azimuths=1800",
+        "city?seed=104&beams=64&azimuths=1024",
+        "city?seed=105&beams=64&azimuths=1024",
+        "city?seed=106&beams=64&azimuths=512",
+        "city?seed=107&beams=32&azimuths=1024",
+        "city?seed=108&beams=32&azimuths=2048",
+        "city?seed=109&beams=64&azimuths=2048&events=district@40",
+        "city?seed=110&beams=64&azimuths=1800&events=district@40",
+        "city?seed=111&beams=64&azimuths=1800&events=rain@40",
+        "city?seed=112&beams=32&azimuths=1800&misses=1",
+        "highway?seed=113&beams=64&azimuths=1800",
+        "highway?seed=114&beams=64&azimuths=2048",
+        "highway?seed=115&beams=64&azimuths=1024",
+        "highway?seed=116&beams=32&azimuths=1024",
+        "yard?seed=117&beams=64&azimuths=1800",
+        "yard?seed=118&beams=64&azimuths=1024",
+        "yard?seed=119&beams=32&azimuths=2048",
+        "yard?seed=120&beams=64&azimuths=2048&misses=1",
+        "city?seed=121&beams=64&azimuths=1800&rate=20",
+        "city?seed=122&beams=64&azimuths=1800&rate=5",
+        "city?seed=123&beams=64&azimuths=1800",
+        "city?seed=124&beams=64&azimuths=2048",
+    )
 )
-"""The worlds behind the shipped prior; no recorded data is in it."""
+"""The worlds behind the shipped prior: sensors of every density, as how many beams meet a cell is what
+differs most from one to the next. No recorded data is in it."""
 
-STEPS = 10_000
+STEPS = 12_000
 MANY = 1_000_000
 """More sweeps than there are: all of them decide how features are standardised."""
 

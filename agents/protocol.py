@@ -18,21 +18,26 @@ Key = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadModel:
-    """Load, verify and warm up a published model; answered by ModelLoaded."""
+    """Load, verify and warm up a published model; answered by ModelLoaded.
+
+    number : the how-manieth publication this is, counted by who asks; 0 for a load by hand or after a restart
+    """
 
     model_id: str
     stamp_ns: int
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class ModelLoaded:
-    """``model`` is None when it was refused, and ``reason`` says why."""
+    """``model`` is None when it was refused, and ``reason`` says why; ``number`` is that of the request."""
 
     model_id: str
     stamp_ns: int
     sha256: str
     model: Model | None
     reason: str = ""
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -77,7 +82,11 @@ class Train:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Trained:
-    """Averaged weights of a lineage after training, and the model they make. ``data`` is the ONNX file."""
+    """Averaged weights of a lineage after training, and the model they make. ``data`` is the ONNX file.
+
+    report : what training says of itself; ``resumed`` is true for the first one of a new process, which went
+    on from the weights of the one before without its optimiser, its past sweeps and its counts
+    """
 
     lineage: str
     stamp_ns: int
@@ -106,7 +115,7 @@ class Restore:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class StoreModel:
-    """Put a model into the registry, before it is published; not answered."""
+    """Put a model into the registry; not answered."""
 
     data: bytes
     manifest: Manifest
@@ -115,10 +124,14 @@ class StoreModel:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class WriteTable:
-    """Append one file to the archive: ``table`` is a pyarrow Table or list of record batches."""
+    """Put one chunk of a dataset into the archive; the same chunk again changes nothing.
+
+    table : pyarrow Table; chunk : its number in the dataset, from 0, kept by who asks
+    """
 
     dataset: str
     table: Any
+    chunk: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +141,13 @@ class WriteEvent:
     event: Mapping[str, Any]
 
 
-Effect = LoadModel | Train | Restore | StoreModel | WriteTable | WriteEvent
+Storage = StoreModel | WriteTable | WriteEvent | Restore
+"""Durable before any output of its step is sent: what a record names can be read by whoever reads it."""
+
+Request = LoadModel | Train
+"""Made after the outputs of its step; the answer comes back as a record."""
+
+Effect = Storage | Request
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -136,8 +155,8 @@ class Step:
     """What handling one record led to.
 
     outputs : records, in the order they must become durable
-    released : inputs that are now safe to acknowledge
-    effects : requests to the outside, after the outputs
+    released : inputs that are now safe to acknowledge, with every delivery of them
+    effects : Storage comes before the outputs, in order, then the outputs, then the Requests
     """
 
     outputs: tuple[Any, ...] = ()

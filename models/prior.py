@@ -8,6 +8,7 @@ from pathlib import Path
 
 from models import canary
 from models.manifest import Manifest, ModelRefused, ModelRequirements, sha256_of
+from models.model import Model
 from models.runtime import OnnxModel
 
 SHIPPED = Path(__file__).parent / "prior"
@@ -20,7 +21,7 @@ class Prior:
 
     data: bytes
     manifest: Manifest
-    model: OnnxModel
+    model: Model
 
 
 def load_prior(folder: Path, requirements: ModelRequirements, architecture: str) -> Prior:

@@ -129,7 +129,11 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelPublished:
-    """A model ready to serve. ``kind`` is ``update``, ``promotion`` or ``rollback``."""
+    """A model ready to serve.
+
+    kind : ``prior``, ``update``, ``promotion`` or ``rollback``, which may be to the built-in model
+    sha256 : of its file; ``builtin`` for the built-in model, which has no file and no manifest
+    """
 
     model_id: str
     sha256: str

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.ipc as ipc
 import pyarrow.parquet as pq
 
@@ -27,7 +28,6 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._chunks: dict[str, int] = {}
 
     @property
     def models(self) -> Path:
@@ -40,27 +40,30 @@ class RunFolder:
             (self.path / name).mkdir(parents=True, exist_ok=True)
         (self.path / "events.jsonl").touch()
 
-    def write_table(self, dataset: str, table: pa.Table) -> None:
-        """Append a chunk: Parquet with page checksums; containers as an uncompressed Arrow file."""
+    def write_table(self, dataset: str, table: pa.Table, chunk: int) -> None:
+        """Put a chunk in its place, by number from 0: written again, after a crash, it changes nothing.
+
+        Parquet with page checksums; containers as an uncompressed Arrow file
+        """
         if dataset == SWEEPS:
-            self._append_sweeps(table)
+            self._merge_sweeps(table, chunk)
             return
-        number = self._chunks.get(dataset, 0)
-        self._chunks[dataset] = number + 1
         suffix = "arrow" if dataset == CONTAINERS else "parquet"
-        path = self.path / dataset / f"part-{number:05d}.{suffix}"
+        path = self.path / dataset / f"part-{chunk:05d}.{suffix}"
         path.parent.mkdir(exist_ok=True)
         if dataset == CONTAINERS:
             _replace(path, lambda temporary: _write_arrow(temporary, table))
         else:
             _replace(path, lambda temporary: _write_parquet(temporary, table))
 
-    def _append_sweeps(self, table: pa.Table) -> None:
-        """sweeps.parquet is one file by contract and small, so a chunk is appended by rewriting it."""
+    def _merge_sweeps(self, table: pa.Table, chunk: int) -> None:
+        """sweeps.parquet is one file by contract and small: a chunk is added by rewriting it, rows known by
+        their prediction once; the first chunk begins it anew."""
         path = self.path / "sweeps.parquet"
-        if self._chunks.get(SWEEPS) and path.exists():
-            table = pa.concat_tables([pq.read_table(path), table])
-        self._chunks[SWEEPS] = 1
+        if chunk > 0 and path.exists():
+            before = pq.read_table(path)
+            known = pc.is_in(before["prediction_id"], table["prediction_id"])
+            table = pa.concat_tables([before.filter(pc.invert(known)), table])
         _replace(path, lambda temporary: _write_parquet(temporary, table))
 
     def append_event(self, event: Mapping[str, Any]) -> None:

@@ -16,13 +16,15 @@ from agents.perceive import Perceive
 from agents.protocol import Agent
 from agents.simulation.dice import ENABLED_SHARE, Dice
 from agents.simulation.faults import RATES
-from agents.simulation.models import builtin_of, loader
+from agents.simulation.models import builtin_of, loader, prior_of
 from agents.simulation.outside import Outside
 from agents.simulation.task import Task
 from agents.simulation.topics import ARCHIVE, JUDGE, LEARN, PERCEIVE, TaskId
 from agents.simulation.world import World
 from stream.config import Config, NetworkConfig
 from stream.features import schema_of
+
+CHUNK_SWEEPS = 4
 
 
 def make_perceive(config: Config) -> Agent:
@@ -36,22 +38,22 @@ def make_judge(config: Config) -> Agent:
 
 
 def make_learn(config: Config) -> Agent:
-    """A Learn with one lineage from scratch and no linear baseline, which needs a library."""
-    builtin = builtin_of(config)
+    """A Learn with one lineage and no linear baseline, which needs a library."""
+    builtin, prior = builtin_of(config), prior_of(config)
     return Learn(
         config,
         schema_of(config),
         builtin,
         networks={"network": NetworkConfig(width=4, layers=1)},
-        priors={},
+        priors={"network": prior} if prior else {},
         linear=None,
         load=loader(builtin),
     )
 
 
 def make_archive(config: Config) -> Agent:
-    """An Archive."""
-    return Archive()
+    """An Archive with small chunks."""
+    return Archive(CHUNK_SWEEPS)
 
 
 def make_task(identity: TaskId, agent: Agent, host: Any) -> Task:

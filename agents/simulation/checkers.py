@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from agents.archive import CHUNK_SWEEPS
 from agents.simulation.evidence import Evidence
 from agents.simulation.faults import Violation
 from agents.simulation.journal import Receipt
@@ -30,7 +29,7 @@ from agents.simulation.topics import (
     identity,
     place_of,
 )
-from agents.simulation.values import stale_model, unlearned, unobserved_label, wrong_value
+from agents.simulation.values import stale_model, unarchived, unlearned, unobserved_label, wrong_value
 from stream.codecs.state import unpack
 from stream.sweep import Sweep
 
@@ -38,7 +37,7 @@ OUTPUT_TOPICS = (
     BINNED, PREDICTIONS, SHADOWS, OUTCOMES, PUBLISHED, ACTIVATED, REJECTED, ALARMS,
 )  # fmt: skip
 
-LONGEST = {PERCEIVE: 24, JUDGE: 24, LEARN: 24, ARCHIVE: 2 * CHUNK_SWEEPS}
+LONGEST = {PERCEIVE: 24, JUDGE: 24, LEARN: 24, ARCHIVE: 24}
 """Items that any collection in an agent's state may hold once the story is over; a leak passes this."""
 
 
@@ -215,6 +214,7 @@ CHECKERS: dict[str, Callable[[Evidence], Iterator[str]]] = {
     "wrong value": wrong_value,
     "outcome without observation": unobserved_label,
     "unlearned": unlearned,
+    "unarchived": unarchived,
     "stale model": stale_model,
     "unbounded memory": unbounded,
     "state digest": digest,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -23,6 +24,9 @@ COMMIT_MS = 50.0
 BURST = 6
 """Steps that one task takes at most before another may."""
 MAX_STEPS = 100_000
+PATIENCE_MS = 10_000.0
+"""Faults end at the latest so long after the story's last message: where a process dies more often than one
+long step takes to deliver, nothing would come to rest."""
 
 Line = tuple[float, str, str, Any]
 """Of the history: when, who, what, and the record or text it was about."""
@@ -108,7 +112,8 @@ class Cluster:
 
     def run(self) -> None:
         """The story with its faults; then peace, until everything has come to rest; then the closing."""
-        self._until_rest()
+        last = max((item.due_ms for item in self.world.story), default=0.0)
+        self._until_rest(last + PATIENCE_MS)
         self.dice.calm = True
         self._until_rest()
         self._unsent = [dataclasses.replace(item, due_ms=self.now) for item in reversed(self.world.closing)]
@@ -133,8 +138,8 @@ class Cluster:
 
     # ---- time ------------------------------------------------------------------------------------------
 
-    def _until_rest(self) -> None:
-        while self.steps < MAX_STEPS and not self.violations and self._step():
+    def _until_rest(self, end_ms: float = math.inf) -> None:
+        while self.now < end_ms and self.steps < MAX_STEPS and not self.violations and self._step():
             self.steps += 1
 
     def _step(self) -> bool:

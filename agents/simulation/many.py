@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -42,6 +43,12 @@ def _results(seeds: Sequence[int], jobs: int) -> Iterator[Result]:
 
 def brief(seed: int) -> Result:
     """A result without its history, which would be the largest part of it."""
-    result = simulate(seed)
+    collects = gc.isenabled()
+    gc.disable()  # a seed holds little, and looking through it again and again costs a tenth of the time
+    try:
+        result = simulate(seed)
+    finally:
+        if collects:
+            gc.enable()
     result.history.clear()
     return result

@@ -10,14 +10,18 @@ from numpy.typing import NDArray
 
 from agents.lineage import Version
 from agents.manifests import manifest_of
-from agents.protocol import Train, Trained, TrainingFailed
+from agents.protocol import Restore, Train, Trained, TrainingFailed
 from models.manifest import Manifest, model_id_of
 from models.model import Model
 from models.online.builtin import FrequencyModel
+from models.prior import Prior
 from models.probability import quantise
 from stream.config import Config
 from stream.features import schema_of
 from stream.records import ModelPublished
+
+PRIORS = {"better": 1.5, "worse": 0.2}
+"""Scales of the models that learning may start from, than the built-in one."""
 
 
 def builtin_of(config: Config) -> FrequencyModel:
@@ -32,7 +36,7 @@ class TiltedModel:
     """
 
     def __init__(self, builtin: FrequencyModel, model_id: str, data: bytes) -> None:
-        self.model_id = model_id
+        self.model_id, self.data = model_id, data
         self._builtin = builtin
         self._scale = np.float32(data.decode().split()[0])
 
@@ -55,7 +59,8 @@ def loader(builtin: FrequencyModel) -> Callable[[str, bytes], Model]:
 class Trainer:
     """One lineage's trainer: counts what it was given, and makes a model of the count.
 
-    It forgets everything when its process dies, as a real one does.
+    It forgets everything when its process dies, as a real one does, and goes on from
+    the weights it is given.
     """
 
     def __init__(self, lineage: str, builtin: FrequencyModel) -> None:
@@ -70,7 +75,7 @@ class Trainer:
         self._labels += sum(labels.prediction_id in self._examples for labels in request.labels)
         if diverges:
             return TrainingFailed(lineage=request.lineage, stamp_ns=request.stamp_ns, reason="loss is inf")
-        if not self._labels:
+        if not self._examples or not self._labels:
             return None
         self._steps += request.steps
         scale = 1.0 + min(self._labels, 40) / 40
@@ -80,9 +85,13 @@ class Trainer:
             stamp_ns=request.stamp_ns,
             data=data,
             model=TiltedModel(self._builtin, model_id_of(data), data),
-            weights={"scale": np.array([scale], np.float32)},
+            weights={"labels": np.array([self._labels], np.float32)},
             report=self._report(request),
         )
+
+    def restore(self, request: Restore) -> None:
+        """Go on from other weights."""
+        self._labels = int(request.weights["labels"][0]) if request.weights else 0
 
     def _report(self, request: Train) -> dict[str, Any]:
         return {
@@ -95,10 +104,31 @@ class Trainer:
         }
 
 
+def prior_of(config: Config) -> Prior | None:
+    """What learning starts from: ``learn.prior`` is one of PRIORS, or ``none``."""
+    if config.learn.prior == "none":
+        return None
+    model, manifest = _stored(config, PRIORS[config.learn.prior], "prior")
+    return Prior(data=model.data, manifest=manifest, model=model)
+
+
 def publication(config: Config, scale: float, word: str) -> tuple[bytes, ModelPublished, Manifest]:
     """A model as a person would publish it: its file, the record that says so, and its manifest."""
-    builtin, data = builtin_of(config), f"{scale:.3f} {word}".encode()
-    model = TiltedModel(builtin, model_id_of(data), data)
+    model, manifest = _stored(config, scale, word)
+    record = ModelPublished(
+        model_id=model.model_id,
+        sha256=manifest.sha256,
+        kind=manifest.kind,
+        parent_id=manifest.parent_id,
+        stamp_ns=1,
+        manifest=manifest.to_dict(),
+    )
+    return model.data, record, manifest
+
+
+def _stored(config: Config, scale: float, word: str) -> tuple[TiltedModel, Manifest]:
+    data = f"{scale:.3f} {word}".encode()
+    model = TiltedModel(builtin_of(config), model_id_of(data), data)
     report = {"total_steps": 1, "examples": 1, "loss": 0.5, "first_stamp_ns": 1, "last_stamp_ns": 1}
     manifest = manifest_of(
         config,
@@ -108,12 +138,4 @@ def publication(config: Config, scale: float, word: str) -> tuple[bytes, ModelPu
         kind="update",
         parent_id="",
     )
-    record = ModelPublished(
-        model_id=model.model_id,
-        sha256=manifest.sha256,
-        kind=manifest.kind,
-        parent_id=manifest.parent_id,
-        stamp_ns=1,
-        manifest=manifest.to_dict(),
-    )
-    return data, record, manifest
+    return model, manifest

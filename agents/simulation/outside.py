@@ -56,6 +56,7 @@ class Outside:
         self.damaged = world.damaged
         self.files: dict[str, WriteTable | WriteEvent] = {}
         self.trained: list[Train] = []
+        self.from_scratch: list[Train] = []
         self.jobs: list[Job] = []
         self._asked: set[tuple[str, str]] = set()
 
@@ -63,14 +64,14 @@ class Outside:
         """A model as it was published, or the built-in one.  Raises KeyError for one never stored"""
         return self._make(model_id, self.models[model_id][0]) if model_id != MODEL_ID else self._builtin
 
-    def store(self, name: str, effect: StoreModel | WriteTable | WriteEvent | Restore) -> None:
+    def store(self, name: str, effect: StoreModel | WriteTable | WriteEvent) -> None:
         """Make something durable under a name; again, it changes nothing.  Raises DiskFailed"""
         if self._dice.fires("store full"):
             raise DiskFailed(name)
-        if isinstance(effect, Restore):
-            return  # there is nothing in weights that a trainer of counts goes back to
         if isinstance(effect, StoreModel):
             self.models.setdefault(effect.manifest.model_id, (effect.data, effect.manifest))
+        elif isinstance(effect, WriteTable):  # a new process overwrites what has the same number
+            self.files[f"{name.partition('/')[0]}/{effect.dataset}/{effect.chunk}"] = effect
         else:
             self.files[name] = effect
 
@@ -112,24 +113,38 @@ class Outside:
                 self.jobs.append(dataclasses.replace(job, due_ms=now + 100))
                 return None, False
             return self.load(job.effect), True
-        self.trained.append(job.effect)
-        trainer = self._trainers.setdefault(
-            (job.process, job.effect.lineage), Trainer(job.effect.lineage, self._builtin)
-        )
-        return trainer.train(job.effect, self._dice.fires("training diverges")), True
+        train = job.effect
+        self.trained.append(train)
+        if (job.process, train.lineage) not in self._trainers:
+            self.from_scratch.append(train)
+        trainer = self._trainer(job.process, train.lineage)
+        return trainer.train(train, self._dice.fires("training diverges")), True
+
+    def restore(self, process: str, effect: Restore) -> None:
+        """Put the trainer of a process back, or give a new one what it goes on from."""
+        self._trainer(process, effect.lineage).restore(effect)
+
+    def _trainer(self, process: str, lineage: str) -> Trainer:
+        return self._trainers.setdefault((process, lineage), Trainer(lineage, self._builtin))
 
     def load(self, effect: LoadModel) -> ModelLoaded:
         """Read, verify and make a model."""
+        model: Model | None = None
+        sha256 = reason = ""
         try:
             data, manifest = self._read(effect.model_id)
-            model = self._make(effect.model_id, data)
-            self.verify(model, manifest, data)
+            made = self._make(effect.model_id, data)
+            self.verify(made, manifest, data)
+            model, sha256 = made, manifest.sha256
         except ModelRefused as error:
-            return ModelLoaded(
-                model_id=effect.model_id, stamp_ns=effect.stamp_ns, sha256="", model=None, reason=str(error)
-            )
+            reason = str(error)
         return ModelLoaded(
-            model_id=effect.model_id, stamp_ns=effect.stamp_ns, sha256=manifest.sha256, model=model
+            model_id=effect.model_id,
+            stamp_ns=effect.stamp_ns,
+            sha256=sha256,
+            model=model,
+            reason=reason,
+            number=effect.number,
         )
 
     def _read(self, model_id: str) -> tuple[bytes, Manifest]:

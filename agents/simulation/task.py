@@ -31,12 +31,10 @@ from agents.protocol import (
     Agent,
     LoadModel,
     ModelLoaded,
+    Request,
     Restore,
     Step,
-    StoreModel,
-    Train,
-    WriteEvent,
-    WriteTable,
+    Storage,
 )
 from agents.simulation.faults import Died, Fenced, SendFailed
 from agents.simulation.journal import Claim, Host, Order, Receipt
@@ -56,7 +54,7 @@ class Task:
         self.identity, self.agent, self.host = identity, agent, host
         self.positions: dict[Place, int] = dict.fromkeys(identity.sources, 0)
         self.waiting: dict[Any, list[Receipt]] = {}
-        self.open: dict[str, LoadModel | Train] = {}
+        self.open: dict[str, Request] = {}
         self.pending: list[Receipt] = []  # folded since the last journal entry
         self.in_hand: Receipt | None = None  # what it led to is not yet in the log
         self.label = "new"
@@ -154,13 +152,24 @@ class Task:
     def deliver(self, step: Step, number: int) -> Iterator[str]:
         """Store, then send, one after the other; each is durable before the next."""
         for place, effect in enumerate(step.effects):
-            if isinstance(effect, StoreModel | WriteTable | WriteEvent | Restore):
+            if isinstance(effect, Restore):
+                self.restore_trainer(effect)
+            elif isinstance(effect, Storage):
                 self.host.outside.store(f"{self.identity}/{number}/{place}", effect)
                 yield "stored"
         for record in step.outputs:
             self.host.note(str(self.identity), "sends", record)
             self.send(record)
             yield "sent"
+
+    def restore_trainer(self, effect: Restore) -> None:
+        """Give this process's trainer other weights."""
+        self.host.outside.restore(self.host.process, effect)
+
+    def resume(self) -> None:
+        """Tell new trainers what the lost ones knew best."""
+        for effect in getattr(self.agent, "resume", tuple)():
+            self.restore_trainer(effect)
 
     def send(self, record: Any) -> None:
         """Append one output.  Raises SendFailed when it was refused, or when nobody knows"""
@@ -183,7 +192,7 @@ class Task:
     def open_requests(self, step: Step, number: int) -> None:
         """Remember what is asked for, under names made of the journal offset."""
         for place, effect in enumerate(step.effects):
-            if isinstance(effect, LoadModel | Train):
+            if isinstance(effect, Request):
                 self.open[f"{self.identity}/{number}/{place}"] = effect
 
     def ask(self, requests: Iterable[str]) -> None:
@@ -268,6 +277,7 @@ class Task:
             self.release(step)
         self.pending = []
         self._saved, self._claim, self._expected = first, claim, claim + 1
+        self.resume()
         self.ask_again()
         yield "asked"
 

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -152,14 +153,25 @@ def fingerprint(value: Any) -> str:
     return sha.hexdigest()
 
 
+_PLAIN = frozenset((str, int, float, bool, bytes, type(None)))
+
+
+@cache
+def _names(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind))
+
+
 def _feed(value: Any, sha: Any) -> None:
-    if isinstance(value, np.ndarray):
+    kind = type(value)
+    if kind in _PLAIN:
+        sha.update(repr(value).encode())
+    elif kind is np.ndarray:
         sha.update(f"{value.dtype.str}{value.shape}".encode())
-        sha.update(np.ascontiguousarray(value).tobytes())
-    elif dataclasses.is_dataclass(value):
-        sha.update(type(value).__name__.encode())
-        for field in dataclasses.fields(value):
-            _feed(getattr(value, field.name), sha)
+        sha.update(np.ascontiguousarray(value).data)
+    elif dataclasses.is_dataclass(kind):
+        sha.update(kind.__name__.encode())
+        for name in _names(kind):
+            _feed(getattr(value, name), sha)
     elif isinstance(value, Mapping):
         for key in sorted(value):
             sha.update(str(key).encode())

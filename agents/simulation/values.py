@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
+import pyarrow as pa
+
+from agents.protocol import Train, Trained, WriteTable
 from agents.simulation.evidence import Evidence
 from agents.simulation.rebuilt import ExpectedOutcome
 from agents.simulation.topics import (
     ALARMS,
+    ARCHIVE,
+    BINNED,
     OUTCOMES,
     PERCEIVE,
     PREDICTIONS,
     PUBLISHED,
     SHADOWS,
+    Answer,
     fingerprint,
 )
 from models.online.builtin import MODEL_ID
 from stream.codecs.state import unpack
 from stream.records import Outcome
+from stream.run_folder import CONTAINERS, SWEEPS
 from stream.sweep import Sweep
 
 
@@ -79,13 +87,60 @@ def unlearned(e: Evidence) -> Iterator[str]:
         for request in e.outside.trained
         for labels in request.labels
     }
-    forgotten = {r.fields["prediction_id"] for r in e.first(ALARMS).values() if r.kind == "forgotten"}
+    forgotten = {
+        (record.fields["prediction_id"], horizon)
+        for record in e.first(ALARMS).values()
+        if record.kind == "forgotten"
+        for horizon in record.fields["horizons_ns"]
+    }
     closing = min((i.record.stamp_ns for i in e.world.closing if isinstance(i.record, Sweep)), default=0)
     for record in e.first(OUTCOMES).values():
         name = (record.prediction_id, record.horizon_ns)
-        told = record.prediction_id in forgotten or record.observed_stamp_ns >= closing
+        told = name in forgotten or record.observed_stamp_ns >= closing
         if name not in learned and not told:
             yield f"outcome {name} was never learned"
+    yield from _from_scratch(e)
+
+
+def _from_scratch(e: Evidence) -> Iterator[str]:
+    """A trainer begins from nothing only where Learn, too, knew of no weights when it asked."""
+    known: set[str] = set()
+    first: set[tuple[str, int]] = set()
+    for (place, offset), step in (item for alone in e.alone.values() for item in alone.steps):
+        record = e.log.get(place, offset).record
+        if isinstance(record, Answer) and isinstance(record.record, Trained):
+            known.add(record.record.lineage)
+        asked = [effect for effect in step.effects if isinstance(effect, Train)]
+        first |= {(effect.lineage, effect.stamp_ns) for effect in asked if effect.lineage not in known}
+    for request in e.outside.from_scratch:
+        if (request.lineage, request.stamp_ns) not in first:
+            yield f"training at {request.stamp_ns} began from nothing, and earlier weights are known"
+
+
+def unarchived(e: Evidence) -> Iterator[str]:
+    """Every binned sweep and every prediction is archived once, or is in a chunk that is still open."""
+    found: Counter[tuple[str, str, int]] = Counter()
+    for effect in e.outside.files.values():
+        if isinstance(effect, WriteTable) and effect.dataset in (CONTAINERS, SWEEPS):
+            found.update(_archived(effect.dataset, effect.table))
+    for task_id, state in e.states.items():
+        if task_id.agent == ARCHIVE:
+            tree = unpack(state)
+            found.update((SWEEPS, item["stream_id"], item["stamp_ns"]) for item in tree["predictions"])
+            for batch in tree["batches"]:
+                found.update(_archived(CONTAINERS, pa.ipc.open_stream(batch).read_all()))
+    expected = {(SWEEPS, record.stream_id, record.stamp_ns) for record in e.first(PREDICTIONS).values()}
+    expected |= {(CONTAINERS, record.robot_id, record.seq) for record in e.first(BINNED).values()}
+    for row in sorted(expected | set(found)):
+        if found[row] != (row in expected):
+            yield f"{row} is archived {found[row]} times"
+
+
+def _archived(dataset: str, table: pa.Table) -> Iterator[tuple[str, str, int]]:
+    """Names of a chunk's rows."""
+    names = ("stream_id", "stamp_ns") if dataset == SWEEPS else ("robot_id", "seq")
+    first, second = (table[name].to_pylist() for name in names)
+    return ((dataset, one, two) for one, two in zip(first, second, strict=True))
 
 
 def stale_model(e: Evidence) -> Iterator[str]:
@@ -93,6 +148,6 @@ def stale_model(e: Evidence) -> Iterator[str]:
     good = [MODEL_ID, *(entry.record.model_id for entry in e.log.topic(PUBLISHED))]
     newest = [model_id for model_id in good if model_id not in e.outside.damaged][-1]
     for task_id, state in e.states.items():
-        staged = unpack(state)["staged"] if task_id.agent == PERCEIVE else newest
+        staged = unpack(state)["models"]["staged"] if task_id.agent == PERCEIVE else newest
         if staged != newest:
             yield f"{task_id} would serve {staged}, published last is {newest}"

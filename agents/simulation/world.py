@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.simulation.dice import Dice
-from agents.simulation.models import publication
+from agents.simulation.models import PRIORS, publication
 from models.manifest import Manifest
 from stream.config import Config, load_config
 from stream.records import ModelPublished
@@ -40,6 +40,7 @@ SETTINGS = (
     "pose.max_wait_ns=2000000000",
     "pose.max_held_sweeps=200",
     "pose.max_gap_ns=350000000",
+    "learn.prior=none",
     "learn.gate_sweeps=2",
     "learn.guard_sweeps=3",
 )
@@ -107,7 +108,8 @@ def make_world(
 ) -> World:
     """The world of a seed; ``skipped`` inputs are not sent, nor anything of robots left out."""
     build = _Builder(dice, dice.stream("world"))
-    config = load_config(None, list(SETTINGS))
+    prior = dice.stream("prior").choice(("none", *PRIORS))
+    config = load_config(None, [*SETTINGS, f"learn.prior={prior}"])
     for number in range(build.random.choice((1, 1, 2, 2, 3))):
         _robot(build, f"robot{number}")
     _models(build, config)
@@ -179,8 +181,10 @@ def _transforms(build: _Builder, robot: str, sensors: list[str], length: int) ->
             rotation=(0.0, 0.0, 0.0, 1.0),
             static=True,
         )
-        delayed = build.dice.fires("static transform delayed")
-        build.send(build.random.uniform(200, 900) if delayed else 0.0, mount)
+        due = build.random.uniform(200, 2200) if build.dice.fires("static transform delayed") else 0.0
+        if due > 900:  # another sensor may go on for so long that what waits is too late
+            build.disordered.add(robot)
+        build.send(due, mount)
     skip = 0
     for number in range(-6, length + 2):
         transform = pose_at(robot, FIRST_NS + number * PERIOD_NS + 30_000_000)

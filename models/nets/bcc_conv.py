@@ -25,15 +25,15 @@ class BccBlock(nn.Module):
         self.linear = nn.Linear(TAPS * width, width)
 
     def forward(self, y: Tensor, taps: Tensor) -> Tensor:
-        """One residual step.
+        """One residual step, of the first M cells.
 
-        y : float32 (N, C); taps : int (N, 15), rows of y, N where there is no neighbour (counts as 0)
-        Returns float32 (N, C)
+        y : float32 (N, C); taps : int (M, 15), rows of y, N where there is no neighbour (counts as 0)
+        Returns float32 (M, C)
         """
         padded = functional.pad(self.norm(y), (0, 0, 0, 1))  # (N + 1, C), last row 0
-        gathered = functional.embedding(taps, padded, padding_idx=len(y))  # (N, 15, C)
+        gathered = functional.embedding(taps, padded, padding_idx=len(y))  # (M, 15, C)
         step: Tensor = self.linear(gathered.flatten(1))
-        return y + functional.relu(step)
+        return y[: len(taps)] + functional.relu(step)
 
 
 class BccNet(nn.Module):
@@ -58,20 +58,22 @@ class BccNet(nn.Module):
         self.register_buffer("mean", torch.zeros(feature_count))
         self.register_buffer("inv_std", torch.ones(feature_count))
 
-    def forward(self, X: Tensor, neighbor_index: Tensor) -> Tensor:
-        """Logits of every cell.
+    def forward(self, X: Tensor, neighbor_index: Tensor, first: int | None = None) -> Tensor:
+        """Logits of every cell, or of the first ones.
 
         X : float32 (N, F), raw features
         neighbor_index : int32 or int64 (N, 14), rows of X, N where there is no neighbour
-        Returns float32 (N, H)
+        first : M, of how many cells logits are wanted; the others only lend them their features
+        Returns float32 (N, H) or (M, H)
         """
         own = torch.arange(len(X), dtype=neighbor_index.dtype)[:, None]
         taps = torch.cat((own, neighbor_index), 1)  # (N, 15)
         standard = ((X - self.mean) * self.inv_std).clamp(-CLIP, CLIP)
         states = [functional.relu(self.input(standard))]  # (N, C)
-        for block in self.blocks:
+        for block in self.blocks[:-1]:
             states.append(block(states[-1], taps))
-        logits: Tensor = self.output(torch.cat(states, 1))  # (N, H)
+        states.append(self.blocks[-1](states[-1], taps[:first]))
+        logits: Tensor = self.output(torch.cat([state[:first] for state in states], 1))  # (M, H)
         return logits
 
 

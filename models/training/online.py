@@ -232,9 +232,8 @@ class OnlineTrainer:
         neighbor_index = sector.neighbor_index
         if symmetry is not None:
             X, neighbor_index = symmetry.apply(X, neighbor_index)
-        logits = self._net(torch.from_numpy(X), torch.from_numpy(neighbor_index))
-        logits = logits[torch.from_numpy(sector.scored)]
-        label = torch.from_numpy(example.label[sector.rows[sector.scored]])  # (S, H)
+        logits = self._net(torch.from_numpy(X), torch.from_numpy(neighbor_index), sector.scored)
+        label = torch.from_numpy(example.label[sector.rows[: sector.scored]])  # (S, H)
         observed = label != UNLABELLED
         each = functional.binary_cross_entropy_with_logits(logits, label.float(), reduction="none") * observed
         count = observed.sum(0)

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-MAGIC = b"OCTASTATE1"
+MAGIC = b"OCTASTATE2"
+"""Ends in the version of everything that is packed: an older snapshot is refused, not guessed at."""
 T = TypeVar("T")
 
 
@@ -24,9 +25,9 @@ def pack(value: Any) -> bytes:
     Deterministic: equal trees give equal bytes. Tuples come back as lists.
     Raises TypeError for anything else.
     """
-    buffers: list[bytes] = []
+    buffers = bytearray()
     header = json.dumps(_encode(value, buffers), separators=(",", ":")).encode()
-    return MAGIC + struct.pack("<Q", len(header)) + header + b"".join(buffers)
+    return MAGIC + struct.pack("<Q", len(header)) + header + bytes(buffers)
 
 
 def unpack(data: bytes) -> Any:
@@ -63,7 +64,7 @@ def from_dict(kind: type[T], values: Mapping[str, Any]) -> T:
     return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
 
 
-def _encode(value: Any, buffers: list[bytes]) -> Any:
+def _encode(value: Any, buffers: bytearray) -> Any:
     if value is None or isinstance(value, str | bool | int | float):
         return value
     if isinstance(value, bytes):
@@ -82,9 +83,9 @@ def _encode(value: Any, buffers: list[bytes]) -> Any:
     raise TypeError(f"state: cannot encode {type(value).__name__}")
 
 
-def _append(data: bytes, buffers: list[bytes]) -> list[int]:
-    offset = sum(len(buffer) for buffer in buffers)
-    buffers.append(data)
+def _append(data: bytes, buffers: bytearray) -> list[int]:
+    offset = len(buffers)
+    buffers += data
     return [offset, len(data)]
 
 

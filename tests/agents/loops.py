@@ -15,6 +15,8 @@ from agents.effects import LocalEffects
 from agents.inprocess import Agents, InProcess
 from agents.judge import Judge
 from agents.learn import Learn
+from agents.lineage import Version
+from agents.manifests import manifest_of
 from agents.perceive import Perceive
 from agents.protocol import (
     LoadModel,
@@ -66,6 +68,15 @@ def load_scripted(config: Config) -> Callable[[str, bytes], Model]:
         return ScriptedModel(config, float(skill), salt)
 
     return load
+
+
+def scripted_prior(config: Config, skill: float) -> Prior:
+    """A prior that is a scripted model."""
+    model: Any = ScriptedModel(config, skill, "prior")
+    report = {"total_steps": 1, "examples": 1, "loss": 0.5, "first_stamp_ns": 1, "last_stamp_ns": 1}
+    version = Version(model=model, data=model.data, weights={}, report=report)
+    manifest = manifest_of(config, schema_of(config), version, architecture="", kind="prior", parent_id="")
+    return Prior(data=model.data, manifest=manifest, model=model)
 
 
 def learn_of(
@@ -186,11 +197,14 @@ class ScriptedEffects(LocalEffects):
             self.restored.append(effect)
             return None
         if isinstance(effect, StoreModel):
-            self.stored[effect.manifest.model_id] = effect
-            return None
+            return self.store(effect)
         if isinstance(effect, LoadModel):
             return self._loaded(effect)
         return super().perform(effect)
+
+    def store(self, effect: StoreModel) -> None:
+        """Keep a model in memory."""
+        self.stored[effect.manifest.model_id] = effect
 
     def _train(self, request: Train) -> Trained | TrainingFailed:
         self.requests.append(request)
@@ -218,6 +232,7 @@ class ScriptedEffects(LocalEffects):
             stamp_ns=effect.stamp_ns,
             sha256=stored.manifest.sha256,
             model=load_scripted(self._config)(effect.model_id, stored.data),
+            number=effect.number,
         )
 
 

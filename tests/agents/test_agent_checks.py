@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -24,7 +25,7 @@ from stream.records import Binned, EndOfLog, ModelActivated, Outcome, Prediction
 from stream.sweep import Sweep
 from tests.agents import agent_checks
 from tests.agents.agent_checks import CHECKS, Case
-from tests.agents.loops import ScriptedModel, learn_of, scripted_loop
+from tests.agents.loops import ScriptedModel, learn_of, scripted_loop, scripted_prior
 from tests.agents.worlds import config_of, drive, interleave, parts_of, perceive_of, sweep_of
 
 CONFIG = config_of("learn.gate_sweeps=3", "learn.guard_sweeps=4", "log_features=0.1")
@@ -113,6 +114,14 @@ def learn_case() -> Case:
     )
 
 
+def prior_case() -> Case:
+    """The same, with a prior, which is served at once."""
+    priors = {"network": scripted_prior(CONFIG, 1.5)}
+    return dataclasses.replace(
+        learn_case(), name="prior", make=lambda: learn_of(CONFIG, NETWORKS, priors=priors)
+    )
+
+
 def no_learning_case() -> Case:
     """Learn with nothing to train."""
     kinds = (Binned, Prediction, Outcome, ModelActivated)
@@ -139,7 +148,7 @@ def archive_case() -> Case:
     return Case(name="archive", make=Archive, records=[*recorded()["archive"], EndOfLog()])
 
 
-CASES = (perceive_case, judge_case, learn_case, no_learning_case, archive_case)
+CASES = (perceive_case, judge_case, learn_case, prior_case, no_learning_case, archive_case)
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__.removeprefix("check_"))

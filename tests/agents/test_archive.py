@@ -23,6 +23,7 @@ from stream.records import (
     Binned,
     EndOfLog,
     Event,
+    FeatureSample,
     ModelActivated,
     ModelPublished,
     Outcome,
@@ -185,11 +186,59 @@ def test_latencies_that_no_prediction_asks_for_are_not_kept_for_ever(loop: Loop)
     archive = Archive()
     record = loop.perceive.outputs(Prediction)[0]
     for place in range(200):
-        made = dataclasses.replace(record, prediction_id=f"r/s/{place}")
+        made = dataclasses.replace(record, prediction_id=f"r/s/{place}", stamp_ns=place)
         archive.handle(made)
         archive.handle(Latency(prediction_id=made.prediction_id, milliseconds={"total": 1.0}))
         archive.handle(EndOfLog())
     assert len(archive.snapshot()) < 200 * 6 * 100 + 10_000
+
+
+def some(loop: Loop) -> list[Any]:
+    """What an archive is given over a few sweeps, of all kinds that have rows."""
+    kinds = (Binned, Prediction, Shadow, Outcome, FeatureSample)
+    return [record for record in loop.archive.inputs if isinstance(record, kinds)][:60]
+
+
+def rows(steps: list[Any]) -> dict[tuple[str, int], Any]:
+    return {(effect.dataset, effect.chunk): plain(effect.table) for effect in tables(steps)}
+
+
+def test_a_restored_archive_goes_on_with_the_next_chunk(loop: Loop) -> None:
+    records = [*some(loop), EndOfLog()]
+    whole = Archive(2)
+    expected = rows([whole.handle(record) for record in records])
+    assert {chunk for _, chunk in expected} > {0, 1, 2}
+    for cut in (5, 17, 40):
+        first, second = Archive(2), Archive(2)
+        steps = [first.handle(record) for record in records[:cut]]
+        second.restore(first.snapshot())
+        assert second.snapshot() == first.snapshot()
+        steps += [second.handle(record) for record in records[cut:]]
+        assert rows(steps) == expected
+        assert len(tables(steps)) == len(expected)
+
+
+def test_a_restart_after_an_outcome_without_rows_leaves_no_trace(loop: Loop) -> None:
+    """How rows lie in memory is no part of the state."""
+    first, second, third = loop.judge.outputs(Outcome)[:3]
+    nothing = {name: getattr(second, name)[:0] for name in ("row", "cell_id", "occupied", "before")}
+    whole, restored = Archive(), Archive()
+    for record in (first, dataclasses.replace(second, **nothing)):
+        whole.handle(record)
+    restored.restore(whole.snapshot())
+    for archive in (whole, restored):
+        archive.handle(third)
+    assert restored.snapshot() == whole.snapshot()
+
+
+def test_what_comes_again_is_archived_and_counted_once(loop: Loop) -> None:
+    records = some(loop)
+    once, twice = Archive(2), Archive(2)
+    expected = rows([once.handle(record) for record in [*records, EndOfLog()]])
+    again = [*records[:40], *records[20:], EndOfLog()]
+    assert rows([twice.handle(record) for record in again]) == expected
+    assert twice.counts == once.counts
+    assert twice.snapshot() == once.snapshot()
 
 
 def test_a_snapshot_with_records_of_another_version_is_refused(loop: Loop) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,10 +13,24 @@ from agents.effects import LocalEffects
 from agents.lineage import Version
 from agents.manifests import architecture_of, manifest_of
 from agents.pace import Pace
-from agents.protocol import Example, Labels, LoadModel, ModelLoaded, StoreModel, Train, Trained
+from agents.protocol import (
+    Effect,
+    Example,
+    Labels,
+    LoadModel,
+    ModelLoaded,
+    Request,
+    Restore,
+    Storage,
+    StoreModel,
+    Train,
+    Trained,
+)
 from stream.features import schema_of
+from stream.records import ModelPublished
 from stream.run_folder import RunFolder
-from tests.agents.worlds import config_of
+from tests.agents.loops import scripted_loop
+from tests.agents.worlds import config_of, drive
 
 pytestmark = pytest.mark.learn
 
@@ -122,6 +138,52 @@ def test_the_model_that_was_trained_last_is_not_made_again(tmp_path: Path) -> No
     assert again is not first.model
     assert again.model_id == first.model.model_id
     assert stored(effects, second).model is second.model
+
+
+def test_a_trainer_in_a_new_process_goes_on_from_the_weights_it_is_given(tmp_path: Path) -> None:
+    first = effects_of(tmp_path)
+    answers = [trained(first, request(number)) for number in (1, 2)]
+    assert [answer.report["resumed"] for answer in answers] == [False, False]
+    resumed = Restore(lineage="network", weights=answers[-1].weights)
+    runs = []
+    for _ in range(2):
+        second = effects_of(tmp_path)
+        second.perform(resumed)
+        runs.append([trained(second, request(number, steps=1)) for number in (3, 4)])
+    assert [answer.report["resumed"] for answer in runs[0]] == [True, False]
+    assert runs[0][0].report["total_steps"] == 1
+    assert [answer.data for answer in runs[0]] == [answer.data for answer in runs[1]]  # deterministic
+    scratch = trained(effects_of(tmp_path), request(3, steps=1))
+    assert distance(runs[0][0], answers[-1]) < 0.1 * distance(scratch, answers[-1])
+    first.perform(resumed)  # a rollback is no new process
+    assert trained(first, request(3)).report["resumed"] is False
+
+
+def distance(one: Trained, other: Trained) -> float:
+    names = [name for name in one.weights if name not in ("mean", "inv_std")]
+    return sum(float(np.abs(one.weights[name] - other.weights[name]).sum()) for name in names)
+
+
+def test_a_model_that_cannot_be_stored_is_not_announced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody may hear of a model that nobody can load: a failed write ends the run before the record."""
+    loop, effects = scripted_loop(config_of("learn.gate_sweeps=3"), tmp_path, lambda *_: 1.5)
+
+    def full(effect: StoreModel) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(effects, "store", full)
+    with pytest.raises(OSError, match="No space left"):
+        loop.run(drive(24))
+    assert loop.learn.outputs(ModelPublished) != []
+    assert not any(isinstance(record, ModelPublished) for record in loop.perceive.inputs)
+    assert not any(isinstance(record, ModelPublished) for record in loop.archive.inputs)
+
+
+def test_every_effect_is_storage_or_a_request() -> None:
+    assert set(get_args(Storage)) | set(get_args(Request)) == set(get_args(Effect))
+    assert set(get_args(Storage)) & set(get_args(Request)) == set()
 
 
 def test_a_model_in_memory_does_not_hide_a_damaged_file(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -90,6 +92,21 @@ def shadow(made: Prediction, names: tuple[str, ...] = ("persistence", "frequency
     )  # fmt: skip
 
 
+def numbered(records: Iterable[Any]) -> list[Any]:
+    """Records by hand, as one Perceive would number them; one that comes again keeps its number."""
+    known: dict[Any, int] = {}
+    told = []
+    for record in records:
+        if isinstance(record, Binned):
+            seq = known.setdefault((record.stream_id, record.stamp_ns, record.part), len(known))
+            told.append(dataclasses.replace(record, seq=seq))
+        elif isinstance(record, Prediction):
+            told.append(dataclasses.replace(record, seq=len(known) - 1))
+        else:
+            told.append(record)
+    return told
+
+
 def shadows_of(records: list[Any]) -> list[Shadow]:
     return [shadow(record) for record in of_type(records, Prediction)]
 
@@ -134,8 +151,8 @@ def test_no_cell_without_hit_or_pass_ever_gets_an_outcome(seed: int) -> None:
     listed = np.sort(rng.permutation(CELLS)[: rng.integers(0, len(CELLS))])
     hits, passes = rng.integers(0, 2, len(listed)), rng.integers(0, 2, len(listed))
     first = prediction(stamp_of(0), seed)
-    log = [binned(stamp_of(0)), first, binned(stamp_of(2), listed, hits=hits, passes=passes)]
-    (outcome,) = of_type(feed(Judge(CONFIG), log), Outcome)
+    log = numbered([binned(stamp_of(0)), first, binned(stamp_of(2), listed, hits=hits, passes=passes)])
+    (outcome,) = of_type(feed(Judge(CONFIG), [*log, EndOfLog()]), Outcome)
     observed = listed[(hits > 0) | (passes > 0)]
     assert np.array_equal(outcome.cell_id, observed)
     assert np.array_equal(outcome.occupied, np.isin(observed, listed[hits > 0]))
@@ -144,8 +161,8 @@ def test_no_cell_without_hit_or_pass_ever_gets_an_outcome(seed: int) -> None:
 
 
 def test_a_sweep_that_saw_nothing_gives_an_outcome_without_rows() -> None:
-    log = [binned(stamp_of(0)), prediction(stamp_of(0)), binned(stamp_of(2), CELLS[:0])]
-    (outcome,) = of_type(feed(Judge(CONFIG), log), Outcome)
+    log = numbered([binned(stamp_of(0)), prediction(stamp_of(0)), binned(stamp_of(2), CELLS[:0])])
+    (outcome,) = of_type(feed(Judge(CONFIG), [*log, EndOfLog()]), Outcome)
     assert len(outcome.row) == len(outcome.occupied) == len(outcome.before) == 0
 
 
@@ -162,12 +179,12 @@ def observer_of(stamps: list[int], made_ns: int, horizon: int) -> int | str | No
 
 
 @settings(max_examples=80, deadline=None)
-@given(steps=st.lists(st.integers(5, 400), min_size=1, max_size=25))
+@given(steps=st.lists(st.one_of(st.integers(5, 400), st.integers(400, 3000)), min_size=1, max_size=25))
 def test_the_nearest_sweep_within_tolerance_reveals_and_the_rest_is_missed(steps: list[int]) -> None:
     stamps = [stamp_of(0), *(stamp_of(0) + 1_000_000 * total for total in np.cumsum(steps).tolist())]
     judge = Judge(CONFIG)
     log = [record for stamp in stamps for record in (binned(stamp, passes=1), prediction(stamp))]
-    outputs = feed(judge, [*log, EndOfLog()])
+    outputs = feed(judge, [*numbered(log), EndOfLog()])
     expected = {
         (made, horizon): observer_of(stamps, made, horizon) for made in stamps for horizon in HORIZONS
     }
@@ -185,28 +202,43 @@ def test_the_nearest_sweep_within_tolerance_reveals_and_the_rest_is_missed(steps
 
 def test_another_stream_reveals_nothing() -> None:
     log = [binned(stamp_of(0)), prediction(stamp_of(0)), binned(stamp_of(2), stream_id="robot/other", hits=1)]
-    assert feed(Judge(CONFIG), log) == []
+    assert feed(Judge(CONFIG), [*numbered(log), EndOfLog()]) == []
+
+
+def test_what_a_gap_in_the_stream_decides_is_not_forgotten_first() -> None:
+    """The sweep after a long gap says which one before it was nearest; that one is still known then."""
+    log = [binned(stamp_of(0)), prediction(stamp_of(0)), binned(stamp_of(1.9)), binned(stamp_of(60))]
+    outputs = feed(Judge(CONFIG), [*numbered(log), EndOfLog()])
+    assert [outcome.observed_stamp_ns for outcome in of_type(outputs, Outcome)] == [stamp_of(1.9)]
+    assert [event.fields["horizon_ns"] for event in of_type(outputs, Event)] == [HORIZONS[1]]
 
 
 # ---- parts and order -----------------------------------------------------------------------------------
 
 
 def test_parts_are_added_up_before_anything_is_decided() -> None:
-    judge, half = Judge(CONFIG), CELLS[:20]
-    feed(judge, [binned(stamp_of(0)), prediction(stamp_of(0))])
-    through = binned(stamp_of(2), half, passes=3, part=1, parts=2)
+    through = binned(stamp_of(2), CELLS[:20], passes=3, part=1, parts=2)
     hit = binned(stamp_of(2), CELLS[10:30], hits=1, part=0, parts=2)
-    assert feed(judge, [through]) == []
-    (outcome,) = feed(judge, [hit])
+    *begin, last = numbered([binned(stamp_of(0)), prediction(stamp_of(0)), through, hit])
+    judge = Judge(CONFIG)
+    assert feed(judge, [*begin, passing(begin)]) == []
+    (outcome,) = feed(judge, [last, EndOfLog()])
     assert np.array_equal(outcome.cell_id, CELLS[:30])
     assert outcome.occupied.tolist() == [False] * 10 + [True] * 20
 
 
+def passing(records: list[Any]) -> Prediction:
+    """A forecast of another sensor, with which all binned records so far have their turn."""
+    last = max(record.seq for record in records if isinstance(record, Binned))
+    return dataclasses.replace(prediction(stamp_of(2), stream_id="robot/other"), seq=last)
+
+
 def test_a_missing_part_is_waited_for_until_the_next_stamp() -> None:
     judge = Judge(CONFIG)
-    feed(judge, [binned(stamp_of(0)), prediction(stamp_of(0))])
-    assert feed(judge, [binned(stamp_of(2), CELLS[:5], hits=1, part=0, parts=2)]) == []
-    (outcome,) = feed(judge, [binned(stamp_of(3))])
+    half = binned(stamp_of(2), CELLS[:5], hits=1, part=0, parts=2)
+    *begin, last = numbered([binned(stamp_of(0)), prediction(stamp_of(0)), half, binned(stamp_of(3))])
+    assert feed(judge, [*begin, passing(begin)]) == []
+    (outcome,) = feed(judge, [last, EndOfLog()])
     assert (outcome.observed_stamp_ns, len(outcome.row)) == (stamp_of(2), 5)
 
 
@@ -228,7 +260,7 @@ def with_parts(records: list[Any]) -> list[Any]:
     return told
 
 
-WORLD = joined(perceived(CONFIG, 9))  # no longer than Judge looks back
+WORLD = joined(perceived(CONFIG, 24))
 
 
 @settings(max_examples=25, deadline=None)
@@ -237,8 +269,9 @@ def test_arrival_order_changes_neither_outcomes_nor_scores(seed: int) -> None:
     config = config_of("task.warmup_sweeps=1")
     usual, shuffled = Judge(config), Judge(config)
     expected = keyed(feed(usual, [*WORLD, *shadows_of(WORLD), EndOfLog()]))
-    assert len(expected) == 7 + 4
-    sequences = (of_type(with_parts(WORLD), Binned), of_type(WORLD, Prediction), shadows_of(WORLD))
+    assert len(expected) == 22 + 19
+    parts = numbered(with_parts(WORLD))
+    sequences = (of_type(parts, Binned), of_type(parts, Prediction), shadows_of(WORLD))
     assert keyed(feed(shuffled, [*interleave(seed, *sequences), EndOfLog()])) == expected
     assert shuffled.scores.summary()["scores"]["persistence"]["n"] > 0
     counts = [judge.scores.summary()["scores_by_horizon"] for judge in (usual, shuffled)]
@@ -278,9 +311,10 @@ def test_streams_are_independent() -> None:
             prediction(stamp_of(index), stream_id="robot/other"),
         )
     ]
-    together = feed(Judge(CONFIG), [*interleave(1, WORLD, other), EndOfLog()])
-    apart = [*feed(Judge(CONFIG), [*WORLD, EndOfLog()]), *feed(Judge(CONFIG), [*other, EndOfLog()])]
+    together = feed(Judge(CONFIG), [*numbered(interleave(1, WORLD, other)), EndOfLog()])
+    apart = [*feed(Judge(CONFIG), [*WORLD, EndOfLog()]), *feed(Judge(CONFIG), [*numbered(other), EndOfLog()])]
     assert keyed(together) == keyed(apart)
+    assert len(of_type(together, Outcome)) == (22 + 19) + (6 + 3)
 
 
 def test_a_foreign_record_changes_nothing() -> None:
@@ -298,11 +332,11 @@ def test_a_foreign_record_changes_nothing() -> None:
 
 
 def log_of(sweeps: int) -> list[Any]:
-    return [
+    return numbered(
         record
         for index in range(sweeps)
         for record in (binned(stamp_of(index), passes=1), prediction(stamp_of(index)))
-    ]
+    )
 
 
 @pytest.mark.parametrize("which", ["no shadows", "foreign shadows", "shadows"])

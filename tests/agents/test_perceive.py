@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import weakref
 from collections import Counter
@@ -19,6 +20,7 @@ from native.binning import MAX_POINTS
 from stream.config import Config
 from stream.container import RollingContainer
 from stream.features import digest
+from stream.frames import MAX_FRAMES
 from stream.records import (
     Binned,
     EndOfLog,
@@ -202,6 +204,14 @@ def test_a_duplicate_of_a_waiting_sweep_is_one_too() -> None:
     assert [type(record) for record in outputs] == [Event, Binned, ModelActivated, Prediction]
 
 
+def test_a_sweep_that_comes_twice_while_it_waits_is_released_once_its_fate_is_known() -> None:
+    agent, sweep = perceive_of(CONFIG), sweep_of(0)
+    steps = [agent.handle(item) for item in (transform_at(stamp_of(-0.3)), sweep, sweep)]
+    assert [step.released for step in steps] == [(), (), ()]
+    assert agent.handle(transform_at(stamp_of(0.2))).released == (sweep_key(sweep),)
+    assert agent.handle(sweep).released == (sweep_key(sweep),)
+
+
 def test_a_sweep_late_within_the_window_is_folded_but_not_predicted_from() -> None:
     agent = ready()
     feed(agent, [sweep_of(0), sweep_of(2)])
@@ -357,6 +367,18 @@ def test_a_missing_part_is_waited_for_until_the_next_stamp() -> None:
     assert (type(late), late.late) == (Binned, True)
 
 
+def test_an_incomplete_sweep_is_predicted_before_the_container_forgets_it() -> None:
+    """Its own sensor has fallen silent; another one moves the container on."""
+    agent = ready(40)
+    half = sweep_of(0, stream_id="robot/rear", points=points_at(0), part=0, parts=2)
+    outputs = feed(agent, [half, *(sweep_of(index) for index in range(1, 20))])
+    made = [record.prediction_id for record in of_type(outputs, Prediction)]
+    assert half.prediction_id in made
+    keep = agent._robots["robot"].container.keep_ns
+    assert made.index(half.prediction_id) == keep // 100_000_000
+    assert of_type(feed(agent, [EndOfLog()]), Prediction) == []
+
+
 def test_a_missing_part_is_waited_for_until_the_end() -> None:
     agent = ready()
     feed(agent, parts_of(0, 2)[:1])
@@ -391,6 +413,25 @@ def test_sensors_of_a_robot_share_a_container() -> None:
     assert len(predictions[-1].cell_id) > len(alone[-1].cell_id) + 30
     activated = of_type(feed(ready(), two_sensors(2)), ModelActivated)
     assert [record.stream_id for record in activated] == ["robot/left", "robot/right"]
+
+
+def test_a_sensor_without_a_frame_holds_up_no_other() -> None:
+    agent = ready()
+    ghost = [sweep_of(index, stream_id="robot/ghost", frame="ghost") for index in range(4)]
+    good = [sweep_of(index + 0.5) for index in range(4)]
+    outputs = feed(agent, [item for pair in zip(ghost, good, strict=True) for item in pair])
+    assert [record.stamp_ns for record in of_type(outputs, Prediction)] == [item.stamp_ns for item in good]
+
+
+def test_a_sweep_that_another_sensor_has_left_behind_is_late() -> None:
+    """Its mount becomes known when the container has gone on: it is too old to be evidence."""
+    agent, waiting = ready(40), sweep_of(0, stream_id="robot/rear", frame="rear")
+    outputs = feed(agent, [waiting, *(sweep_of(index) for index in range(19))])
+    assert reasons(outputs) == []
+    keep = agent._robots["robot"].container.keep_ns
+    assert waiting.stamp_ns < stamp_of(18) - keep
+    step = agent.handle(dataclasses.replace(transform_at(0, child="rear"), parent="lidar", static=True))
+    assert (reasons(list(step.outputs)), step.released) == (["late"], (sweep_key(waiting),))
 
 
 def test_a_prediction_names_the_last_record_folded_whoever_sent_it() -> None:
@@ -448,6 +489,89 @@ def test_keys_of_sweeps_that_never_get_a_pose_are_forgotten_too() -> None:
     assert len(agent.snapshot()) < 1.2 * size
 
 
+# ---- clocks --------------------------------------------------------------------------------------------
+
+HOUR = 36_000
+"""Sweeps."""
+
+
+def test_one_sweep_from_the_future_is_a_bad_stamp_and_holds_up_nothing() -> None:
+    usual = feed(ready(), [sweep_of(index) for index in range(6)])
+    agent = ready()
+    wrong = sweep_of(HOUR)
+    assert feed(agent, [sweep_of(0), sweep_of(1)]) != []
+    held = agent.handle(wrong)
+    assert (held.outputs, held.released) == ((), ())
+    step = agent.handle(sweep_of(2))
+    assert reasons(list(step.outputs)) == ["bad_stamp"]
+    assert sweep_key(wrong) in step.released
+    outputs = [*step.outputs, *feed(agent, [sweep_of(index) for index in range(3, 6)])]
+    assert plain(of_type(outputs, Prediction)) == plain(of_type(usual, Prediction)[2:])
+
+
+def test_parts_of_one_sweep_are_no_second_witness() -> None:
+    agent = ready()
+    wrong = [sweep_of(HOUR, part=part, parts=2, points=points_at(0)) for part in range(2)]
+    outputs = feed(agent, [sweep_of(0), *wrong, sweep_of(1)])
+    assert reasons(outputs) == ["bad_stamp", "bad_stamp"]
+
+
+def test_a_clock_that_was_set_anew_is_believed_with_the_second_sweep() -> None:
+    agent = ready()
+    feed(agent, [sweep_of(0), *(transform_at(stamp_of(HOUR + index / 2)) for index in range(-2, 8))])
+    first, second = (sweep_of(HOUR + index, points=points_at(0)) for index in range(2))
+    assert feed(agent, [first]) == []
+    outputs = feed(agent, [second])
+    assert [made.stamp_ns for made in of_type(outputs, Prediction)] == [first.stamp_ns, second.stamp_ns]
+
+
+def test_a_sweep_that_is_suspect_at_the_end_is_a_bad_stamp() -> None:
+    agent, wrong = ready(), sweep_of(HOUR)
+    feed(agent, [sweep_of(0), wrong])
+    restored = perceive_of(CONFIG)
+    restored.restore(agent.snapshot())
+    step = restored.handle(EndOfLog())
+    assert (reasons(list(step.outputs)), step.released) == (["bad_stamp"], (sweep_key(wrong),))
+
+
+def test_a_transform_that_is_suspect_at_the_end_is_refused() -> None:
+    agent = ready()
+    outputs = feed(agent, [transform_at(stamp_of(HOUR)), EndOfLog(), EndOfLog()])
+    assert [(event.kind, event.stamp_ns) for event in outputs] == [("transform_refused", stamp_of(HOUR))]
+
+
+def test_the_first_sweep_must_suit_the_transforms() -> None:
+    outputs = feed(ready(), [sweep_of(HOUR), sweep_of(0)])
+    assert (reasons(outputs), len(of_type(outputs, Prediction))) == (["bad_stamp"], 1)
+
+
+def test_one_transform_from_the_future_spoils_no_pose() -> None:
+    agent, (*_, before, after) = perceive_of(CONFIG), transforms_to(3)
+    feed(agent, transforms_to(3)[:-1])
+    assert feed(agent, [transform_at(stamp_of(HOUR))]) == []
+    outputs = feed(agent, [after, sweep_of(1), sweep_of(2)])
+    assert [event.kind for event in of_type(outputs, Event)] == ["transform_refused"]
+    assert len(of_type(outputs, Prediction)) == 2
+    assert before.stamp_ns < after.stamp_ns
+
+
+def test_edges_of_the_transform_tree_have_clocks_of_their_own() -> None:
+    """A frame that moves once an hour is no reason to hold back the others."""
+    agent = ready()
+    seldom = [transform_at(stamp_of(index), child="arm") for index in (0, HOUR)]
+    outputs = feed(agent, [*seldom, *transforms_to(22)[-4:], sweep_of(21)])
+    assert len(of_type(outputs, Prediction)) == 1
+
+
+def test_clocks_of_edges_are_bounded() -> None:
+    agent = perceive_of(CONFIG)
+    feed(agent, [transform_at(stamp_of(0), child=f"frame{number}") for number in range(MAX_FRAMES)])
+    size = len(agent.snapshot())
+    outputs = feed(agent, [transform_at(stamp_of(0), child=f"other{number}") for number in range(50)])
+    assert {event.kind for event in outputs} == {"transform_refused"}
+    assert len(agent.snapshot()) == size
+
+
 # ---- models --------------------------------------------------------------------------------------------
 
 
@@ -458,7 +582,7 @@ def loaded(model: ScriptedModel, stamp_ns: int = 0) -> ModelLoaded:
 def test_a_published_model_is_asked_for() -> None:
     published = ModelPublished(model_id="m", sha256="s", kind="update", parent_id="p", stamp_ns=7)
     step = perceive_of(CONFIG).handle(published)
-    assert (step.outputs, step.effects) == ((), (LoadModel(model_id="m", stamp_ns=7),))
+    assert (step.outputs, step.effects) == ((), (LoadModel(model_id="m", stamp_ns=7, number=1),))
 
 
 def test_activation_is_written_before_the_first_prediction_under_a_model() -> None:
@@ -491,6 +615,26 @@ def test_of_two_models_between_sweeps_the_newer_serves() -> None:
     agent, old, new = ready(), ScriptedModel(CONFIG, 2.0), ScriptedModel(CONFIG, 3.0)
     outputs = feed(agent, [sweep_of(0), loaded(old), loaded(new), sweep_of(1)])
     assert [record.model_id for record in of_type(outputs, ModelActivated)] == ["frequency", new.model_id]
+
+
+def test_a_model_loaded_late_does_not_replace_one_published_after_it() -> None:
+    agent, models = ready(), [ScriptedModel(CONFIG, skill) for skill in (2.0, 3.0, 4.0)]
+    asked = []
+    for model in models:
+        published = ModelPublished(
+            model_id=model.model_id, sha256="s", kind="update", parent_id="p", stamp_ns=7
+        )
+        asked += agent.handle(published).effects
+    numbers = [effect.number for effect in asked if isinstance(effect, LoadModel)]
+    answers = [
+        ModelLoaded(model_id=model.model_id, stamp_ns=7, sha256="ab", model=model, number=number)
+        for model, number in zip(models, numbers, strict=True)
+    ]
+    outputs = []
+    for index, answer in enumerate((answers[1], answers[0], answers[2])):
+        outputs += feed(agent, [answer, sweep_of(index)])
+    served = [record.model_id for record in of_type(outputs, Prediction)]
+    assert served == [models[1].model_id, models[1].model_id, models[2].model_id]
 
 
 def test_a_model_that_serves_no_more_is_dropped_when_the_next_one_comes() -> None:

@@ -236,9 +236,11 @@ def test_a_sector_answers_like_the_whole_sweep(layers: int, centre: float) -> No
     X = torch.from_numpy(example.X).float()
     with torch.no_grad():
         whole = net(X, torch.from_numpy(example.neighbor_index)).numpy()
-        part = net(X[torch.from_numpy(sector.rows)], torch.from_numpy(sector.neighbor_index)).numpy()
-    rows = sector.rows[sector.scored]
-    np.testing.assert_allclose(part[sector.scored], whole[rows], rtol=0, atol=1e-5)
+        part = net(
+            X[torch.from_numpy(sector.rows)], torch.from_numpy(sector.neighbor_index), sector.scored
+        ).numpy()
+    rows = sector.rows[: sector.scored]
+    np.testing.assert_allclose(part, whole[rows], rtol=0, atol=1e-5)
     turned = np.angle(np.exp(1j * (example.azimuth - centre)))
     labelled = (example.label >= 0).any(axis=1)
     assert np.array_equal(rows, np.flatnonzero(labelled & (np.abs(turned) <= math.pi / 4)))
@@ -250,7 +252,7 @@ def test_a_sector_without_labels_is_the_whole_sweep() -> None:
     example.label[np.abs(example.azimuth) < 1, PRIMARY] = -1
     sector = cut_sector(example, 0.0, math.pi / 2, 2, PRIMARY)
     labelled = np.flatnonzero((example.label >= 0).any(axis=1))
-    assert np.array_equal(sector.rows[sector.scored], labelled)
+    assert np.array_equal(sector.rows[: sector.scored], labelled)
 
 
 def test_the_loss_counts_observed_cells_only() -> None:

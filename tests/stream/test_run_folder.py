@@ -48,11 +48,11 @@ def test_a_new_run_has_its_folders(tmp_path: Path) -> None:
 
 def test_chunks_are_flat_numbered_files(tmp_path: Path) -> None:
     folder = new(tmp_path)
-    for record in PREDICTIONS[:3]:
-        folder.write_table("predictions", prediction_table(record))
-    folder.write_table("features", pa.table({"x": [1]}))
-    folder.write_table(CONTAINERS, chunk(BINNED[:2]))
-    folder.write_table(CONTAINERS, chunk(BINNED[2:]))
+    for number, record in enumerate(PREDICTIONS[:3]):
+        folder.write_table("predictions", prediction_table(record), number)
+    folder.write_table("features", pa.table({"x": [1]}), 0)
+    folder.write_table(CONTAINERS, chunk(BINNED[:2]), 0)
+    folder.write_table(CONTAINERS, chunk(BINNED[2:]), 1)
     assert files(tmp_path) == [
         "containers/part-00000.arrow", "containers/part-00001.arrow", "events.jsonl",
         "features/part-00000.parquet", "predictions/part-00000.parquet", "predictions/part-00001.parquet",
@@ -64,15 +64,40 @@ def test_chunks_are_flat_numbered_files(tmp_path: Path) -> None:
 
 def test_sweeps_are_one_file_that_grows(tmp_path: Path) -> None:
     folder = new(tmp_path)
-    for record in PREDICTIONS:
-        folder.write_table(SWEEPS, sweep_table([(record, {})]))
+    for number, record in enumerate(PREDICTIONS):
+        folder.write_table(SWEEPS, sweep_table([(record, {})]), number)
     table = pq.read_table(tmp_path / "sweeps.parquet")
     assert table["prediction_id"].to_pylist() == [record.prediction_id for record in PREDICTIONS]
 
 
+def test_a_new_process_goes_on_and_what_it_writes_again_changes_nothing(tmp_path: Path) -> None:
+    first = new(tmp_path)
+    for number, record in enumerate(PREDICTIONS[:3]):
+        first.write_table("predictions", prediction_table(record), number)
+        first.write_table(SWEEPS, sweep_table([(record, {})]), number)
+    before = {name: (tmp_path / name).read_bytes() for name in files(tmp_path)}
+    second = new(tmp_path)
+    second.write_table("predictions", prediction_table(PREDICTIONS[2]), 2)
+    second.write_table(SWEEPS, sweep_table([(PREDICTIONS[2], {})]), 2)
+    assert {name: (tmp_path / name).read_bytes() for name in files(tmp_path)} == before
+    second.write_table("predictions", prediction_table(PREDICTIONS[3]), 3)
+    second.write_table(SWEEPS, sweep_table([(PREDICTIONS[3], {})]), 3)
+    names = [record.prediction_id for record in PREDICTIONS[:4]]
+    assert pq.read_table(tmp_path / "sweeps.parquet")["prediction_id"].to_pylist() == names
+    assert set(pq.read_table(tmp_path / "predictions")["prediction_id"].to_pylist()) == set(names)
+
+
+def test_the_first_chunk_of_sweeps_begins_the_file_anew(tmp_path: Path) -> None:
+    folder = new(tmp_path)
+    for record in PREDICTIONS[:2]:
+        folder.write_table(SWEEPS, sweep_table([(record, {})]), 0)
+    table = pq.read_table(tmp_path / "sweeps.parquet")
+    assert table["prediction_id"].to_pylist() == [PREDICTIONS[1].prediction_id]
+
+
 def test_page_checksums_verify_and_catch_a_flipped_bit(tmp_path: Path) -> None:
     folder = new(tmp_path)
-    folder.write_table("predictions", prediction_table(PREDICTIONS[-1]))
+    folder.write_table("predictions", prediction_table(PREDICTIONS[-1]), 0)
     path = tmp_path / "predictions" / "part-00000.parquet"
     whole = pq.read_table(path, page_checksum_verification=True)
     assert whole.equals(prediction_table(PREDICTIONS[-1]))
@@ -100,8 +125,8 @@ def test_events_are_one_json_object_a_line(tmp_path: Path) -> None:
 
 def test_records_come_back_in_fold_order_and_to_the_bit(tmp_path: Path) -> None:
     folder = new(tmp_path)
-    folder.write_table(CONTAINERS, chunk(BINNED[:4]))
-    folder.write_table(CONTAINERS, chunk(BINNED[4:]))
+    folder.write_table(CONTAINERS, chunk(BINNED[:4]), 0)
+    folder.write_table(CONTAINERS, chunk(BINNED[4:]), 1)
     found = list(folder.records("robot", 0, 2**62))
     assert plain(found) == plain(BINNED)
     some = folder.records("robot", stamp_of(2), 6)
@@ -111,7 +136,7 @@ def test_records_come_back_in_fold_order_and_to_the_bit(tmp_path: Path) -> None:
 
 def test_containers_are_read_without_copying(tmp_path: Path) -> None:
     folder = new(tmp_path)
-    folder.write_table(CONTAINERS, chunk(BINNED))
+    folder.write_table(CONTAINERS, chunk(BINNED), 0)
     with pa.memory_map(str(tmp_path / "containers" / "part-00000.arrow")) as source:
         before = pa.total_allocated_bytes()
         reader = ipc.open_file(source)
@@ -156,10 +181,10 @@ def test_a_full_disk_is_an_error_and_leaves_no_half_file(tmp_path: Path, dataset
         if dataset == "summary.json":
             folder.write_text(dataset, "x" * 100_000)
         elif dataset == SWEEPS:
-            folder.write_table(SWEEPS, sweep_table([(PREDICTIONS[0], {})]))
+            folder.write_table(SWEEPS, sweep_table([(PREDICTIONS[0], {})]), 0)
         else:
             table = chunk(BINNED) if dataset == CONTAINERS else prediction_table(PREDICTIONS[0])
-            folder.write_table(dataset, table)
+            folder.write_table(dataset, table, 0)
     assert caught.value.errno == errno.ENOSPC
     assert files(tmp_path) == ["events.jsonl"]
 
@@ -174,7 +199,7 @@ def test_events_on_a_full_disk_are_an_error(tmp_path: Path) -> None:
 
 def test_a_failed_write_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = new(tmp_path)
-    folder.write_table(SWEEPS, sweep_table([(PREDICTIONS[0], {})]))
+    folder.write_table(SWEEPS, sweep_table([(PREDICTIONS[0], {})]), 0)
     before = (tmp_path / "sweeps.parquet").read_bytes()
 
     def half(path: Path, table: pa.Table) -> None:
@@ -183,6 +208,6 @@ def test_a_failed_write_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(run_folder, "_write_parquet", half)
     with pytest.raises(OSError, match="No space left"):
-        folder.write_table(SWEEPS, sweep_table([(PREDICTIONS[1], {})]))
+        folder.write_table(SWEEPS, sweep_table([(PREDICTIONS[1], {})]), 1)
     assert (tmp_path / "sweeps.parquet").read_bytes() == before
     assert files(tmp_path) == ["events.jsonl", "sweeps.parquet"]

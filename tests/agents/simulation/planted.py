@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from agents.protocol import Agent, Step, StoreModel, Train
-from agents.simulation.cast import Cast, make_judge, make_learn, make_perceive
+from agents.simulation.cast import Cast, make_archive, make_judge, make_learn, make_perceive
 from agents.simulation.faults import RATES, SendFailed
 from agents.simulation.journal import Order
 from agents.simulation.log import PARTITIONS, Place
@@ -191,6 +191,21 @@ class DropsATraining(Wrapped):
         return dataclasses.replace(step, effects=() if self._drop else step.effects)
 
 
+class NumbersChunksAnew(Wrapped):
+    """An Archive that comes back begins with the first file again."""
+
+    def restore(self, data: bytes) -> None:
+        super().restore(pack(unpack(data) | {"chunks": {}}))
+
+
+class ArchivesWhatComesAgain(Wrapped):
+    """A record that comes twice is archived twice."""
+
+    def handle(self, record: Any) -> Step:
+        self._agent._newest = {}
+        return super().handle(record)
+
+
 # ---- in the runtime ------------------------------------------------------------------------------------
 
 
@@ -315,6 +330,13 @@ class LosesRequests(Task):
         return
 
 
+class TrainsFromNothing(Task):
+    """A new process has new trainers, and they begin anew."""
+
+    def resume(self) -> None:
+        return
+
+
 class ReplaysAnEntryTwice(Task):
     """The first journal entry behind a snapshot is folded, although the snapshot holds it."""
 
@@ -390,6 +412,15 @@ BUGS: dict[str, Bug] = {
     "label the unobserved": _bug("outcome without observation", judge=_in(make_judge, LabelsTheUnobserved)),
     "never forget": _bug("unbounded memory", judge=_in(make_judge, NeverForgets)),
     "drop a training": _bug("unlearned", learn=_in(make_learn, DropsATraining)),
+    "number chunks anew": _bug("unarchived", archive=_in(make_archive, NumbersChunksAnew), faults=RESTORES),
+    "archive what comes again": _bug(
+        "unarchived",
+        archive=_in(make_archive, ArchivesWhatComesAgain),
+        faults={"send not confirmed": 0.02},
+    ),
+    "train from nothing": _bug(
+        "unlearned", task=TrainsFromNothing, faults={"killed when acknowledged": 0.005}
+    ),
     "acknowledge before send": _bug("early acknowledgement", task=AcknowledgesBeforeSending),
     "acknowledge what is not released": _bug("early acknowledgement", task=AcknowledgesWhatIsNotReleased),
     "activate before the durable record": _bug("unannounced activation", task=ActivatesBeforeTheRecord),

@@ -33,7 +33,6 @@ FOUND: dict[str, tuple[int, dict[str, float]]] = {
 """A seed, and the faults of its world; nothing else goes wrong there."""
 
 
-@pytest.mark.xfail(strict=True, reason="found, and not yet mended")
 @pytest.mark.parametrize(("seed", "faults"), FOUND.values(), ids=list(FOUND))
 def test_it_holds_now(seed: int, faults: dict[str, float]) -> None:
     rates = dict.fromkeys(RATES, 0.0) | faults

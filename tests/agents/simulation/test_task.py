@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents.protocol import Key, LoadModel, ModelLoaded, Step
+from agents.protocol import Key, LoadModel, ModelLoaded, Restore, Step, WriteEvent
 from agents.simulation.dice import Dice
 from agents.simulation.faults import RATES, Fenced
 from agents.simulation.journal import Claim, Order
@@ -182,6 +182,51 @@ def test_a_torn_snapshot_is_passed_over() -> None:
     torn = task.snapshot_of(task.agent.snapshot())
     bench.snapshots.write(bench.identity, dataclasses.replace(torn, agent=torn.agent[:9]))
     assert bench.snapshots.newest(bench.identity) is whole
+
+
+class Publisher(Holder):
+    """Stores a line, says so and asks for a model with every sweep; resumes a trainer."""
+
+    def handle(self, record: Any) -> Step:
+        if not isinstance(record, Sweep):
+            return Step()
+        return Step(
+            outputs=(Event(kind="stored", stamp_ns=record.stamp_ns),),
+            released=(("sweep", record.stream_id, record.stamp_ns, record.part),),
+            effects=(LoadModel(model_id="m", stamp_ns=1), WriteEvent(event={"stamp_ns": record.stamp_ns})),
+        )
+
+    def resume(self) -> tuple[Restore, ...]:
+        return (Restore(lineage="network", weights={"labels": np.ones(1, np.float32)}),)
+
+
+def test_what_a_step_stores_is_there_before_its_outputs_and_requests_come_last() -> None:
+    bench = Bench()
+    _, steps = bench.task(Publisher())
+    bench.send(1)
+    until(steps, "stored")
+    assert (len(bench.outside.files), bench.outs(), bench.outside.jobs) == (1, [], [])
+    until(steps, "sent")
+    assert (len(bench.outs()), bench.outside.jobs) == (1, [])
+    until(steps, "asked")
+    assert len(bench.outside.jobs) == 1
+
+
+def test_new_trainers_are_given_weights_before_requests_are_made_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Bench()
+    _, steps = bench.task(Publisher())
+    bench.send(1)
+    until(steps, "waiting")
+    bench.outside.die("a")
+    bench.process = "b"
+    done: list[str] = []
+    outside = bench.outside
+    monkeypatch.setattr(outside, "restore", lambda process, effect: done.append(f"restored in {process}"))
+    monkeypatch.setattr(outside, "ask", lambda *_: done.append("asked"))
+    until(bench.task(Publisher())[1], "asked")
+    assert done == ["restored in b", "asked"]
 
 
 def test_requests_are_made_again_and_answered_once() -> None:

@@ -1,0 +1,70 @@
+"""The models that Perceive holds, and which of them serves next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from agents.protocol import LoadModel, ModelLoaded
+from models.model import Model
+from stream.records import ModelPublished
+
+
+class ServedModels:
+    """Models by id with their sha256, and the one that is staged for the next sweep.
+
+    builtin : serves until another one is staged, and when one fails
+    """
+
+    def __init__(self, builtin: Model) -> None:
+        self.builtin = self.staged = builtin.model_id
+        self._models: dict[str, tuple[Model, str]] = {builtin.model_id: (builtin, "builtin")}
+        self._published = 0
+        self._staged_number = 0
+
+    def __getitem__(self, model_id: str) -> Model:
+        """A model that is held; raises KeyError."""
+        return self._models[model_id][0]
+
+    def sha256(self, model_id: str) -> str:
+        """Digest of a model's file."""
+        return self._models[model_id][1]
+
+    def request(self, published: ModelPublished) -> LoadModel | None:
+        """What to ask for when a model is published; None for the built-in one, which is staged at once."""
+        self._published += 1
+        if published.model_id == self.builtin:
+            self.staged, self._staged_number = self.builtin, self._published
+            return None
+        return LoadModel(model_id=published.model_id, stamp_ns=published.stamp_ns, number=self._published)
+
+    def add(self, loaded: ModelLoaded, model: Model, used: set[str]) -> None:
+        """Hold a model, and stage it unless one that was published later is staged; drop what is not used.
+
+        used : models that serve a stream. Loads come back in any order, so the order of publication decides.
+        Dropped here and not when a model stops serving, as ending a session takes longer than a swap.
+        """
+        reloaded = loaded.model_id in self.missing(used)  # then it is known already which serves next
+        self._models[loaded.model_id] = (model, loaded.sha256)
+        if not reloaded and loaded.number >= self._staged_number:
+            self.staged, self._staged_number = loaded.model_id, loaded.number
+        for model_id in set(self._models) - used - {self.builtin, self.staged}:
+            del self._models[model_id]
+
+    def fall_back(self) -> str:
+        """Stage the built-in model, which cannot fail; returns its id."""
+        self.staged = self.builtin
+        return self.builtin
+
+    def missing(self, used: Iterable[str]) -> set[str]:
+        """Models that serve or will, and that are not held: after a restart, before they are loaded."""
+        return {*used, self.staged} - set(self._models) - {""}
+
+    def state(self) -> dict[str, Any]:
+        """Plain values, without the models themselves."""
+        return {"staged": self.staged, "staged_number": self._staged_number, "published": self._published}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from ``state``; raises KeyError."""
+        self.staged = state["staged"]
+        self._staged_number, self._published = state["staged_number"], state["published"]
