@@ -20,16 +20,7 @@ def quantise(probability: NDArray[np.floating]) -> NDArray[np.float32]:
     steps = np.asarray(np.asarray(probability, dtype=np.float32) * np.float32(GRID))
     np.rint(steps, out=steps)
     np.clip(steps, 1, GRID - 1, out=steps)
-    if np.isnan(steps).any():
+    if steps.size and np.isnan(steps.min()):
         raise ValueError("probability: holds NaN; a model must refuse to answer before it gets here")
     steps /= np.float32(GRID)
     return steps
-
-
-def grid_index(probability: NDArray[np.floating]) -> NDArray[np.int32]:
-    """The k of each probability on the grid.
-
-    probability : float array of any shape, as ``quantise`` gives it; other values are quantised first
-    Returns int32 of the same shape, 1 <= k <= GRID - 1
-    """
-    return np.asarray(quantise(probability) * np.float32(GRID)).astype(np.int32)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,25 +56,31 @@ def forecast(
     )
 
 
-def _yaw(pose: NDArray[np.float64]) -> float:
+def _yaw(pose: Sequence[float] | NDArray[np.float64]) -> float:
     return math.atan2(pose[4], pose[0])
 
 
 def _turn(angle: float) -> NDArray[np.float64]:
-    c, s = math.cos(angle), math.sin(angle)
+    c, s = _direction(angle)
     return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
 
 
 def _rates(poses: NDArray[np.float64], bin_s: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Velocity in the sensor's heading and yaw rate over each bin, (J, 4), and the bins' middles, (J,)."""
-    yaws = np.unwrap([_yaw(pose) for pose in poses])
-    position = poses.reshape(-1, 3, 4)[:, :, 3]
-    rates = np.empty((len(poses) - 1, 4))
-    for i in range(len(rates)):
-        middle = (yaws[i] + yaws[i + 1]) / 2
-        rates[i, :3] = _turn(-middle) @ (position[i] - position[i + 1]) / bin_s
-        rates[i, 3] = (yaws[i] - yaws[i + 1]) / bin_s
-    return rates, np.asarray(-bin_s * (np.arange(len(rates)) + 0.5), np.float64)
+    """Velocity in the sensor's heading and yaw rate over each bin, (J, 4), and the bins' middles, (J,).
+
+    In plain numbers: for so few, calling numpy takes longer than computing.
+    """
+    rates = []
+    for newer, older in itertools.pairwise(poses.tolist()):
+        turned = math.remainder(_yaw(newer) - _yaw(older), math.tau)
+        c, s = _direction(_yaw(newer) - turned / 2)
+        x, y, z = (newer[axis] - older[axis] for axis in (3, 7, 11))
+        rates.append([(c * x + s * y) / bin_s, (c * y - s * x) / bin_s, z / bin_s, turned / bin_s])
+    return np.array(rates, np.float64), np.asarray(-bin_s * (np.arange(len(rates)) + 0.5), np.float64)
+
+
+def _direction(angle: float) -> tuple[float, float]:
+    return math.cos(angle), math.sin(angle)
 
 
 def _line(
@@ -97,10 +105,14 @@ def _integrate(
     horizon_s: float,
 ) -> tuple[float, NDArray[np.float64]]:
     """Yaw and position after the horizon."""
-    yaw, position = _yaw(pose), pose.reshape(3, 4)[:, 3].copy()
+    forward, left, up, turn = base.tolist()
+    more_forward, _, _, more_turn = slope.tolist()
+    yaw, (x, y, z) = _yaw(pose), pose[[3, 7, 11]].tolist()
     step = horizon_s / STEPS
     for i in range(STEPS):
-        rate = base + slope * ((i + 0.5) * step - base_time)
-        position += _turn(yaw + rate[3] * step / 2) @ rate[:3] * step
-        yaw += rate[3] * step
-    return yaw, position
+        time = (i + 0.5) * step - base_time
+        speed, rate = forward + more_forward * time, turn + more_turn * time
+        c, s = _direction(yaw + rate * step / 2)
+        x, y, z = x + (c * speed - s * left) * step, y + (s * speed + c * left) * step, z + up * step
+        yaw += rate * step
+    return yaw, np.array([x, y, z])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,7 +110,7 @@ def make_world(
     """The world of a seed; ``skipped`` inputs are not sent, nor anything of robots left out."""
     build = _Builder(dice, dice.stream("world"))
     prior = dice.stream("prior").choice(("none", *PRIORS))
-    config = load_config(None, [*SETTINGS, f"learn.prior={prior}"])
+    config = _config(prior)
     for number in range(build.random.choice((1, 1, 2, 2, 3))):
         _robot(build, f"robot{number}")
     _models(build, config)
@@ -126,6 +127,11 @@ def make_world(
         models=build.models,
         damaged=frozenset(build.damaged),
     )
+
+
+@cache
+def _config(prior: str) -> Config:
+    return load_config(None, [*SETTINGS, f"learn.prior={prior}"])
 
 
 def _models(build: _Builder, config: Config) -> None:

@@ -8,11 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.probability import GRID
-from models.scores.tally import CALIBRATION_BINS, Reliability, Tally, row_keys
+from models.scores.tally import CALIBRATION_BINS, Reliability, Tally, row_keys, tally_of_keys
+
+FEW = 2**14
+"""So many rows are kept as they come; counting them would take more memory and time."""
 
 
 class ScoreHistogram:
-    """Counts of (occupied, not occupied) by grid probability: 2 MiB, whatever the number of rows.
+    """Counts of (occupied, not occupied) by grid probability: 2 MiB at most, whatever the number of rows.
 
     Every served probability is k / 2^17, so these integers hold all information for pooled scores: rows may
     come in any order and from any number of workers, and the scores are those of the raw rows, bit for bit
@@ -20,17 +23,18 @@ class ScoreHistogram:
     """
 
     def __init__(self) -> None:
-        self._counts: NDArray[np.int64] = np.zeros((GRID, 2), dtype=np.int64)
+        self._few: list[NDArray[np.int32]] = []  # row keys, until there are counts
+        self._counts: NDArray[np.int64] | None = None
 
     @property
     def n(self) -> int:
         """Number of rows added."""
-        return int(self._counts.sum())
+        return self.tally().n
 
     @property
     def positives(self) -> int:
         """Number of rows in which the event came true."""
-        return int(self._counts[:, 1].sum())
+        return int(self.tally().positives.sum())
 
     def add(self, probability: NDArray[np.float32], occupied: NDArray[np.bool_]) -> None:
         """Count rows; float32 (N,) on the grid and bool (N,). Raises ValueError as ``row_keys`` does."""
@@ -38,19 +42,38 @@ class ScoreHistogram:
 
     def add_keys(self, keys: NDArray[np.int32]) -> None:
         """Count rows given as ``row_keys``."""
-        np.add.at(self._counts.reshape(-1), keys, 1)
+        if self._counts is None and sum(map(len, self._few)) + len(keys) <= FEW:
+            self._few.append(keys)
+        else:
+            np.add.at(self._dense().reshape(-1), keys, 1)
 
     def add_tally(self, tally: Tally) -> None:
         """Count rows that are tallied already."""
-        self._counts[tally.k, 0] += tally.negatives
-        self._counts[tally.k, 1] += tally.positives
+        if self._counts is None and tally.n <= FEW:
+            key, count = np.concatenate((2 * tally.k, 2 * tally.k + 1)), (tally.negatives, tally.positives)
+            self.add_keys(np.repeat(key, np.concatenate(count)).astype(np.int32))
+            return
+        counts = self._dense()
+        counts[tally.k, 0] += tally.negatives
+        counts[tally.k, 1] += tally.positives
 
     def merge(self, other: ScoreHistogram) -> None:
         """Add all rows of another histogram."""
-        self._counts += other._counts
+        self.add_tally(other.tally())
+
+    def _dense(self) -> NDArray[np.int64]:
+        """The counts, from now on."""
+        if self._counts is None:
+            self._counts = np.zeros((GRID, 2), dtype=np.int64)
+            for keys in self._few:
+                np.add.at(self._counts.reshape(-1), keys, 1)
+            self._few = []
+        return self._counts
 
     def tally(self) -> Tally:
         """All rows in sorted form."""
+        if self._counts is None:
+            return tally_of_keys(np.concatenate([np.zeros(0, np.int32), *self._few]))
         k = np.flatnonzero(self._counts[:, 0] + self._counts[:, 1])
         return Tally(k=k, positives=self._counts[k, 1], negatives=self._counts[k, 0])
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.probability import GRID, grid_index
+from models.probability import GRID
 
 CALIBRATION_BINS = 15
 
@@ -133,8 +133,9 @@ def row_keys(probability: NDArray[np.float32], occupied: NDArray[np.bool_]) -> N
             f"occupied: expected bool {probability.shape} to match probability, "
             f"got {occupied.dtype} {occupied.shape}"
         )
-    index = grid_index(probability)
-    if not np.array_equal(index / np.float32(GRID), probability):
+    steps = probability * np.float32(GRID)
+    index: NDArray[np.int32] = np.clip(np.nan_to_num(steps), 1, GRID - 1).astype(np.int32)
+    if not np.array_equal(index, steps):
         raise ValueError("probability: holds values off the grid; pass it through quantise() first")
     return 2 * index + occupied
 
