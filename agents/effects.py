@@ -48,6 +48,7 @@ class Trainer:
     ) -> None:
         from models.export import export_graph, weights_of, with_weights  # needs the extra "learn"
         from models.training.online import OnlineTrainer, TrainingDiverged
+        from models.training.standard import normalisers_of
         from models.training.symmetry import symmetries
 
         self._diverged = TrainingDiverged
@@ -59,6 +60,7 @@ class Trainer:
             config.task.primary,
             seed,
             symmetries(schema.names) if config.learn.symmetry else (),
+            normalisers_of(schema.names, config.learn.normalisers),
         )
         self._prior_weights = weights_of(prior.data) if prior else {}
         if prior is not None:

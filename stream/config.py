@@ -6,12 +6,15 @@ import dataclasses
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 SECOND_NS = 1_000_000_000
+
+Normaliser = Literal["standardised", "min_max", "raw"]
+"""How a network scales a feature column: by mean and deviation, to 0..1, or not at all."""
 
 
 class ConfigError(ValueError):
@@ -209,7 +212,9 @@ class LearnConfig:
     auxiliary_weight : weight of the loss at the other horizons
     averaging : decay of the averaged weights that are served, per step; fewer steps than steps_per_sweep
         forget as much as all of them
-    standard_sweeps : the features of the first so many sweeps decide how all later ones are standardised
+    standard_sweeps : the features of the first so many sweeps decide how all later ones are normalised
+    normalisers : feature column, or shell pattern of columns, to how it is normalised; of several that fit
+        the last counts, and columns that none fits are standardised
     prior : folder of the model to start from; "shipped" is the one in the package, "none" starts from scratch
     symmetry : each step sees the world under one of the lattice's eight symmetries about the vertical
     buffer_bytes : cap of the replay buffer (float16 features)
@@ -231,6 +236,7 @@ class LearnConfig:
     auxiliary_weight: float = 0.5
     averaging: float = 0.99
     standard_sweeps: int = 10
+    normalisers: dict[str, Normaliser] = field(default_factory=dict)
     sector_degrees: float = 90.0
     symmetry: bool = True
     buffer_bytes: int = 2 << 30
@@ -249,6 +255,9 @@ class LearnConfig:
             _require(0 <= getattr(self, name) <= 1, f"learn.{name}", getattr(self, name), "must be 0..1")
         _require(0 < self.sector_degrees <= 360, "learn.sector_degrees", self.sector_degrees,
                  "must be above 0 and at most 360")  # fmt: skip
+        _require(not self.normalisers or self.prior == "none", "learn.normalisers", self.normalisers,
+                 f"cannot be had with the prior {self.prior!r}, which brings its own scale; "
+                 "add --from-scratch (learn.prior=none)")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from agents.archive import Archive
 from agents.judge import Judge
@@ -15,14 +14,16 @@ from agents.learn import Learn
 from agents.perceive import Perceive
 from agents.protocol import Agent
 from agents.simulation.dice import ENABLED_SHARE, Dice
+from agents.simulation.driver import Driver, Host
 from agents.simulation.faults import RATES
 from agents.simulation.models import builtin_of, loader, prior_of
 from agents.simulation.outside import Outside
-from agents.simulation.task import Task
-from agents.simulation.topics import ARCHIVE, JUDGE, LEARN, PERCEIVE, TaskId
 from agents.simulation.world import World
+from agents.task import Task
+from agents.task_id import TaskId
 from stream.config import Config, NetworkConfig
 from stream.features import schema_of
+from stream.topics import ARCHIVE, JUDGE, LEARN, PERCEIVE
 
 CHUNK_SWEEPS = 4
 
@@ -56,14 +57,9 @@ def make_archive(config: Config) -> Agent:
     return Archive(CHUNK_SWEEPS)
 
 
-def make_task(identity: TaskId, agent: Agent, host: Any) -> Task:
-    """The contract as it is."""
-    return Task(identity, agent, host)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cast:
-    """Makers of agents, of the tasks that run them, and of the outside; and how often what goes wrong.
+    """Makers of agents, tasks, drivers and the outside; and how often what goes wrong.
 
     rates : by kind of fault; enabled_share : share of the kinds that one seed uses
     """
@@ -72,10 +68,15 @@ class Cast:
     judge: Callable[[Config], Agent] = make_judge
     learn: Callable[[Config], Agent] = make_learn
     archive: Callable[[Config], Agent] = make_archive
-    task: Callable[[TaskId, Agent, Any], Task] = make_task
+    task: type[Task] = Task
+    driver: type[Driver] = Driver
     outside: Callable[[World, Dice], Outside] = Outside
     rates: Mapping[str, float] = field(default_factory=lambda: RATES)
     enabled_share: float = ENABLED_SHARE
+
+    def drive(self, task_id: TaskId, config: Config, host: Host) -> Driver:
+        """A new agent, the contract over it, and what drives that."""
+        return self.driver(self.task(task_id, self.agent(task_id.agent, config), host.process), host)
 
     def agent(self, name: str, config: Config) -> Agent:
         """A new agent by name."""

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from agents.journal import Place, Receipt
 from agents.simulation.evidence import Evidence
 from agents.simulation.faults import Violation
-from agents.simulation.journal import Receipt
-from agents.simulation.log import Entry, Place
-from agents.simulation.topics import (
+from agents.simulation.log import Entry
+from agents.simulation.topics import Identity, fingerprint, identity, place_of
+from agents.simulation.values import stale_model, unarchived, unlearned, unobserved_label, wrong_value
+from agents.task_id import TaskId
+from stream.codecs.state import unpack
+from stream.sweep import Sweep
+from stream.topics import (
     ACTIVATED,
     ALARMS,
     ARCHIVE,
@@ -23,15 +28,7 @@ from agents.simulation.topics import (
     REJECTED,
     SHADOWS,
     SWEEPS,
-    Identity,
-    TaskId,
-    fingerprint,
-    identity,
-    place_of,
 )
-from agents.simulation.values import stale_model, unarchived, unlearned, unobserved_label, wrong_value
-from stream.codecs.state import unpack
-from stream.sweep import Sweep
 
 OUTPUT_TOPICS = (
     BINNED, PREDICTIONS, SHADOWS, OUTCOMES, PUBLISHED, ACTIVATED, REJECTED, ALARMS,

@@ -9,14 +9,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from agents.protocol import Agent
 from agents.simulation.dice import Dice
+from agents.simulation.driver import Driver
 from agents.simulation.faults import Died, Violation
 from agents.simulation.log import Log
 from agents.simulation.outside import Job, Outside, Snapshots
-from agents.simulation.task import Task
-from agents.simulation.topics import Answer, TaskId, place_of, tasks_of
+from agents.simulation.topics import place_of, tasks_of
 from agents.simulation.world import World
+from agents.task import Answer, TakenOver, Task
+from agents.task_id import TaskId
 
 SESSION_MS = 300.0
 """A process that is silent for so long has lost its tasks."""
@@ -47,7 +48,7 @@ class Worker:
     paused_until: float = 0.0
     notices_at: float = 0.0
     silent_since: float | None = None
-    tasks: dict[TaskId, tuple[Task, Iterator[str]]] = field(default_factory=dict)
+    tasks: dict[TaskId, Driver] = field(default_factory=dict)
 
     @property
     def process(self) -> str:
@@ -80,7 +81,7 @@ class Process:
 class Cluster:
     """Runs a world to its end. ``history`` says what happened; ``violations`` what was seen on the way.
 
-    make_agent : a new agent by name; make_task : the runtime's contract, or one with a planted bug
+    make_driver : the runtime's contract over a new agent and what drives it, or one with a planted bug
     """
 
     def __init__(
@@ -89,11 +90,10 @@ class Cluster:
         dice: Dice,
         outside: Outside,
         *,
-        make_agent: Callable[[str], Agent],
-        make_task: Callable[[TaskId, Agent, Any], Task],
+        make_driver: Callable[[TaskId, Process], Driver],
     ) -> None:
         self.world, self.dice, self.outside = world, dice, outside
-        self._make_agent, self._make_task = make_agent, make_task
+        self._make_driver = make_driver
         self.log, self.snapshots = Log(), Snapshots()
         self.now = 0.0
         self.steps = 0
@@ -125,7 +125,7 @@ class Cluster:
     def tasks(self) -> dict[TaskId, Task]:
         """The tasks as they are at the end."""
         return {
-            task_id: owner.tasks[task_id][0]
+            task_id: owner.tasks[task_id].task
             for task_id, owner in self._owners.items()
             if task_id in owner.tasks
         }
@@ -165,8 +165,8 @@ class Cluster:
             if worker.runs(self.now):
                 actions += [
                     (self._resume, (worker, task_id))
-                    for task_id, (task, _) in worker.tasks.items()
-                    if task.ready
+                    for task_id, driver in worker.tasks.items()
+                    if driver.ready
                 ]
         return actions
 
@@ -181,7 +181,7 @@ class Cluster:
             if worker.silent_since is not None:
                 yield worker.silent_since + SESSION_MS
             yield from (worker.paused_until, worker.notices_at)
-            yield from (task.wakes_ms for task, _ in worker.tasks.values())
+            yield from (driver.wakes_ms for driver in worker.tasks.values())
 
     def _timers(self) -> None:
         for worker in self._workers:
@@ -221,27 +221,27 @@ class Cluster:
 
     def _resume(self, subject: tuple[Worker, TaskId]) -> None:
         worker, task_id = subject
-        task, steps = worker.tasks[task_id]
+        driver = worker.tasks[task_id]
         for _ in range(1 + self.dice.pick(BURST)):
-            if self._strikes(worker, task):
+            if self._strikes(worker, driver):
                 return
             try:
-                task.label = next(steps)
-            except Died as error:
+                label = driver.step()
+            except (Died, TakenOver) as error:
                 self._kill(worker, str(error))
                 return
             except Exception as error:
                 self.violations.append(Violation("crash", f"{task_id}: {type(error).__name__}: {error}"))
                 self.note(worker.process, "fails", traceback.format_exc())
                 return
-            if task.label == "waiting":
+            if label == "waiting":
                 return
 
-    def _strikes(self, worker: Worker, task: Task) -> bool:
+    def _strikes(self, worker: Worker, driver: Driver) -> bool:
         """Whether a fault hits the process now."""
         dice = self.dice
-        if task.label != "new" and dice.fires(f"killed when {task.label}"):
-            self._kill(worker, f"{task.identity} {task.label}")
+        if driver.label != "new" and dice.fires(f"killed when {driver.label}"):
+            self._kill(worker, f"{driver.task.identity} {driver.label}")
         elif dice.fires("process paused"):
             pause = 100 + 800 * dice.share()
             worker.silent_since, worker.paused_until = self.now, self.now + pause
@@ -304,16 +304,14 @@ class Cluster:
             for task_id in [task_id for task_id in worker.tasks if task_id not in mine]:
                 del worker.tasks[task_id]
         for task_id in sorted(mine - set(worker.tasks)):
-            agent = self._make_agent(task_id.agent)
-            task = self._make_task(task_id, agent, Process(self, worker.process))
             self.note(worker.process, f"is given {task_id}", "")
-            worker.tasks[task_id] = (task, task.run())
+            worker.tasks[task_id] = self._make_driver(task_id, Process(self, worker.process))
 
     def _commit(self) -> None:
         self._next_commit = self.now + COMMIT_MS
         for task_id, owner in self._owners.items():
             if task_id not in owner.tasks or not owner.runs(self.now) or self.dice.fires("commit lost"):
                 continue
-            for place, offset in owner.tasks[task_id][0].acknowledged().items():
+            for place, offset in owner.tasks[task_id].task.acknowledged().items():
                 if offset > self.log.committed(task_id.agent, place):
                     self.log.commit(task_id.agent, place, offset)

@@ -6,16 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from agents.journal import Receipt
 from agents.protocol import Agent, Step
 from agents.simulation.cast import Cast
-from agents.simulation.cluster import Cluster, Process
-from agents.simulation.journal import Host, Receipt
+from agents.simulation.cluster import Cluster
 from agents.simulation.log import Entry, Log
 from agents.simulation.outside import Outside
 from agents.simulation.rebuilt import Rebuilt
-from agents.simulation.task import Task
-from agents.simulation.topics import BINNED, Identity, TaskId, identity
+from agents.simulation.topics import Identity, identity
 from agents.simulation.world import World
+from agents.task import Task
+from agents.task_id import TaskId
+from stream.topics import BINNED
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,10 +55,11 @@ class Evidence:
 def evidence_of(cluster: Cluster) -> Evidence:
     """A finished run as checkers take it."""
     kept: dict[str, dict[Identity, Entry]] = {}
+    private = {place for task_id in cluster.task_ids for place in (task_id.journal, task_id.answers)}
     for entry in cluster.log.all():
-        if not entry.place[0].startswith(("order", "answer")):
+        if entry.place not in private:
             kept.setdefault(entry.place[0], {}).setdefault(identity(entry.record), entry)
-    world, tasks, host = cluster.world, cluster.tasks(), Process(cluster, "checker")
+    world, tasks = cluster.world, cluster.tasks()
     return Evidence(
         world=world,
         log=cluster.log,
@@ -65,7 +68,7 @@ def evidence_of(cluster: Cluster) -> Evidence:
         tasks=tasks,
         states={task_id: task.agent.snapshot() for task_id, task in tasks.items()},
         alone={
-            task_id: run_alone(task, Cast().agent(task_id.agent, world.config), host)
+            task_id: run_alone(task, Cast().agent(task_id.agent, world.config), cluster.log)
             for task_id, task in tasks.items()
         },
         rebuilt=Rebuilt(world, [entry.record for entry in kept.get(BINNED, {}).values()]),
@@ -73,13 +76,18 @@ def evidence_of(cluster: Cluster) -> Evidence:
     )
 
 
-def run_alone(task: Task, agent: Agent, host: Host) -> Alone:
+def run_alone(task: Task, agent: Agent, log: Log) -> Alone:
     """Fold a task's journal, and what it has folded since, with a new agent."""
-    calm, log, steps = Task(task.identity, agent, host), host.log, list[tuple[Receipt, Step]]()
-    for entry in calm.valid_orders(0, log.end(task.identity.journal)):
+    calm, steps = Task(task.identity, agent, "alone"), list[tuple[Receipt, Step]]()
+
+    def fold(receipt: Receipt) -> None:
+        record = calm.admit(log.get(*receipt))
+        steps.append((receipt, agent.handle(record) if record is not None else Step()))
+
+    for entry in calm.valid_orders(log.read(task.identity.journal)):
         for receipt in entry.record.inputs:
-            steps.append((receipt, calm.fold(log.get(*receipt))))
+            fold(receipt)
         calm.open_requests(steps[-1][1], entry.offset)
     for receipt in task.pending:
-        steps.append((receipt, calm.fold(log.get(*receipt))))
+        fold(receipt)
     return Alone(agent, steps)

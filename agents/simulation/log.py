@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-Place = tuple[str, int]
-"""Topic and partition."""
+from agents.journal import Place
 
 PARTITIONS = 2
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,10 +19,10 @@ from agents.protocol import (
 )
 from agents.simulation.dice import Dice
 from agents.simulation.faults import DiskFailed
-from agents.simulation.log import Place
 from agents.simulation.models import Trainer, builtin_of, loader
-from agents.simulation.topics import TaskId
 from agents.simulation.world import World
+from agents.task import Snapshot
+from agents.task_id import TaskId
 from models import canary
 from models.manifest import Manifest, ModelRefused, sha256_of
 from models.model import Model
@@ -161,33 +160,6 @@ class Outside:
         if sha256_of(data) != manifest.sha256:
             raise ModelRefused(f"{manifest.model_id}: sha256 differs")
         canary.verify(model, manifest)
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Snapshot:
-    """State of a task after an entry of its journal.
-
-    claim : under which it was taken; journal : offset of the first entry that is not in it
-    positions : of every source; waiting : inputs folded and not released; open : requests without an answer
-    """
-
-    agent: bytes
-    digest: str
-    claim: int
-    journal: int
-    positions: dict[Place, int]
-    waiting: dict[Any, list[tuple[Place, int]]]
-    open: dict[str, Any]
-
-    @property
-    def whole(self) -> bool:
-        """The bytes are those that were written."""
-        return digest_of(self.agent) == self.digest
-
-
-def digest_of(data: bytes) -> str:
-    """Digest of a snapshot's bytes."""
-    return hashlib.sha256(data).hexdigest()
 
 
 @dataclass(slots=True)

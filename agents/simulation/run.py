@@ -56,8 +56,7 @@ def stage(seed: int, cast: Cast | None = None, cut: Cut | None = None) -> Cluste
         world,
         dice,
         cast.outside(world, dice),
-        make_agent=lambda name: cast.agent(name, world.config),
-        make_task=cast.task,
+        make_driver=lambda task_id, host: cast.drive(task_id, world.config, host),
     )
 
 

@@ -10,23 +10,14 @@ import pyarrow as pa
 from agents.protocol import Train, Trained, WriteTable
 from agents.simulation.evidence import Evidence
 from agents.simulation.rebuilt import ExpectedOutcome
-from agents.simulation.topics import (
-    ALARMS,
-    ARCHIVE,
-    BINNED,
-    OUTCOMES,
-    PERCEIVE,
-    PREDICTIONS,
-    PUBLISHED,
-    SHADOWS,
-    Answer,
-    fingerprint,
-)
+from agents.simulation.topics import fingerprint
+from agents.task import Answer
 from models.online.builtin import MODEL_ID
 from stream.codecs.state import unpack
 from stream.records import Outcome
 from stream.run_folder import CONTAINERS, SWEEPS
 from stream.sweep import Sweep
+from stream.topics import ALARMS, ARCHIVE, BINNED, OUTCOMES, PERCEIVE, PREDICTIONS, PUBLISHED, SHADOWS
 
 
 def wrong_value(e: Evidence) -> Iterator[str]:

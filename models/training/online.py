@@ -17,7 +17,7 @@ from models.training.replay import UNLABELLED, Example, ReplayBuffer
 from models.training.sector import Sector, cut_sector
 from models.training.standard import RunningStandard
 from models.training.symmetry import Symmetry
-from stream.config import LearnConfig, NetworkConfig
+from stream.config import LearnConfig, NetworkConfig, Normaliser
 
 BETAS = (0.9, 0.99)
 CLIP_NORM = 1.0
@@ -51,6 +51,7 @@ class OnlineTrainer:
     network, learn : shape and schedule; feature_count, horizons : F, H; primary : column of the main horizon
     seed : decides initial weights, replay, sectors and symmetries
     symmetries : of ``models.training.symmetry``; each step trains on one of them, drawn at random
+    normalisers : one a feature column, of ``models.training.standard``; empty standardises them all
 
     Deterministic on one machine type: two trainers that saw the same calls hold the same bits, whatever
     number of threads torch has elsewhere. Not thread-safe.
@@ -65,6 +66,7 @@ class OnlineTrainer:
         primary: int,
         seed: int,
         symmetries: Sequence[Symmetry] = (),
+        normalisers: Sequence[Normaliser] = (),
     ) -> None:
         if not 0 <= primary < horizons:
             raise ValueError(f"primary: {primary} must be 0..{horizons - 1}")
@@ -76,7 +78,7 @@ class OnlineTrainer:
         draw, evict = np.random.SeedSequence(seed).spawn(2)
         self._sectors = np.random.default_rng(draw)
         self.replay = ReplayBuffer(learn.buffer_bytes, primary, np.random.default_rng(evict))
-        self._standard = RunningStandard(feature_count, learn.standard_sweeps)
+        self._standard = RunningStandard(feature_count, learn.standard_sweeps, normalisers)
         self._net = BccNet(network, feature_count, horizons, seed)
         self._total_steps = 0
         self._decay = learn.averaging

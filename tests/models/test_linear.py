@@ -1,4 +1,4 @@
-"""The online linear baseline, and the standardisation it shares with the network."""
+"""The online linear baseline."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import pytest
 
 from models.online.linear import BATCHES, OnlineLinear
 from models.probability import GRID
-from models.training.standard import RunningStandard
 
 pytestmark = pytest.mark.learn
 
@@ -88,48 +87,3 @@ def test_refuses_other_shapes() -> None:
         model.learn(x, occupied[:-1])
     with pytest.raises(ValueError, match="state: has 4 features, this model 5"):
         OnlineLinear(5).restore(model.state())
-
-
-def test_running_moments_are_those_of_all_rows_at_first() -> None:
-    standard = RunningStandard(4)
-    sweeps = [sweep(seed)[0] for seed in range(5)]
-    for x in sweeps:
-        standard.update(x)
-    standard.update(sweeps[0][:0])
-    rows = np.concatenate(sweeps).astype(np.float64)
-    mean, inv_std = standard.scale()
-    np.testing.assert_allclose(mean, rows.mean(axis=0), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(1 / inv_std[[0, 1, 3]], rows.std(axis=0)[[0, 1, 3]], rtol=1e-4)
-    assert standard.sweeps == 5
-    assert np.isfinite(inv_std).all()  # of the constant feature too
-
-
-def test_running_moments_follow_a_change() -> None:
-    standard = RunningStandard(1)
-    for _ in range(100):
-        standard.update(np.zeros((10, 1), np.float32))
-    standard.update(np.full((10, 1), 40, np.float32))
-    assert standard.scale()[0][0] == pytest.approx(1.0)
-
-
-def test_moments_round_trip() -> None:
-    standard = RunningStandard(4)
-    assert standard.scale()[0].tolist() == [0, 0, 0, 0]
-    assert standard.scale()[1].tolist() == [1, 1, 1, 1]
-    standard.update(sweep(0)[0])
-    copy = RunningStandard.from_state(standard.state())
-    near = RunningStandard.from_scale(*standard.scale())
-    for other in (copy, near):
-        np.testing.assert_allclose(other.scale(), standard.scale(), rtol=1e-6)
-    near.update(sweep(1)[0])
-    np.testing.assert_allclose(near.scale(), standard.scale(), rtol=1e-6)  # that of a model is settled
-
-
-def test_settled_moments_are_those_of_the_first_sweeps() -> None:
-    standard = RunningStandard(4, settle=3)
-    sweeps = [sweep(seed)[0] for seed in range(5)]
-    for x in sweeps:
-        standard.update(x)
-        standard = RunningStandard.from_state(standard.state())
-    mean, _ = standard.scale()
-    np.testing.assert_allclose(mean, np.concatenate(sweeps[:3]).mean(axis=0), rtol=1e-5, atol=1e-6)

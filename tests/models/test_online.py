@@ -9,19 +9,25 @@ import numpy as np
 import pytest
 import torch
 
+from agents.effects import Trainer
+from agents.protocol import Example as AgentExample
+from agents.protocol import Labels, Train, Trained
 from models.export import export_graph, with_weights
 from models.nets.bcc_conv import BccNet
+from models.probability import GRID
 from models.runtime import OnnxModel
 from models.training.online import OnlineTrainer, TrainingDiverged, to_float16
 from models.training.replay import Example
 from models.training.sector import cut_sector
-from stream.config import LearnConfig, NetworkConfig
+from stream.config import Config, ConfigError, LearnConfig, NetworkConfig, Normaliser
+from stream.features import schema_of
 from tests.models.sweeps import MadeSweep, made_sweep
 
 pytestmark = pytest.mark.learn
 
 FEATURES, HORIZONS, PRIMARY = 6, 3, 1
 SMALL = NetworkConfig(width=8, layers=2)
+SCHEMA = schema_of(Config())
 
 
 def trainer(seed: int = 0, network: NetworkConfig = SMALL, **learn: object) -> OnlineTrainer:
@@ -37,6 +43,25 @@ def feed(target: OnlineTrainer, number: int, columns: tuple[int, ...] = (0, 1, 2
     for column in columns:
         assert target.add_labels(name, column, row, sweep.occupied[row])
     return sweep
+
+
+def agents_trainer(normalisers: dict[str, Normaliser]) -> Trainer:
+    learn = LearnConfig(prior="none", learning_rate=5e-3, normalisers=normalisers)
+    return Trainer(Config(learn=learn), SCHEMA, SMALL, seed=0)
+
+
+def training(number: int, sweep: MadeSweep) -> Train:
+    """A request to train on one more sweep, all of whose cells are observed."""
+    name, rows = f"robot/lidar/{number}", np.arange(len(sweep.X), dtype=np.int32)
+    example = AgentExample(
+        prediction_id=name,
+        stamp_ns=number,
+        x=sweep.X,
+        neighbor_index=sweep.neighbor_index,
+        azimuth=sweep.azimuth,
+    )
+    labels = Labels(prediction_id=name, horizon=PRIMARY, row=rows, occupied=sweep.occupied)
+    return Train(lineage="network", stamp_ns=number, examples=(example,), labels=(labels,), steps=20)
 
 
 def log_loss(probability: np.ndarray, occupied: np.ndarray) -> float:
@@ -133,6 +158,36 @@ def test_weights_are_copies_with_the_standardisation() -> None:
     weights["mean"][:] = 0
     assert target.weights()["mean"].any()
     assert set(weights) == set(BccNet(SMALL, FEATURES, HORIZONS).state_dict())
+
+
+def test_normalisers_are_in_the_file_that_serves() -> None:
+    """Through the trainer of the agents, which knows the names of the columns."""
+    names = SCHEMA.names
+    target = agents_trainer(normalisers={"*": "min_max", "hits_*": "standardised", "range": "raw"})
+    sweeps = [made_sweep(number, features=len(names)) for number in (1, 2)]
+    answer = [target.train(training(number, sweep)) for number, sweep in enumerate(sweeps)][-1]
+    assert isinstance(answer, Trained)
+    rows = np.concatenate([sweep.X for sweep in sweeps])
+    normal = (rows - answer.weights["mean"]) * answer.weights["inv_std"]
+    hits, bounded = names.index("hits_1"), names.index("coarse2_hit_share")
+    np.testing.assert_allclose([normal[:, hits].mean(), normal[:, hits].std()], [0, 1], atol=2e-3)
+    np.testing.assert_allclose([normal[:, bounded].min(), normal[:, bounded].max()], [0, 1], atol=1e-6)
+    assert np.array_equal(normal[:, names.index("range")], rows[:, names.index("range")])
+
+    net = BccNet(SMALL, len(names), HORIZONS)
+    net.load_state_dict({name: torch.from_numpy(value) for name, value in answer.weights.items()})
+    fresh = made_sweep(100, features=len(names))
+    with torch.no_grad():
+        logits = net(torch.from_numpy(fresh.X), torch.from_numpy(fresh.neighbor_index))
+    expected = torch.sigmoid(logits).numpy()
+    actual = OnnxModel("m", answer.data).predict(fresh.X, fresh.neighbor_index)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1.001 / GRID)
+    assert actual.std() > 0.02  # it has learnt something to compare
+
+
+def test_a_normaliser_of_no_column_is_refused_where_the_columns_are_known() -> None:
+    with pytest.raises(ConfigError, match=r"learn\.normalisers\.nope_\*"):
+        agents_trainer(normalisers={"nope_*": "raw"})
 
 
 def test_load_goes_back() -> None:

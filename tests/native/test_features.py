@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import re
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 
 from native import beams, index64, lattice
 from native.errors import DomainError, PoseError
-from native.window import Window, WindowOptions, feature_names
+from native.window import FEATURES_VERSION, Window, WindowOptions, feature_names
+from tests.data import ROOT
 from tests.native.feature_checks import (
     CELLS,
     GRID,
@@ -53,6 +55,13 @@ def test_names_are_unique_and_those_of_the_oracle() -> None:
 def test_names_of_impossible_windows_are_refused(bins: int) -> None:
     with pytest.raises(DomainError, match="bins"):
         feature_names(bins)
+
+
+def test_the_page_lists_every_column_once() -> None:
+    page = (ROOT / "docs/features.md").read_text()
+    firsts = re.findall(r"^\| (`.*?) \|", page, re.MULTILINE)
+    assert sorted(re.findall(r"`(\w+)`", " ".join(firsts))) == sorted(NAMES)
+    assert f"version {FEATURES_VERSION}, float32, {len(NAMES)} columns" in page
 
 
 # ---- every column

@@ -49,11 +49,15 @@ def test_plain_values_go_there_and_back() -> None:
             "grid.frame_ids.site=9",
             "mask.ego_box_m=[-1, -1, -1, 2, 1, 0.5]",
             "mask.drop_sectors_deg=[[170, -170], [30, 40.5]]",
+            "learn.prior=none",
+            "learn.normalisers={x: raw}",
+            "learn.normalisers.coarse1_*=min_max",
         ],
     )
     assert config.mask.ego_box_m == (-1, -1, -1, 2, 1, 0.5)
     assert config.mask.drop_sectors_deg == ((170, -170), (30, 40.5))
     assert config.learn.challengers == {"wide": NetworkConfig(width=64)}
+    assert config.learn.normalisers == {"x": "raw", "coarse1_*": "min_max"}
     assert config.grid.frame_ids["site"] == 9
     assert config.grid.frame_ids["map"] == 1
     assert parse_config(yaml.safe_load(yaml.safe_dump(to_dict(config)))) == config
@@ -130,6 +134,9 @@ def test_overrides_come_after_the_file_and_state_only_differences(tmp_path: Path
         ("learn.newest_share=1.1", "learn.newest_share"),
         ("learn.averaging=-0.1", "learn.averaging"),
         ("learn.sector_degrees=361", "learn.sector_degrees"),
+        ("learn.normalisers.range=log", "learn.normalisers.range"),
+        ("learn.normalisers=raw", "learn.normalisers"),
+        ("learn.normalisers.range=raw", "learn.normalisers"),
         ("grid.lod.x=2", "grid.lod"),
         ("learn.challengers={wide: {width: 0}}", "network.width"),
         ("grid", "--set grid"),
@@ -206,6 +213,14 @@ def test_a_missing_file_is_one_line_with_its_path(tmp_path: Path) -> None:
 def test_every_group_refuses_unknown_keys(group: str) -> None:
     with pytest.raises(ConfigError, match=rf"{group}\.not_a_key"):
         load_config(None, [f"{group}.not_a_key=1"])
+
+
+@pytest.mark.parametrize("prior", ["shipped", "runs/mine"])
+def test_a_prior_brings_its_own_scale(prior: str) -> None:
+    wanted = ["learn.normalisers.range=raw", f"learn.prior={prior}"]
+    with pytest.raises(ConfigError, match=rf"prior '{prior}'.* --from-scratch \(learn\.prior=none\)"):
+        load_config(None, wanted)
+    assert load_config(None, [*wanted, "learn.prior=none"]).learn.normalisers == {"range": "raw"}
 
 
 def test_configurations_cannot_be_changed() -> None:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from agents.journal import Order, Place
 from agents.protocol import Agent, Step, StoreModel, Train
 from agents.simulation.cast import Cast, make_archive, make_judge, make_learn, make_perceive
+from agents.simulation.driver import Driver
 from agents.simulation.faults import RATES, SendFailed
-from agents.simulation.journal import Order
-from agents.simulation.log import PARTITIONS, Place
-from agents.simulation.outside import Outside, Snapshot
-from agents.simulation.task import Task
+from agents.simulation.log import PARTITIONS
+from agents.simulation.outside import Outside
+from agents.task import Entry, Mark, Snapshot, Steps, Store, Task
 from stream.codecs.state import pack, unpack
 from stream.config import Config
 from stream.records import Binned, ModelActivated, Outcome, Prediction, SweepRejected
@@ -212,7 +213,7 @@ class ArchivesWhatComesAgain(Wrapped):
 class AcknowledgesBeforeSending(Task):
     """What was released is acknowledged first, and its outputs are sent then."""
 
-    def deliver(self, step: Step, number: int) -> Iterator[str]:
+    def deliver(self, step: Step, number: int) -> Steps[None]:
         self.release(step)
         yield from super().deliver(step, number)
 
@@ -227,7 +228,7 @@ class AcknowledgesWhatIsNotReleased(Task):
 class ActivatesBeforeTheRecord(Task):
     """The first prediction under a model is sent before the record that says so."""
 
-    def deliver(self, step: Step, number: int) -> Iterator[str]:
+    def deliver(self, step: Step, number: int) -> Steps[None]:
         late = sorted(step.outputs, key=lambda record: isinstance(record, ModelActivated))
         yield from super().deliver(dataclasses.replace(step, outputs=tuple(late)), number)
 
@@ -235,13 +236,13 @@ class ActivatesBeforeTheRecord(Task):
 class PublishesBeforeStoring(Task):
     """A model is announced before it is in the store."""
 
-    def deliver(self, step: Step, number: int) -> Iterator[str]:
+    def deliver(self, step: Step, number: int) -> Steps[None]:
         yield from super().deliver(dataclasses.replace(step, effects=()), number)
         stored = tuple(effect for effect in step.effects if isinstance(effect, StoreModel))
         for place, effect in enumerate(stored):
             for _ in range(200):
-                yield "stored"
-            self.host.outside.store(f"{self.identity}/{number}/{place}", effect)
+                yield Mark("stored")
+            yield Store(f"{self.identity}/{number}/{place}", effect)
 
 
 class RestoresANewerSnapshotThanItsOffset(Task):
@@ -255,27 +256,27 @@ class RestoresANewerSnapshotThanItsOffset(Task):
         return dataclasses.replace(earlier, agent=now.agent, digest=now.digest)
 
 
-class AcceptsATornSnapshot(Task):
+class AcceptsATornSnapshot(Driver):
     """The newest snapshot is used, whole or not."""
 
     def newest(self) -> Snapshot | None:
-        kept = self.host.snapshots.kept[self.identity]
+        kept = self.host.snapshots.kept[self.task.identity]
         return kept[-1] if kept else None
 
 
 class DropsOutputOnRebalance(Task):
     """Recovery brings back the state, and takes it that all outputs had been sent."""
 
-    def deliver(self, step: Step, number: int) -> Iterator[str]:
-        if self.label not in {"restored", "replayed"}:
+    def deliver(self, step: Step, number: int) -> Steps[None]:
+        if not self.recovering:
             yield from super().deliver(step, number)
 
 
 class ReplaysInAnyOrder(Task):
     """The journal says what was folded; partition by partition will do."""
 
-    def valid_orders(self, first: int, end: int) -> list[Any]:
-        found = super().valid_orders(first, end)
+    def valid_orders(self, entries: Iterable[Entry]) -> list[Any]:
+        found = super().valid_orders(entries)
         receipts = sorted(receipt for entry in found for receipt in entry.record.inputs)
         cut = 0
         for place, entry in enumerate(found):
@@ -288,22 +289,21 @@ class ReplaysInAnyOrder(Task):
 class NeverFenced(Task):
     """A process that was taken for dead goes on, and so does its journal."""
 
-    def valid_orders(self, first: int, end: int) -> list[Any]:
-        journal = self.host.log.read(self.identity.journal, first)
-        return [entry for entry in journal if entry.offset < end and isinstance(entry.record, Order)]
+    def valid_orders(self, entries: Iterable[Entry]) -> list[Any]:
+        return [entry for entry in entries if isinstance(entry.record, Order)]
 
-    def fenced(self, entries: Any) -> bool:
+    def taken_over(self, entries: Any) -> bool:
         return False
 
 
 class NoJournal(Task):
     """What was folded is not written down; after a crash it is folded as it comes."""
 
-    def valid_orders(self, first: int, end: int) -> list[Any]:
+    def valid_orders(self, entries: Iterable[Entry]) -> list[Any]:
         return []
 
 
-class SendsAndForgets(Task):
+class SendsAndForgets(Driver):
     """A send that fails is logged and forgotten."""
 
     def send(self, record: Any) -> None:
@@ -313,7 +313,7 @@ class SendsAndForgets(Task):
             return
 
 
-class SendsToTheWrongPartition(Task):
+class SendsToTheWrongPartition(Driver):
     """Outcomes are spread by stream and not by robot."""
 
     def route(self, record: Any) -> Place:
@@ -326,22 +326,22 @@ class SendsToTheWrongPartition(Task):
 class LosesRequests(Task):
     """A request that was under way when the process died is not made again."""
 
-    def ask_again(self) -> None:
-        return
+    def ask_again(self) -> Steps[None]:
+        yield from ()
 
 
 class TrainsFromNothing(Task):
     """A new process has new trainers, and they begin anew."""
 
-    def resume(self) -> None:
-        return
+    def resume(self) -> Steps[None]:
+        yield from ()
 
 
 class ReplaysAnEntryTwice(Task):
     """The first journal entry behind a snapshot is folded, although the snapshot holds it."""
 
-    def valid_orders(self, first: int, end: int) -> list[Any]:
-        return super().valid_orders(max(first - 1, 0), end)
+    def replayed_from(self, first: int) -> int:
+        return max(first - 1, 0)
 
 
 class SwapsWithoutCanary(Outside):
@@ -429,7 +429,7 @@ BUGS: dict[str, Bug] = {
         "state digest", task=RestoresANewerSnapshotThanItsOffset, faults=RESTORES
     ),
     "accept a torn snapshot": _bug(
-        "crash", task=AcceptsATornSnapshot, faults=RESTORES | {"snapshot torn": 0.5}
+        "crash", driver=AcceptsATornSnapshot, faults=RESTORES | {"snapshot torn": 0.5}
     ),
     "drop output on rebalance": _bug(
         "lost", "state digest", task=DropsOutputOnRebalance, faults={"killed when journaled": 0.1}
@@ -442,8 +442,8 @@ BUGS: dict[str, Bug] = {
     "never fenced": _bug(
         "duplicate", "out of order", "state digest", task=NeverFenced, faults={"process paused": 0.02}
     ),
-    "send and forget": _bug("lost", "state digest", task=SendsAndForgets, faults={"send refused": 0.02}),
-    "wrong partition": _bug("out of order", task=SendsToTheWrongPartition),
+    "send and forget": _bug("lost", "state digest", driver=SendsAndForgets, faults={"send refused": 0.02}),
+    "wrong partition": _bug("out of order", driver=SendsToTheWrongPartition),
     "lose a request": _bug(
         "unseen", task=LosesRequests, faults={"killed when asked": 0.1, "effect slow": 1.0}
     ),

@@ -10,18 +10,20 @@ from typing import Any
 import numpy as np
 import pytest
 
+from agents.journal import Claim, Order
 from agents.protocol import Key, LoadModel, ModelLoaded, Restore, Step, WriteEvent
 from agents.simulation.dice import Dice
-from agents.simulation.faults import RATES, Fenced
-from agents.simulation.journal import Claim, Order
+from agents.simulation.driver import Driver
+from agents.simulation.faults import RATES
 from agents.simulation.log import Log
 from agents.simulation.outside import Outside, Snapshots
-from agents.simulation.task import MAX_SKEW_MS, Task
-from agents.simulation.topics import ALARMS, BINNED, JUDGE, PERCEIVE, PREDICTIONS, SWEEPS, Answer, TaskId
 from agents.simulation.world import make_world
+from agents.task import MAX_SKEW_MS, Answer, TakenOver, Task
+from agents.task_id import TaskId
 from stream.codecs.state import pack, unpack
 from stream.records import Event, ModelPublished
 from stream.sweep import Sweep
+from stream.topics import ALARMS, BINNED, JUDGE, PERCEIVE, PREDICTIONS, PUBLISHED, SWEEPS
 
 
 class Holder:
@@ -65,14 +67,17 @@ class Bench:
         self.dice.calm = True
         self.outside = Outside(make_world(Dice(0, RATES)), self.dice)
         self.sweeps = [sweep_of(number) for number in range(8)]
-        self.identity = TaskId(PERCEIVE, 0)
+        self.identity = TaskId(PERCEIVE, 0, 2)
 
     def note(self, who: str, what: str, detail: Any = "") -> None:
         pass
 
+    def driver(self, agent: Any = None) -> Driver:
+        return Driver(Task(self.identity, agent or Holder(), self.process), self)
+
     def task(self, agent: Any = None) -> tuple[Task, Iterator[str]]:
-        task = Task(self.identity, agent or Holder(), self)
-        return task, task.run()
+        driver = self.driver(agent)
+        return driver.task, iter(driver.step, None)
 
     def send(self, count: int) -> None:
         first = self.log.end((SWEEPS, 0))
@@ -146,11 +151,11 @@ def test_a_process_that_was_replaced_ends_at_its_next_step() -> None:
     new, new_steps = bench.task()
     until(new_steps, "waiting")
     bench.send(2)
-    with pytest.raises(Fenced, match="perceive-0"):
+    with pytest.raises(TakenOver, match="perceive-0"):
         until(old_steps, "sent")
     until(new_steps, "waiting")
     assert bench.outs() == [sweep.stamp_ns for sweep in [bench.sweeps[0], *bench.sweeps[:3]]]
-    valid = [entry.offset for entry in new.valid_orders(0, bench.log.end(bench.identity.journal))]
+    valid = [entry.offset for entry in new.valid_orders(bench.log.read(bench.identity.journal))]
     claims = [e.offset for e in bench.log.read(bench.identity.journal) if isinstance(e.record, Claim)]
     assert len(claims) == 2
     assert len(valid) == bench.log.end(bench.identity.journal) - 3  # two claims, one void entry
@@ -232,7 +237,7 @@ def test_new_trainers_are_given_weights_before_requests_are_made_again(
 def test_requests_are_made_again_and_answered_once() -> None:
     bench = Bench()
     record = ModelPublished(model_id="m", sha256="", kind="update", parent_id="", stamp_ns=1)
-    bench.log.append(("model.published", 0), record, 0.0)
+    bench.log.append((PUBLISHED, 0), record, 0.0)
     _, steps = bench.task()
     until(steps, "asked")
     until(steps, "asked")
@@ -253,11 +258,11 @@ def test_requests_are_made_again_and_answered_once() -> None:
 
 def test_no_partition_runs_ahead_of_one_that_has_records_waiting() -> None:
     bench = Bench()
-    bench.identity = TaskId(JUDGE, 0)
-    task, _ = bench.task()
+    bench.identity = TaskId(JUDGE, 0, 2)
+    driver = bench.driver()
     bench.log.append((BINNED, 0), "old", 0.0)
     bench.log.append((PREDICTIONS, 0), "new", MAX_SKEW_MS + 1)
-    assert [entry.record for entry in task.heads()] == ["old"]
+    assert [entry.record for entry in driver.heads()] == ["old"]
     bench.log.append((PREDICTIONS, 0), "newer", MAX_SKEW_MS + 2)
-    task.positions[BINNED, 0] = 1
-    assert [entry.record for entry in task.heads()] == ["new"]
+    driver.task.positions[BINNED, 0] = 1
+    assert [entry.record for entry in driver.heads()] == ["new"]

@@ -1,0 +1,419 @@
+"""The contract of a runtime: how one agent is fed from a log so that nothing is lost, whatever dies when.
+
+A task is one agent on one partition. It does no I/O: it yields what has to be done next, is sent what came of
+it, and goes on; so the simulated cluster and the Kafka workers drive the same code. Its only durable memory
+is the log, the store and its snapshots.
+
+1. Inputs are folded in any order that keeps each partition's own, but no record is folded that was appended
+   more than ``MAX_SKEW_MS`` after one that lies waiting in another partition. Appended, not stamped: a wrong
+   clock must not hold up a partition. Whoever drives the task sees to that (``Next``).
+2. The order is itself written down: before anything of a step becomes visible, the inputs folded since the
+   last entry are appended to the task's journal, with the number of the claim that they were folded under.
+   Where a newer claim lies before an entry, another process has taken over: the entry is void, and its
+   writer ends. It notices by the offset that its append was given, so nothing more has to be read.
+3. Then, in this order and each confirmed: what the step stores (models, files, under names made of the
+   journal offset), its outputs, the acknowledgement of what it released, and its requests. Nothing is
+   acknowledged that no journal entry names, so a group's offsets never pass its journal.
+4. Results of requests are records too: appended to a topic of the task, folded and journaled like any other.
+   An answer to a request that is not open is dropped.
+5. A snapshot is taken after a journal entry has been delivered, with the positions, the inputs not released
+   and the requests still open.
+6. To recover: claim the journal, restore the newest whole snapshot, fold the journal from there in its order
+   with outputs dropped, deliver the last entry again, ask open requests again, go on behind the journal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from agents.journal import Claim, Order, Place, Receipt
+from agents.protocol import Agent, Key, Request, Restore, Step, Storage
+from agents.task_id import TaskId, input_key
+
+MAX_SKEW_MS = 150.0
+SNAPSHOT_ENTRIES = 15
+"""A snapshot after so many journal entries, unless a task is told otherwise."""
+
+T = TypeVar("T")
+
+
+class Entry(Protocol):
+    """One record in the log."""
+
+    @property
+    def place(self) -> Place:
+        """Topic and partition."""
+        ...
+
+    @property
+    def offset(self) -> int:
+        """Its number in the partition."""
+        ...
+
+    @property
+    def record(self) -> Any:
+        """What was appended, decoded."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """What became of a request: ``record`` is for the agent that asked, None when there is nothing to say."""
+
+    request: str
+    record: Any
+
+
+class TakenOver(Exception):
+    """Another process has claimed the task; whoever drives it must end."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Snapshot:
+    """State of a task after an entry of its journal.
+
+    claim : under which it was taken; journal : offset of the first entry that is not in it
+    positions : of every source; waiting : inputs folded and not released; open : requests without an answer
+    """
+
+    agent: bytes
+    digest: str
+    claim: int
+    journal: int
+    positions: dict[Place, int]
+    waiting: dict[Key, list[Receipt]]
+    open: dict[str, Request]
+
+    @property
+    def whole(self) -> bool:
+        """The bytes are those that were written."""
+        return digest_of(self.agent) == self.digest
+
+
+def digest_of(data: bytes) -> str:
+    """Digest of a snapshot's bytes."""
+    return hashlib.sha256(data).hexdigest()
+
+
+# ---- what has to be done -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mark:
+    """A place at which the process may die; the driver may do other things here. Nothing is sent back.
+
+    ``waiting`` means that there is nothing to do.
+    """
+
+    label: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Next:
+    """Send back the entry to fold next, or None when none may be folded now."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Handle:
+    """Have the agent handle a record; send back its Step."""
+
+    record: Any
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AppendJournal:
+    """Append to the task's journal; send back the offset."""
+
+    entry: Order | Claim
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReadJournal:
+    """Send back the journal's entries from ``first`` up to but without ``end``."""
+
+    first: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Read:
+    """Send back the entries of inputs that were folded before, in the same order."""
+
+    inputs: tuple[Receipt, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Store:
+    """Make an effect durable under a name; the same name again changes nothing."""
+
+    name: str
+    effect: Storage
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Send:
+    """Append a record to its topic, and come back only when that is confirmed."""
+
+    record: Any
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ask:
+    """Start on an open request, unless this process has; its answer comes as a record."""
+
+    request: str
+    effect: Request
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Steer:
+    """Give a trainer of this process other weights."""
+
+    effect: Restore
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FindSnapshot:
+    """Send back the newest whole snapshot, or None."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadMissing:
+    """Load a model that a restored agent serves, and send back a ModelLoaded; without it the process ends."""
+
+    model_id: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Save:
+    """Write a snapshot. One that fails costs time at the next recovery, nothing else."""
+
+    snapshot: Snapshot
+
+
+Operation = (
+    Mark | Next | Handle | AppendJournal | ReadJournal | Read | Store | Send | Ask | Steer | FindSnapshot
+    | LoadMissing | Save
+)  # fmt: skip
+Steps = Generator[Operation, Any, T]
+
+
+class Task:
+    """One agent on one partition, fed by the contract. ``run`` yields operations for ever.
+
+    process : names the process that drives it; snapshot_entries : a snapshot after so many journal entries
+    """
+
+    def __init__(
+        self, identity: TaskId, agent: Agent, process: str, snapshot_entries: int = SNAPSHOT_ENTRIES
+    ) -> None:
+        self.identity, self.agent = identity, agent
+        self.positions: dict[Place, int] = dict.fromkeys(identity.sources, 0)
+        self.waiting: dict[Key, list[Receipt]] = {}
+        self.open: dict[str, Request] = {}
+        self.pending: list[Receipt] = []  # folded since the last journal entry
+        self.in_hand: Receipt | None = None  # what it led to is not yet in the log
+        self.recovering = True
+        self._process, self._snapshot_entries = process, snapshot_entries
+        self._claim = 0
+        self._expected = 0
+        self._saved = 0
+
+    # ---- life ------------------------------------------------------------------------------------------
+
+    def run(self) -> Steps[None]:
+        """Recover, then fold for ever.  Raises TakenOver"""
+        yield from self.recover()
+        self.recovering = False
+        while True:
+            entry = yield Next()
+            if entry is None:
+                if self.pending:
+                    yield from self._write_order()
+                yield Mark("waiting")
+                continue
+            yield from self._turn(entry)
+            if self._expected - self._saved >= self._snapshot_entries:
+                yield from self._save()
+
+    def acknowledged(self) -> dict[Place, int]:
+        """Per input partition, the offset before which everything is journaled, released and delivered."""
+        held: dict[Place, int] = {}
+        unreleased = [receipt for receipts in self.waiting.values() for receipt in receipts]
+        for place, offset in [*unreleased, *self.pending, *([self.in_hand] if self.in_hand else [])]:
+            held[place] = min(offset, held.get(place, offset))
+        return {place: held.get(place, self.positions[place]) for place in self.identity.inputs}
+
+    # ---- one turn --------------------------------------------------------------------------------------
+
+    def _turn(self, entry: Entry) -> Steps[None]:
+        step = yield from self._fold(entry)
+        yield Mark("handled")
+        if not (step.outputs or step.effects):
+            self.release(step)
+            yield Mark("acknowledged")
+            return
+        number = yield from self._write_order()
+        yield Mark("journaled")
+        before = set(self.open)
+        self.open_requests(step, number)
+        yield from self.deliver(step, number)
+        self.release(step)
+        yield Mark("acknowledged")
+        yield from self._ask([request for request in self.open if request not in before])
+        yield Mark("asked")
+
+    def _fold(self, entry: Entry) -> Steps[Step]:
+        record = self.admit(entry)
+        if record is None:
+            return Step()
+        step: Step = yield Handle(record)
+        return step
+
+    def admit(self, entry: Entry) -> Any:
+        """Note that an entry is folded; returns what the agent is to handle, None where that is nothing."""
+        self.in_hand = (entry.place, entry.offset)
+        self.positions[entry.place] = entry.offset + 1
+        self.pending.append((entry.place, entry.offset))
+        record = entry.record
+        if isinstance(record, Answer):
+            return record.record if self.open.pop(record.request, None) is not None else None
+        key = input_key(self.identity.agent, record)
+        if key is not None:
+            self.waiting.setdefault(key, []).append((entry.place, entry.offset))
+        return record
+
+    def _write_order(self) -> Steps[int]:
+        """Append to the journal; raises TakenOver when another process has claimed it."""
+        number: int = yield AppendJournal(Order(self._claim, tuple(self.pending)))
+        if number > self._expected:  # a zombie's void entries lie before it, or a claim
+            others: Sequence[Entry] = yield ReadJournal(self._expected, number)
+            if self.taken_over(others):
+                raise TakenOver(f"{self.identity}: claimed by another process")
+        self._expected = number + 1
+        self.pending = []
+        return number
+
+    def taken_over(self, entries: Iterable[Entry]) -> bool:
+        """Whether one of the entries that others have written to the journal takes the task away."""
+        return any(isinstance(entry.record, Claim) for entry in entries)
+
+    def deliver(self, step: Step, number: int) -> Steps[None]:
+        """Store, then send, one after the other; each is durable before the next."""
+        for place, effect in enumerate(step.effects):
+            if isinstance(effect, Restore):
+                yield Steer(effect)
+            elif isinstance(effect, Storage):
+                yield Store(f"{self.identity}/{number}/{place}", effect)
+                yield Mark("stored")
+        for record in step.outputs:
+            yield Send(record)
+            yield Mark("sent")
+
+    def release(self, step: Step) -> None:
+        """Acknowledge every delivery of the keys that the agent let go."""
+        for key in step.released:
+            self.waiting.pop(key, None)
+        self.in_hand = None
+
+    def open_requests(self, step: Step, number: int) -> None:
+        """Remember what is asked for, under names made of the journal offset."""
+        for place, effect in enumerate(step.effects):
+            if isinstance(effect, Request):
+                self.open[f"{self.identity}/{number}/{place}"] = effect
+
+    def _ask(self, requests: Iterable[str]) -> Steps[None]:
+        for request in requests:
+            yield Ask(request, self.open[request])
+
+    # ---- snapshots and recovery ------------------------------------------------------------------------
+
+    def _save(self) -> Steps[None]:
+        if self.pending:
+            yield from self._write_order()
+        snapshot = self.snapshot_of(self.agent.snapshot())
+        self._saved = self._expected
+        yield Mark("half saved")
+        yield Save(snapshot)
+        yield Mark("saved")
+
+    def snapshot_of(self, data: bytes) -> Snapshot:
+        """The agent's bytes with everything the task itself remembers."""
+        return Snapshot(
+            agent=data,
+            digest=digest_of(data),
+            claim=self._claim,
+            journal=self._expected,
+            positions=dict(self.positions),
+            waiting={key: list(receipts) for key, receipts in self.waiting.items()},
+            open=dict(self.open),
+        )
+
+    def recover(self) -> Steps[None]:
+        """Become what the journal says; see the contract."""
+        claim: int = yield AppendJournal(Claim(self._process))
+        yield Mark("claimed")
+        first = yield from self._restore()
+        yield Mark("restored")
+        orders = self.valid_orders((yield ReadJournal(self.replayed_from(first), claim)))
+        for entry in orders:
+            step = yield from self._refold(entry.record)
+            self.open_requests(step, entry.offset)
+            if entry is orders[-1]:
+                yield Mark("replayed")
+                yield from self.deliver(step, entry.offset)
+            self.release(step)
+        self.pending = []
+        self._saved, self._claim, self._expected = first, claim, claim + 1
+        yield from self.resume()
+        yield from self.ask_again()
+        yield Mark("asked")
+
+    def _restore(self) -> Steps[int]:
+        """Restore the newest whole snapshot; returns where in the journal to go on."""
+        snapshot: Snapshot | None = yield FindSnapshot()
+        if snapshot is None:
+            return 0
+        self.agent.restore(snapshot.agent)
+        self.positions |= snapshot.positions
+        self.waiting = {key: list(receipts) for key, receipts in snapshot.waiting.items()}
+        self.open = dict(snapshot.open)
+        self._claim = snapshot.claim
+        for model_id in getattr(self.agent, "missing_models", tuple)():
+            self.agent.handle((yield LoadMissing(model_id)))
+        return snapshot.journal
+
+    def replayed_from(self, first: int) -> int:
+        """Where in the journal to begin behind a snapshot."""
+        return first
+
+    def valid_orders(self, entries: Iterable[Entry]) -> list[Entry]:
+        """Of journal entries behind a snapshot, those whose writer owned the task when they were appended."""
+        claim, valid = self._claim, []
+        for entry in entries:
+            if isinstance(entry.record, Claim):
+                claim = entry.offset
+            elif entry.record.claim == claim:
+                valid.append(entry)
+        return valid
+
+    def _refold(self, order: Order) -> Steps[Step]:
+        """Fold what a journal entry names; the step of its last input."""
+        step = Step()
+        for entry in (yield Read(order.inputs)):
+            step = yield from self._fold(entry)
+            if (entry.place, entry.offset) != order.inputs[-1]:
+                self.release(step)
+        return step
+
+    def resume(self) -> Steps[None]:
+        """Tell new trainers what the lost ones knew best."""
+        for effect in getattr(self.agent, "resume", tuple)():
+            yield Steer(effect)
+
+    def ask_again(self) -> Steps[None]:
+        """After a recovery: what was under way died with the process before."""
+        yield from self._ask(list(self.open))
