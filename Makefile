@@ -11,7 +11,7 @@ NATIVE := $(C_CODE) native/octa.cdef.txt native/build_ffi.py setup.py
 BENCH  := $(sort $(notdir $(basename $(wildcard tests/bench/bench_*.py))))
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test simulate lint bench bench-core bench-swap bench-pace constraints clean
+.PHONY: help setup demo test test-kafka kafka simulate lint bench bench-core bench-swap bench-pace constraints clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -21,8 +21,14 @@ setup: $(VENV)/.native ## create .venv, install pinned versions, build the C cor
 demo: setup ## replay a simulated city, learn on the way, write a report
 	$(BIN)/octastream demo
 
-test: setup ## all tests, with the recordings in OCTA_DATA (default ../shared/data)
-	$(BIN)/python -m pytest -q
+test: setup ## all tests but those of Kafka, with the recordings in OCTA_DATA (default ../shared/data)
+	$(BIN)/python -m pytest -q -m 'not kafka'
+
+test-kafka: setup ## tests on a Kafka broker: OCTA_KAFKA=HOST:PORT, Docker, or Java 17 and Maven
+	$(BIN)/python -m pytest -q -m kafka
+
+kafka: setup ## a Kafka broker on 127.0.0.1:9092 in the foreground; needs Java 17 and Maven
+	$(BIN)/python -m tests.kafka.broker
 
 simulate: setup ## the agents on a simulated cluster with every fault: make simulate SEEDS=10000 JOBS=2
 	$(BIN)/octastream simulate --seeds $(SEEDS) --jobs $(JOBS)

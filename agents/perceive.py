@@ -47,12 +47,15 @@ class Perceive:
         self._robots: dict[str, RobotState] = {}
 
     def handle(self, record: Any) -> Step:
-        """Fold a Sweep, Transform, ModelPublished, ModelLoaded or EndOfLog."""
+        """Fold a Sweep, Transform or tuple of them, ModelPublished, ModelLoaded or EndOfLog."""
         step = StepBuilder()
         if isinstance(record, Sweep):
             self._receive(record, step)
         elif isinstance(record, Transform):
             self._transform(record, step)
+        elif isinstance(record, tuple):
+            for transform in record:
+                self._transform(transform, step)
         elif isinstance(record, ModelPublished):
             load = self._models.request(record)
             step.effects.extend([load] if load else [])

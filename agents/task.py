@@ -32,6 +32,7 @@ from typing import Any, Protocol, TypeVar
 from agents.journal import Claim, Order, Place, Receipt
 from agents.protocol import Agent, Key, Request, Restore, Step, Storage
 from agents.task_id import TaskId, input_key
+from stream.records import SweepRejected
 
 MAX_SKEW_MS = 150.0
 SNAPSHOT_ENTRIES = 15
@@ -65,6 +66,13 @@ class Answer:
 
     request: str
     record: Any
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Undecodable:
+    """An input that is no record; its fate is a dead letter."""
+
+    letter: SweepRejected
 
 
 class TakenOver(Exception):
@@ -270,6 +278,8 @@ class Task:
         record = self.admit(entry)
         if record is None:
             return Step()
+        if isinstance(record, Undecodable):
+            return Step(outputs=(record.letter,))
         step: Step = yield Handle(record)
         return step
 
@@ -281,7 +291,7 @@ class Task:
         record = entry.record
         if isinstance(record, Answer):
             return record.record if self.open.pop(record.request, None) is not None else None
-        key = input_key(self.identity.agent, record)
+        key = None if isinstance(record, Undecodable) else input_key(self.identity.agent, record)
         if key is not None:
             self.waiting.setdefault(key, []).append((entry.place, entry.offset))
         return record

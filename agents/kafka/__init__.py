@@ -1,0 +1,1 @@
+"""The agents on a Kafka cluster; the only place that knows Faust."""

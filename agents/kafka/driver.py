@@ -1,0 +1,277 @@
+"""Drives a task on a Kafka cluster: does what it yields, and waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any
+
+from agents.effects import LocalEffects
+from agents.journal import Order, Place, Receipt
+from agents.kafka.log import KafkaLog
+from agents.kafka.messages import (
+    Make,
+    Message,
+    decode_answer,
+    decode_entry,
+    encode_answer,
+    encode_entry,
+    record_of,
+)
+from agents.kafka.requests import Requests
+from agents.kafka.snapshots import SnapshotStore
+from agents.protocol import LoadModel, ModelLoaded
+from agents.task import (
+    MAX_SKEW_MS,
+    Answer,
+    AppendJournal,
+    Ask,
+    FindSnapshot,
+    Handle,
+    LoadMissing,
+    Mark,
+    Next,
+    Operation,
+    Read,
+    ReadJournal,
+    Save,
+    Send,
+    Snapshot,
+    Steer,
+    Store,
+    Task,
+)
+from models.manifest import ModelRefused
+from stream.codecs.inputs import headers_of
+from stream.codecs.wire import encode
+from stream.records import ModelPublished
+from stream.topics import key_of, topic_of
+
+LOGGER = logging.getLogger(__name__)
+
+FAILPOINT = "OCTA_FAILPOINT"
+"""``label:n`` kills the process the n-th time that a task reaches this mark; for tests of what follows."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Entry:
+    """One record of the log, decoded."""
+
+    place: Place
+    offset: int
+    record: Any
+    appended_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """What tasks share in their process.
+
+    thread : where agents fold, so that the client's own loop runs on
+    load : gets a model from the registry; make : of an ONNX file
+    """
+
+    log: KafkaLog
+    snapshots: SnapshotStore
+    requests: Requests
+    thread: Executor
+    make: Make
+    source: str
+
+    async def run(self, do: Callable[..., Any], *arguments: Any) -> Any:
+        """Call something that takes its time."""
+        return await asyncio.get_running_loop().run_in_executor(self.thread, do, *arguments)
+
+
+class Failpoint:
+    """Kills the process at a mark, when the environment says so."""
+
+    def __init__(self) -> None:
+        self._label, _, count = os.environ.get(FAILPOINT, "").partition(":")
+        self._left = int(count or 1)
+
+    def reached(self, label: str) -> None:
+        """A task has come to a mark."""
+        if label == self._label:
+            self._left -= 1
+            if self._left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Driver:
+    """Takes a task from mark to mark. Messages are offered by whoever consumes.
+
+    acknowledge : told how far each partition is done with
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        host: Host,
+        effects: LocalEffects,
+        failpoint: Failpoint,
+        acknowledge: Callable[[dict[Place, int]], Awaitable[None]],
+    ) -> None:
+        self.task, self._host, self._effects = task, host, effects
+        self._failpoint, self._acknowledge = failpoint, acknowledge
+        self._steps = task.run()
+        self._queues: dict[Place, deque[Message | Entry]] = {
+            place: deque() for place in task.identity.sources
+        }
+        self._ends: dict[Place, int] = {}
+        self._ends_ms = 0.0
+        self._fetched: dict[Receipt, Message] = {}
+        self._pending: Operation | None = None
+        self._do: dict[type[Any], Callable[[Any], Awaitable[Any]]] = {
+            Next: lambda _: self._choose(),
+            Handle: lambda op: host.run(task.agent.handle, op.record),
+            AppendJournal: lambda op: self._append_journal(op),
+            ReadJournal: self._read_journal,
+            Read: self._read,
+            Store: lambda op: host.run(effects.perform, op.effect),
+            Send: lambda op: self._send(op.record),
+            Ask: self._ask,
+            Steer: lambda op: host.run(effects.perform, op.effect),
+            FindSnapshot: lambda _: host.run(host.snapshots.newest, task.identity),
+            LoadMissing: self._load_missing,
+            Save: lambda op: self._save(op.snapshot),
+        }
+
+    async def recover(self) -> None:
+        """Become what the journal says; until then nothing is offered."""
+        while self.task.recovering:
+            operation = next(self._steps)
+            while not isinstance(operation, Mark):
+                if isinstance(operation, Next):  # recovered
+                    self._pending = operation
+                    return
+                operation = self._steps.send(await self._do[type(operation)](operation))
+            self._failpoint.reached(operation.label)
+
+    async def pump(self) -> None:
+        """Fold what may be folded now.  Raises TakenOver, KafkaError, and what the agent raises"""
+        label = ""
+        operation: Operation = self._pending if self._pending is not None else next(self._steps)
+        self._pending = None
+        while True:
+            while not isinstance(operation, Mark):
+                operation = self._steps.send(await self._do[type(operation)](operation))
+            label = operation.label
+            self._failpoint.reached(label)
+            if label in ("acknowledged", "waiting"):
+                await self._acknowledge(self.task.acknowledged())
+            if label == "waiting":
+                return
+            operation = next(self._steps)
+
+    # ---- what comes next -------------------------------------------------------------------------------
+
+    def offer(self, message: Message | Entry) -> None:
+        """Take a message that may be folded; one that was folded before is dropped."""
+        queue = self._queues[message.place]
+        newest = queue[-1].offset + 1 if queue else self.task.positions[message.place]
+        if message.offset >= newest:
+            queue.append(message)
+
+    def queued_of(self, place: Place) -> int:
+        """Messages of a partition that wait to be folded."""
+        return len(self._queues[place])
+
+    async def _choose(self) -> Entry | None:
+        """The head appended first, once no partition can hold one that was appended long before it."""
+        heads = [queue[0] for queue in self._queues.values() if queue]
+        if not heads:
+            return None
+        head = min(heads, key=lambda message: message.appended_ms)
+        if head.place in self.task.identity.inputs and not await self._is_first(head):
+            return None
+        self._queues[head.place].popleft()
+        if isinstance(head, Entry):
+            return head
+        record: Any = await self._host.run(self._decode, head)
+        return Entry(head.place, head.offset, record, head.appended_ms)
+
+    async def _is_first(self, head: Message | Entry) -> bool:
+        """Whether every partition without a head had come to its end shortly before the head was appended."""
+        silent = [place for place in self.task.identity.inputs if not self._queues[place]]
+        if not silent:
+            return True
+        if self._ends_ms + MAX_SKEW_MS < head.appended_ms or not self._ends:
+            now = 1e3 * time.time()
+            self._ends = await self._host.log.end(self.task.identity.inputs)
+            self._ends_ms = max(now, head.appended_ms)  # the broker's clock may be ahead
+        return all(self.task.positions[place] >= self._ends[place] for place in silent)
+
+    def _decode(self, message: Message) -> Any:
+        if message.place == self.task.identity.answers:
+            return decode_answer(message.value or b"", self._load, self._host.make)
+        return record_of(message)
+
+    # ---- the log ---------------------------------------------------------------------------------------
+
+    async def _append_journal(self, op: AppendJournal) -> int:
+        topic, partition = self.task.identity.journal
+        return await self._host.log.append(topic, encode_entry(op.entry), partition=partition)
+
+    async def _read_journal(self, op: ReadJournal) -> list[Entry]:
+        messages = await self._host.log.read(self.task.identity.journal, op.first, op.end)
+        entries = [
+            Entry(message.place, message.offset, decode_entry(message.value or b"")) for message in messages
+        ]
+        if self.task.recovering:
+            orders = [entry.record for entry in entries if isinstance(entry.record, Order)]
+            self._fetched = await self._host.log.fetch([i for order in orders for i in order.inputs])
+        return entries
+
+    async def _read(self, op: Read) -> list[Entry]:
+        messages = [self._fetched.pop(receipt) for receipt in op.inputs]
+        return [
+            Entry(message.place, message.offset, await self._host.run(self._decode, message))
+            for message in messages
+        ]
+
+    async def _send(self, record: Any) -> None:
+        partition = 0 if isinstance(record, ModelPublished) else None
+        await self._host.log.append(
+            topic_of(record),
+            await self._host.run(encode, record),
+            key=key_of(record),
+            partition=partition,
+            headers=headers_of(record, self._host.source),
+        )
+
+    # ---- the outside -----------------------------------------------------------------------------------
+
+    async def _ask(self, op: Ask) -> None:
+        self._host.requests.start(op.request, op.effect, self._effects, self._answer)
+
+    async def _answer(self, request: str, record: Any) -> None:
+        """Append an answer; it comes back like any other input."""
+        topic, partition = self.task.identity.answers
+        answer = Answer(request, record)
+        offset = await self._host.log.append(topic, encode_answer(answer), partition=partition)
+        self.offer(Entry((topic, partition), offset, answer, int(1e3 * time.time())))
+
+    def _load(self, request: LoadModel) -> ModelLoaded:
+        loaded = self._effects.perform(request)
+        if not isinstance(loaded, ModelLoaded) or loaded.model is None:
+            reason = loaded.reason if isinstance(loaded, ModelLoaded) else "no model"
+            raise ModelRefused(f"{request.model_id}: served before, and cannot be loaded now: {reason}")
+        return loaded
+
+    async def _load_missing(self, op: LoadMissing) -> ModelLoaded:
+        loaded: ModelLoaded = await self._host.run(self._load, LoadModel(model_id=op.model_id, stamp_ns=0))
+        return loaded
+
+    async def _save(self, snapshot: Snapshot) -> None:
+        try:
+            await self._host.run(self._host.snapshots.write, self.task.identity, snapshot)
+        except OSError as error:  # the one before will do
+            LOGGER.warning("%s: no snapshot: %s", self.task.identity, error)

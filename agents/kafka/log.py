@@ -1,0 +1,139 @@
+"""Appending to partitions and reading them by offset, beside Faust's own consumer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from types import TracebackType
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from agents.journal import Place, Receipt
+from agents.kafka.messages import Headers, Message
+from agents.kafka.settings import MAX_FETCH_BYTES, KafkaSettings
+
+REQUEST_MS = 60_000
+POLL_MS = 500
+
+
+class LogError(Exception):
+    """The log does not hold what was written there; says which partition and offset."""
+
+
+class KafkaLog:
+    """One producer, and one consumer without a group that is sent to where something has to be read."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._clients = settings.clients()
+        self._producer = AIOKafkaProducer(
+            **self._clients,
+            acks="all",
+            enable_idempotence=True,
+            max_request_size=MAX_FETCH_BYTES,
+            request_timeout_ms=REQUEST_MS,
+        )
+        self._reader = self._new_reader()
+        self._reading = asyncio.Lock()
+
+    def _new_reader(self) -> AIOKafkaConsumer:
+        return AIOKafkaConsumer(
+            **self._clients,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            fetch_max_bytes=MAX_FETCH_BYTES,
+            max_partition_fetch_bytes=MAX_FETCH_BYTES,
+        )
+
+    async def __aenter__(self) -> KafkaLog:
+        await self._producer.start()
+        await self._reader.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._producer.stop()
+        await self._reader.stop()
+
+    async def append(
+        self,
+        topic: str,
+        value: bytes,
+        *,
+        key: bytes | None = None,
+        partition: int | None = None,
+        headers: Headers = (),
+    ) -> int:
+        """Append one message and wait until it is durable; returns its offset.  Raises KafkaError"""
+        sent = await self._producer.send_and_wait(
+            topic, value, key=key, partition=partition, headers=list(headers)
+        )
+        return int(sent.offset)
+
+    async def end(self, places: Sequence[Place]) -> dict[Place, int]:
+        """The offset that the next message of each partition will have."""
+        found = await self._reader.end_offsets([TopicPartition(*place) for place in places])
+        return {(at.topic, at.partition): offset for at, offset in found.items()}
+
+    async def read(self, place: Place, first: int, end: int) -> list[Message]:
+        """Messages from ``first`` up to but without ``end``.
+
+        Raises LogError when some of them are no more: their retention was too short
+        """
+        if first >= end:
+            return []
+        at = TopicPartition(*place)
+        async with self._reading:
+            self._reader.assign([at])
+            beginning = (await self._reader.beginning_offsets([at]))[at]
+            if beginning > first:
+                raise LogError(f"{place[0]}-{place[1]}: begins at {beginning}, {first} is needed; "
+                               "its retention is too short")  # fmt: skip
+            self._reader.seek(at, first)
+            found: list[Message] = []
+            while not found or found[-1].offset < end - 1:
+                for records in (await self._reader.getmany(at, timeout_ms=POLL_MS)).values():
+                    found += [_message(record) for record in records]
+        return [message for message in found if message.offset < end]
+
+    async def fetch(self, receipts: Sequence[Receipt]) -> dict[Receipt, Message]:
+        """Messages by place and offset; whole stretches are read, so receipts should be neighbours."""
+        spans: dict[Place, tuple[int, int]] = {}
+        for place, offset in receipts:
+            first, end = spans.get(place, (offset, offset + 1))
+            spans[place] = (min(first, offset), max(end, offset + 1))
+        return {
+            (place, message.offset): message
+            for place, (first, end) in spans.items()
+            for message in await self.read(place, first, end)
+        }
+
+    async def follow(self, place: Place, first: int) -> AsyncIterator[Message]:
+        """Messages of one partition from an offset on, for ever; from the first that there is, if later."""
+        reader = self._new_reader()
+        at = TopicPartition(*place)
+        await reader.start()
+        try:
+            reader.assign([at])
+            beginning = (await reader.beginning_offsets([at]))[at]
+            reader.seek(at, max(first, beginning))
+            async for record in reader:
+                yield _message(record)
+        finally:
+            await reader.stop()
+
+
+def _message(record: Any) -> Message:
+
+    return Message(
+        place=(record.topic, record.partition),
+        offset=record.offset,
+        key=record.key,
+        value=record.value,
+        headers=tuple(record.headers or ()),
+        appended_ms=record.timestamp,
+    )

@@ -1,0 +1,178 @@
+"""Messages as a task folds them, and what a task itself writes: journal entries, answers, snapshots."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agents.journal import Claim, Order, Place
+from agents.protocol import Example, Labels, LoadModel, ModelLoaded, Request, Train, Trained, TrainingFailed
+from agents.task import Answer, Snapshot, Undecodable
+from models.manifest import model_id_of
+from models.model import Model
+from stream.codecs.inputs import dead_letter, decode_sweep, decode_transforms
+from stream.codecs.state import from_dict, pack, to_dict, unpack
+from stream.codecs.wire import WireError, decode
+from stream.topics import STATIC, SWEEPS, TRANSFORMS
+
+Headers = Sequence[tuple[str, bytes]]
+Make = Callable[[str, bytes], Model]
+"""Makes a model of its id and file."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Message:
+    """What a broker delivers, not decoded yet. appended_ms : the time at which it was appended."""
+
+    place: Place
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    appended_ms: int
+
+
+def record_of(message: Message) -> Any:
+    """The record of an input; one that cannot be decoded becomes its dead letter."""
+    topic, partition = message.place
+    try:
+        if topic == SWEEPS:
+            return decode_sweep(message.value, message.headers, message.key)
+        if topic in (TRANSFORMS, STATIC):
+            static = topic == STATIC
+            return tuple(decode_transforms(message.value, message.headers, message.key, static=static))
+        return decode(topic, message.value)
+    except WireError as error:
+        return Undecodable(
+            dead_letter(
+                error,
+                key=message.key,
+                topic=topic,
+                partition=partition,
+                offset=message.offset,
+                appended_ns=message.appended_ms * 1_000_000,
+            )
+        )
+
+
+# ---- the journal ---------------------------------------------------------------------------------------
+
+
+def encode_entry(entry: Order | Claim) -> bytes:
+    """A journal entry as JSON."""
+    if isinstance(entry, Claim):
+        return json.dumps({"process": entry.process}).encode()
+    inputs = [[*place, offset] for place, offset in entry.inputs]
+    return json.dumps({"claim": entry.claim, "inputs": inputs}, separators=(",", ":")).encode()
+
+
+def decode_entry(data: bytes) -> Order | Claim:
+    """The inverse. Raises ValueError, KeyError for what is no journal entry"""
+    values = json.loads(data)
+    if "process" in values:
+        return Claim(values["process"])
+    inputs = tuple(((topic, partition), offset) for topic, partition, offset in values["inputs"])
+    return Order(values["claim"], inputs)
+
+
+# ---- answers -------------------------------------------------------------------------------------------
+
+
+def encode_answer(answer: Answer) -> bytes:
+    """An answer; a loaded model is named only, as its file is in the registry."""
+    record = answer.record
+    kind = type(record).__name__ if record is not None else ""
+    values: dict[str, Any] = {}
+    if isinstance(record, ModelLoaded):
+        values = {
+            name: getattr(record, name) for name in ("model_id", "stamp_ns", "sha256", "reason", "number")
+        }
+        values["refused"] = record.model is None
+    elif isinstance(record, Trained):
+        values = {name: getattr(record, name) for name in ("lineage", "stamp_ns", "data")}
+        values |= {"weights": dict(record.weights), "report": dict(record.report)}
+    elif isinstance(record, TrainingFailed):
+        values = to_dict(record)
+    return pack({"request": answer.request, "kind": kind, "values": values})
+
+
+def decode_answer(data: bytes, load: Callable[[LoadModel], ModelLoaded], make: Make) -> Answer:
+    """The inverse.
+
+    load : gets a model that was loaded when the answer was given; make : of weights that were trained
+    """
+    tree = unpack(data)
+    values = tree["values"]
+    record: Any = None
+    if tree["kind"] == "ModelLoaded":
+        refused = values.pop("refused")
+        record = ModelLoaded(**values, model=None)
+        if not refused:
+            request = LoadModel(model_id=record.model_id, stamp_ns=record.stamp_ns, number=record.number)
+            record = load(request)
+    elif tree["kind"] == "Trained":
+        record = Trained(**values, model=make(model_id_of(values["data"]), values["data"]))
+    elif tree["kind"] == "TrainingFailed":
+        record = TrainingFailed(**values)
+    return Answer(tree["request"], record)
+
+
+# ---- snapshots -----------------------------------------------------------------------------------------
+
+
+def encode_snapshot(snapshot: Snapshot) -> bytes:
+    """A snapshot as bytes."""
+    return pack(
+        {
+            "agent": snapshot.agent,
+            "digest": snapshot.digest,
+            "claim": snapshot.claim,
+            "journal": snapshot.journal,
+            "positions": [[*place, offset] for place, offset in sorted(snapshot.positions.items())],
+            "waiting": [
+                [list(key), [[*place, offset] for place, offset in receipts]]
+                for key, receipts in snapshot.waiting.items()
+            ],
+            "open": {request: _encode_request(effect) for request, effect in snapshot.open.items()},
+        }
+    )
+
+
+def decode_snapshot(data: bytes) -> Snapshot:
+    """The inverse. Raises StateError for what is no snapshot, or is cut short"""
+    tree = unpack(data)
+    return Snapshot(
+        agent=tree["agent"],
+        digest=tree["digest"],
+        claim=tree["claim"],
+        journal=tree["journal"],
+        positions={(topic, partition): offset for topic, partition, offset in tree["positions"]},
+        waiting={
+            tuple(key): [((topic, partition), offset) for topic, partition, offset in receipts]
+            for key, receipts in tree["waiting"]
+        },
+        open={request: _decode_request(values) for request, values in tree["open"].items()},
+    )
+
+
+def _encode_request(effect: Request) -> dict[str, Any]:
+    if isinstance(effect, LoadModel):
+        return to_dict(effect)
+    return {
+        "lineage": effect.lineage,
+        "stamp_ns": effect.stamp_ns,
+        "steps": effect.steps,
+        "budget_ms": effect.budget_ms,
+        "examples": [to_dict(example) for example in effect.examples],
+        "labels": [to_dict(labels) for labels in effect.labels],
+    }
+
+
+def _decode_request(values: dict[str, Any]) -> Request:
+    if "model_id" in values:
+        return LoadModel(**values)
+    examples = tuple(from_dict(Example, item) for item in values.pop("examples"))
+    labels = tuple(from_dict(Labels, item) for item in values.pop("labels"))
+    return Train(**values, examples=examples, labels=labels)

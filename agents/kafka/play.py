@@ -1,0 +1,63 @@
+"""The four agents as workers run them, from a configuration."""
+
+from __future__ import annotations
+
+from agents.archive import Archive
+from agents.effects import LocalEffects
+from agents.judge import Judge
+from agents.kafka.settings import KafkaSettings
+from agents.kafka.worker import Play
+from agents.learn import Learn
+from agents.perceive import Perceive
+from agents.protocol import Agent
+from agents.replay import linear_baseline, load_version, networks_of, priors_of
+from agents.task_id import TaskId
+from models.online.builtin import FrequencyModel
+from stream.config import Config, ConfigError
+from stream.features import schema_of
+from stream.run_folder import RunFolder
+from stream.topics import ARCHIVE, JUDGE, LEARN, PERCEIVE
+
+
+def play_of(agent: str, config: Config, settings: KafkaSettings) -> Play:
+    """What a worker of an agent needs.
+
+    Raises ConfigError when the map frame is left to be found: a worker has no log to find it in
+    """
+    if not config.grid.map_frame:
+        raise ConfigError(
+            "grid.map_frame: workers need it, as they have no log to find it in; set the fixed frame of "
+            "the robots, for example --set grid.map_frame=odom"
+        )
+    schema = schema_of(config)
+    builtin = FrequencyModel(schema.names, len(config.task.horizons_ns))
+    networks = networks_of(config) if agent == LEARN else {}
+    priors = priors_of(config, schema)[0] if agent == LEARN else {}
+    make_model = load_version(builtin)
+
+    def make_agent() -> Agent:
+        if agent == PERCEIVE:
+            return Perceive(config, builtin)
+        if agent == JUDGE:
+            return Judge(config)
+        if agent == ARCHIVE:
+            return Archive()
+        return Learn(
+            config,
+            schema,
+            builtin,
+            networks=networks,
+            priors=priors,
+            linear=linear_baseline(config, schema),
+            load=make_model,
+        )
+
+    def make_effects(identity: TaskId) -> LocalEffects:
+        folder = settings.folder
+        if agent == ARCHIVE:
+            folder = folder / "archive" / f"{identity.partition:03d}"
+        run = RunFolder(folder)
+        run.create()
+        return LocalEffects(config, schema, run, networks, priors)
+
+    return Play(make_agent=make_agent, make_effects=make_effects, make_model=make_model)

@@ -1,0 +1,85 @@
+"""Requests of agents, done beside the folding; their answers come as messages."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections import deque
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from agents.effects import LocalEffects
+from agents.protocol import Request, Train
+
+Answered = Callable[[str, Any], Awaitable[None]]
+"""Takes the name of a request and what came of it."""
+
+
+class Requests:
+    """Starts requests, each in a thread of its kind, and tells what came of them.
+
+    failed : told of an exception that no answer stands for; the process cannot go on then
+    on_answer : called after each answer, so that it is folded
+
+    Trainings that wait for one that is under way are merged: their examples and labels all count, but steps
+    are taken once. So a learner that cannot follow publishes less often, and never falls behind.
+    """
+
+    def __init__(self, failed: Callable[[BaseException], None], on_answer: Callable[[], None]) -> None:
+        self._failed, self._on_answer = failed, on_answer
+        self._loader = ThreadPoolExecutor(1, "loads")
+        self._trainer = ThreadPoolExecutor(1, "trains")
+        self._waiting: deque[tuple[str, Train, LocalEffects, Answered]] = deque()
+        self._training: asyncio.Task[None] | None = None
+        self._loads: set[asyncio.Task[None]] = set()
+
+    def start(self, request: str, effect: Request, effects: LocalEffects, answered: Answered) -> None:
+        """Start on a request."""
+        if isinstance(effect, Train):
+            self._waiting.append((request, effect, effects, answered))
+            if self._training is None or self._training.done():
+                self._training = self._spawn(self._train())
+        else:
+            task = self._spawn(self._load(request, effect, effects, answered))
+            self._loads.add(task)
+            task.add_done_callback(self._loads.discard)
+
+    def _spawn(self, work: Any) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            self._failed(task.exception() or RuntimeError("request failed"))
+
+    async def _load(self, request: str, effect: Request, effects: LocalEffects, answered: Answered) -> None:
+        loop = asyncio.get_running_loop()
+        await answered(request, await loop.run_in_executor(self._loader, effects.perform, effect))
+        self._on_answer()
+
+    async def _train(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting:
+            batch, name = [], self._waiting[0][1].lineage
+            while self._waiting and self._waiting[0][1].lineage == name:
+                batch.append(self._waiting.popleft())
+            request, last, effects, answered = batch[-1]
+            merged = dataclasses.replace(
+                last,
+                examples=tuple(example for _, train, *_ in batch for example in train.examples),
+                labels=tuple(labels for _, train, *_ in batch for labels in train.labels),
+            )
+            result = await loop.run_in_executor(self._trainer, effects.perform, merged)
+            for earlier, *_ in batch[:-1]:
+                await answered(earlier, None)
+            await answered(request, result)
+            self._on_answer()
+
+    def close(self) -> None:
+        """End without waiting for what is under way."""
+        for task in [*self._loads, *([self._training] if self._training else [])]:
+            task.cancel()
+        self._loader.shutdown(wait=False, cancel_futures=True)
+        self._trainer.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,61 @@
+"""Snapshots of tasks where every worker can read them."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+
+from pyarrow import fs
+
+from agents.kafka.messages import decode_snapshot, encode_snapshot
+from agents.task import Snapshot
+from agents.task_id import TaskId
+from stream.codecs.state import StateError
+
+KEEP = 3
+_CHECK = 4
+
+
+class SnapshotStore:
+    """``uri/<agent>-<partition>/<journal offset>.state``, newest first, each with a checksum.
+
+    A file is written beside its place and moved there, so a reader sees a whole one or none; what was cut
+    short or damaged after that is passed over.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self._files, self._root = fs.FileSystem.from_uri(uri)
+
+    def write(self, task: TaskId, snapshot: Snapshot) -> None:
+        """Add one; older ones beyond KEEP go.  Raises OSError"""
+        folder, data = f"{self._root}/{task}", encode_snapshot(snapshot)
+        path = f"{folder}/{snapshot.journal:020d}.state"
+        self._files.create_dir(folder, recursive=True)
+        with self._files.open_output_stream(f"{path}.writing") as stream:
+            stream.write(zlib.crc32(data).to_bytes(_CHECK, "little"))
+            stream.write(data)
+        self._files.move(f"{path}.writing", path)
+        for old in self._paths(task)[KEEP:]:
+            self._files.delete_file(old)
+
+    def newest(self, task: TaskId) -> Snapshot | None:
+        """The newest whole one."""
+        return next(self._whole(task), None)
+
+    def _whole(self, task: TaskId) -> Iterator[Snapshot]:
+        for path in self._paths(task):
+            with self._files.open_input_stream(path) as stream:
+                data = stream.read()
+            if zlib.crc32(data[_CHECK:]).to_bytes(_CHECK, "little") != data[:_CHECK]:
+                continue
+            try:
+                snapshot = decode_snapshot(data[_CHECK:])
+            except StateError:  # written by another version
+                continue
+            if snapshot.whole:
+                yield snapshot
+
+    def _paths(self, task: TaskId) -> list[str]:
+        selector = fs.FileSelector(f"{self._root}/{task}", allow_not_found=True)
+        names = [item.path for item in self._files.get_file_info(selector) if item.path.endswith(".state")]
+        return sorted(names, reverse=True)

@@ -1,0 +1,322 @@
+"""A worker: one process that runs the tasks of one agent on the partitions that its group gives it."""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import logging
+import os
+import socket
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import faust
+import mode
+from faust.types import TP, EventT, StreamT
+
+from agents.effects import LocalEffects
+from agents.journal import Place
+from agents.kafka.driver import Driver, Failpoint, Host
+from agents.kafka.log import KafkaLog
+from agents.kafka.messages import Message
+from agents.kafka.requests import Requests
+from agents.kafka.settings import MAX_FETCH_BYTES, KafkaSettings
+from agents.kafka.snapshots import SnapshotStore
+from agents.protocol import Agent
+from agents.task import TakenOver, Task
+from agents.task_id import TaskId
+from models.model import Model
+from stream.topics import INPUTS, LEARN, PUBLISHED
+
+LOGGER = logging.getLogger(__name__)
+
+EXIT_FAILED = 70
+"""An error that going on would hide: the process ends, unacknowledged inputs come again."""
+HANDLER_SECONDS = 20.0
+"""A handler that is in flight for longer hangs; see KAFKA.md."""
+QUEUE_FULL, QUEUE_LOW = 32, 8
+"""Messages of one partition at which it is paused and resumed."""
+OLD_MODELS = 8
+"""Of models published before a task ever ran, it looks at so many."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Play:
+    """What a worker needs to know of its agent.
+
+    make_agent : a new agent; make_effects : performs what a task of this name asks for
+    make_model : of an ONNX file; snapshot_entries : a snapshot after so many journal entries
+    """
+
+    make_agent: Callable[[], Agent]
+    make_effects: Callable[[TaskId], LocalEffects]
+    make_model: Callable[[str, bytes], Model]
+    snapshot_entries: int = 100
+
+
+@dataclass(slots=True, eq=False)
+class Running:
+    """A task with what drives it, the events it has not acknowledged, and who reads models for it."""
+
+    driver: Driver
+    events: dict[Place, dict[int, list[EventT[Any]]]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(list))
+    )
+    done: dict[Place, int] = field(default_factory=dict)
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    follower: asyncio.Task[None] | None = None
+    paused: set[Place] = field(default_factory=set)
+
+
+class Worker:
+    """Feeds tasks from Faust's stream. Any error that is not expected ends the process (EXIT_FAILED)."""
+
+    def __init__(self, agent: str, settings: KafkaSettings, play: Play) -> None:
+        self.agent, self._settings, self._play = agent, settings, play
+        self._process = f"{socket.gethostname()}-{os.getpid()}"
+        self._running: dict[int, Running] = {}
+        self._failpoint = Failpoint()
+        self._busy_since: float | None = None
+        self._stream: StreamT[Any] | None = None
+        self._shared: Host | None = None
+        self.app = self._new_app()
+
+    def run(self) -> None:
+        """Work until told to stop (SIGTERM, SIGINT); does not return."""
+        threading.Thread(target=self._watch, daemon=True, name="watchdog").start()
+        worker = faust.Worker(self.app, loglevel="WARNING", quiet=True, redirect_stdouts=False)
+        worker.execute_from_commandline()
+
+    def _new_app(self) -> Any:
+        settings = self._settings
+        app = faust.App(
+            f"octa-{self.agent}",
+            broker=[f"kafka://{address.strip()}" for address in settings.bootstrap.split(",")],
+            broker_credentials=_credentials(settings),
+            autodiscover=False,
+            agent_supervisor=mode.CrashingSupervisor,
+            broker_commit_every=100,
+            broker_commit_interval=0.5,
+            broker_heartbeat_interval=3.0,
+            broker_max_poll_interval=120.0,
+            broker_session_timeout=15.0,
+            consumer_auto_offset_reset="earliest",
+            consumer_max_fetch_size=MAX_FETCH_BYTES,
+            producer_max_request_size=MAX_FETCH_BYTES,
+            producer_request_timeout=60.0,
+            stream_buffer_maxsize=16,
+            stream_wait_empty=False,  # what is folded twice is told by its offset; held sweeps would block
+            store="memory://",
+            topic_allow_declare=False,
+            topic_disable_leader=True,
+            web_enabled=False,
+        )
+        raw: Any = {
+            "key_type": bytes,
+            "value_type": bytes,
+            "key_serializer": "raw",
+            "value_serializer": "raw",
+        }
+        channel = app.topic(*INPUTS[self.agent], **raw)
+        app.agent(channel, name=self.agent, concurrency=1)(self._fold)
+        app.on_rebalance_complete.connect(self._rebalanced)
+        return app
+
+    # ---- Faust -----------------------------------------------------------------------------------------
+
+    async def _fold(self, stream: Any) -> None:
+        self._stream = unacknowledged = stream.noack()
+        async for event in unacknowledged.events():
+            try:
+                await self._take(event)
+            except Exception:
+                self._fail(sys.exc_info()[1])
+
+    async def _take(self, event: EventT[Any]) -> None:
+        message = _message(event)
+        partition = 0 if self.agent == LEARN else message.place[1]
+        running = self._running.get(partition)
+        if running is None:  # of an assignment that is over; its new owner gets it
+            return
+        if message.offset < running.done.get(message.place, 0):
+            await self._acknowledge_event(event)
+            return
+        running.events[message.place][message.offset].append(event)
+        running.driver.offer(message)
+        self._slow_down(running, message.place)
+        await self._pump(running)
+
+    async def _pump(self, running: Running) -> None:
+        async with running.turn:
+            self._busy_since = time.monotonic()
+            try:
+                await running.driver.pump()
+            finally:
+                self._busy_since = None
+        self._speed_up(running)
+
+    def _slow_down(self, running: Running, place: Place) -> None:
+        """One topic may not fill the memory while another is waited for.
+
+        Not with ``pause_partitions``: Faust drops what it has fetched of a partition that is paused so.
+        """
+        if place not in running.paused and running.driver.queued_of(place) >= QUEUE_FULL:
+            running.paused.add(place)
+            self.app.consumer.on_buffer_full(TP(*place))
+
+    def _speed_up(self, running: Running) -> None:
+        for place in list(running.paused):
+            if running.driver.queued_of(place) <= QUEUE_LOW:
+                running.paused.discard(place)
+                self.app.consumer.on_buffer_drop(TP(*place))
+
+    async def _acknowledge(self, running: Running, done: dict[Place, int]) -> None:
+        for place, end in done.items():
+            if end == running.done.get(place):
+                continue
+            running.done[place] = end
+            events = running.events[place]
+            for offset in [offset for offset in events if offset < end]:
+                for event in events.pop(offset):
+                    await self._acknowledge_event(event)
+
+    async def _acknowledge_event(self, event: EventT[Any]) -> None:
+        if self._stream is not None:
+            await self._stream.ack(event)
+
+    # ---- tasks -----------------------------------------------------------------------------------------
+
+    async def _rebalanced(self, *_: Any, **__: Any) -> None:
+        try:
+            await self._assign({tp.partition for tp in self.app.consumer.assignment()})
+        except Exception:
+            self._fail(sys.exc_info()[1])
+
+    async def _assign(self, partitions: set[int]) -> None:
+        """End tasks that are another worker's now; recover those that are new here."""
+        if self.agent == LEARN and partitions:
+            self._require_all(partitions)
+            partitions = {0}
+        for partition in set(self._running) - partitions:
+            self._end(self._running.pop(partition))
+        host = await self._host() if partitions - set(self._running) else None
+        for partition in sorted(partitions - set(self._running)):
+            assert host is not None
+            await self._begin(partition, host)
+        LOGGER.warning("%s: runs on partitions %s", self.agent, sorted(self._running))
+
+    def _require_all(self, partitions: Iterable[int]) -> None:
+        missing = sorted(set(range(self._settings.partitions)) - set(partitions))
+        if missing:
+            raise RuntimeError(
+                f"learn: another learn worker has partitions {missing}; one folds them all, so stop the other"
+            )
+
+    async def _host(self) -> Host:
+        if self._shared is None:
+            log = await KafkaLog(self._settings).__aenter__()
+            self._shared = Host(
+                log=log,
+                snapshots=SnapshotStore(f"file://{self._settings.folder.resolve() / 'snapshots'}"),
+                requests=Requests(self._fail, self._answered),
+                thread=ThreadPoolExecutor(1, "folds"),
+                make=self._play.make_model,
+                source=f"octastream/{self.agent}",
+            )
+        return self._shared
+
+    async def _begin(self, partition: int, host: Host) -> None:
+        identity = TaskId(self.agent, partition, self._settings.partitions)
+        task = Task(identity, self._play.make_agent(), self._process, self._play.snapshot_entries)
+
+        async def acknowledge(done: dict[Place, int]) -> None:
+            await self._acknowledge(running, done)
+
+        effects = self._play.make_effects(identity)
+        running = Running(Driver(task, host, effects, self._failpoint, acknowledge))
+        self._running[partition] = running
+        await running.driver.recover()
+        if (PUBLISHED, 0) in identity.sources:
+            running.follower = asyncio.get_running_loop().create_task(self._follow(running, host))
+
+    def _end(self, running: Running) -> None:
+        if running.follower is not None:
+            running.follower.cancel()
+
+    async def _follow(self, running: Running, host: Host) -> None:
+        """Offer what is published to a task."""
+        place = (PUBLISHED, 0)
+        first = running.driver.task.positions[place]
+        if first == 0:
+            first = max(0, (await host.log.end([place]))[place] - OLD_MODELS)
+        try:
+            async for message in host.log.follow(place, first):
+                running.driver.offer(message)
+                await self._pump(running)
+        except Exception:
+            self._fail(sys.exc_info()[1])
+
+    def _answered(self) -> None:
+        """An answer is there: have the tasks look."""
+        for running in self._running.values():
+            asyncio.get_running_loop().create_task(self._pump_safely(running))
+
+    async def _pump_safely(self, running: Running) -> None:
+        try:
+            await self._pump(running)
+        except Exception:
+            self._fail(sys.exc_info()[1])
+
+    # ---- ends ------------------------------------------------------------------------------------------
+
+    def _fail(self, error: BaseException | None) -> None:
+        """End now: what is not acknowledged comes again, to whoever goes on."""
+        if isinstance(error, TakenOver):
+            LOGGER.error("%s", error)
+        else:
+            LOGGER.critical("%s: cannot go on", self.agent, exc_info=error)
+        logging.shutdown()
+        os._exit(EXIT_FAILED)
+
+    def _watch(self) -> None:
+        """End the process when a handler hangs: Kafka's client would keep its partitions for ever."""
+        while True:
+            time.sleep(1)
+            since = self._busy_since
+            if since is not None and time.monotonic() - since > HANDLER_SECONDS:
+                LOGGER.critical("%s: a handler is in flight for more than %s s", self.agent, HANDLER_SECONDS)
+                faulthandler.dump_traceback()
+                os._exit(EXIT_FAILED)
+
+
+def _message(event: EventT[Any]) -> Message:
+    message = event.message
+    headers: Any = message.headers or ()
+    return Message(
+        place=(message.topic, message.partition),
+        offset=message.offset,
+        key=message.key,
+        value=message.value,
+        headers=tuple(headers.items() if isinstance(headers, dict) else headers),
+        appended_ms=round(1e3 * message.timestamp),
+    )
+
+
+def _credentials(settings: KafkaSettings) -> Any:
+    security = settings.security
+    options = security.client_options()
+    context = options.get("ssl_context")
+    if security.protocol.startswith("SASL"):
+        return faust.SASLCredentials(
+            mechanism=security.mechanism,
+            username=security.username,
+            password=security.password,
+            ssl_context=context,
+        )
+    return faust.SSLCredentials(context) if context is not None else None

@@ -1,0 +1,260 @@
+"""Messages of producers as sweeps and transforms, and the headers of messages.
+
+The header ``content-type`` says what a payload is in: ROS 2's CDR when there is none, or the own format. The
+robot is the message's key. CloudEvents' binary mode puts what an event is into headers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from stream.codecs import pointcloud2, tf
+from stream.codecs.cdr import CodecError
+from stream.codecs.state import to_dict
+from stream.codecs.wire import CONTENT_TYPE, WireError, decode, decode_all
+from stream.records import (
+    Binned,
+    FeatureSample,
+    ModelActivated,
+    Outcome,
+    Prediction,
+    Shadow,
+    SweepRejected,
+)
+from stream.sweep import Sweep
+from stream.topics import topic_of
+from stream.transform import Transform
+
+CDR = "application/cdr"
+"""ROS 2 messages: PointCloud2 on the topic of sweeps, TFMessage on those of transforms."""
+
+SENSOR, PART, PARTS, KIND, TRACE = "octa_sensor", "part", "parts", "content-type", "traceparent"
+
+Headers = Iterable[tuple[str, bytes | None]]
+
+_NUMBER = re.compile(rb"[0-9]{1,9}")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+# ---- what producers send -------------------------------------------------------------------------------
+
+
+def decode_sweep(data: bytes | None, headers: Headers, key: bytes | None) -> Sweep:
+    """The sweep, or part of one, of a message on ``octa.sweep.received.v1``.
+
+    data : PointCloud2 as CDR, or a Sweep of the own format, by ``content-type``
+    headers : ``octa_sensor`` names the sensor, else the frame does; ``part`` and ``parts`` place a part
+    key : the robot id in UTF-8
+    Returns the sweep as it was sent: whether its stamp is usable is for Perceive to judge
+    Raises WireError: ``bad_key`` or ``bad_header`` (also where they contradict the payload), ``schema`` or
+    ``corrupt``; never reads past the end
+    """
+    found = _Headers(headers)
+    robot_id, kind = _robot_of(key), found.content_type()
+    part, sensor = found.part(), found.text(SENSOR)
+    payload = _payload(data)
+    if kind == CONTENT_TYPE:
+        sweep: Sweep = decode(Sweep, payload)
+        _agree("bad_key", "key", robot_id, sweep.robot_id)
+        _agree("bad_header", SENSOR, sensor, sweep.stream_id.partition("/")[2])
+        _agree("bad_header", f"{PART}, {PARTS}", part, (sweep.part, sweep.parts))
+        return sweep
+    try:
+        stamp_ns, frame, points, intensity, time_offset_ns = pointcloud2.decode_cdr(payload)
+    except CodecError as error:
+        raise WireError("corrupt", f"PointCloud2: {error}") from error
+    number, parts = part or (0, 1)
+    return Sweep(
+        stream_id=f"{robot_id}/{sensor or frame}",
+        stamp_ns=stamp_ns,
+        frame=frame,
+        points=points,
+        intensity=intensity,
+        time_offset_ns=time_offset_ns,
+        part=number,
+        parts=parts,
+    )
+
+
+def decode_transforms(
+    data: bytes | None, headers: Headers, key: bytes | None, *, static: bool
+) -> list[Transform]:
+    """The transforms of a message on ``octa.transform.received.v1``, or of ``static`` ones, in its order.
+
+    data : TFMessage as CDR, or Transforms of the own format, by ``content-type``; key : the robot id in UTF-8
+    Returns transforms as they were sent; whether they are rigid is for the FrameRegistry to judge
+    Raises WireError as ``decode_sweep``
+    """
+    robot_id, kind = _robot_of(key), _Headers(headers).content_type()
+    payload = _payload(data)
+    if kind == CONTENT_TYPE:
+        transforms: list[Transform] = decode_all(Transform, payload)
+        for transform in transforms:
+            _agree("bad_key", "key", robot_id, transform.robot_id)
+            _agree("corrupt", "static, by the topic,", static, transform.static)
+        return transforms
+    try:
+        return tf.decode_cdr(payload, robot_id=robot_id, static=static)
+    except CodecError as error:
+        raise WireError("corrupt", f"TFMessage: {error}") from error
+
+
+def dead_letter(
+    error: WireError, *, key: bytes | None, topic: str, partition: int, offset: int, appended_ns: int
+) -> SweepRejected:
+    """The dead letter of a message that could not be decoded: where it lies, and what is wrong with it.
+
+    appended_ns : when the message was appended, which stands for the stamp that cannot be read
+    A key that names no robot leaves the robot empty
+    """
+    try:
+        robot_id = _robot_of(key)
+    except WireError:
+        robot_id = ""
+    return SweepRejected(
+        robot_id=robot_id,
+        stream_id=f"{robot_id}/{topic}",
+        stamp_ns=appended_ns,
+        part=0,
+        reason=error.reason,
+        detail=f"{topic}-{partition}@{offset}: {error.detail}",
+    )
+
+
+def encode_pointcloud2(sweep: Sweep) -> bytes:
+    """A sweep as PointCloud2 in CDR, with the fields x y z intensity, and t where it has time offsets.
+
+    Robot, sensor and part travel in key and headers.
+    Raises ValueError for rays without return, which the message has no place for, and for a stamp outside
+    0 <= stamp < 2^31 s
+    """
+    if len(sweep.misses):
+        raise ValueError(
+            f"misses: PointCloud2 has no place for {len(sweep.misses)} rays without return; "
+            f"send the sweep as {CONTENT_TYPE}, or without them"
+        )
+    return pointcloud2.encode_cdr(
+        sweep.stamp_ns, sweep.frame, sweep.points, sweep.intensity, sweep.time_offset_ns
+    )
+
+
+def _payload(data: bytes | None) -> bytes:
+    if data is None:
+        raise WireError("corrupt", "the message has no payload")
+    return data
+
+
+def _robot_of(key: bytes | None) -> str:
+    if not key:
+        raise WireError("bad_key", "the message has no key; the robot id is expected")
+    try:
+        robot_id = key.decode()
+    except UnicodeDecodeError as error:
+        raise WireError("bad_key", f"the key {key[:40]!r} is not UTF-8; the robot id is expected") from error
+    if "/" in robot_id:
+        raise WireError(
+            "bad_key", f"the robot id {robot_id[:40]!r} holds a slash, which ends it in stream ids"
+        )
+    return robot_id
+
+
+def _agree(reason: str, what: str, said: Any, found: Any) -> None:
+    if said is not None and said != found:
+        raise WireError(reason, f"{what} is {said!r}, but the payload says {found!r}")
+
+
+class _Headers:
+    """The headers that are read here; others are let pass."""
+
+    def __init__(self, headers: Headers) -> None:
+        self._values: dict[str, bytes] = {}
+        for name, value in headers:
+            if name not in (SENSOR, PART, PARTS, KIND):
+                continue
+            if value is None or self._values.setdefault(name, value) != value:
+                raise WireError("bad_header", f"{name}: {'is null' if value is None else 'is there twice'}")
+
+    def text(self, name: str) -> str | None:
+        """A header as text, None without it."""
+        value = self._values.get(name)
+        if value is None:
+            return None
+        try:
+            text = value.decode()
+        except UnicodeDecodeError as error:
+            raise WireError("bad_header", f"{name}: {value[:40]!r} is not UTF-8") from error
+        if not text:
+            raise WireError("bad_header", f"{name}: is empty")
+        return text
+
+    def content_type(self) -> str:
+        """What the payload is in, one of the formats known."""
+        kind = (self.text(KIND) or CDR).partition(";")[0].strip().lower()
+        if kind not in (CDR, CONTENT_TYPE):
+            raise WireError("schema", f"{KIND} {kind[:80]!r}, expected {CDR} (or none) or {CONTENT_TYPE}")
+        return kind
+
+    def part(self) -> tuple[int, int] | None:
+        """Number of the part, and how many there are; None without such headers."""
+        values = [self._values.get(name) for name in (PART, PARTS)]
+        if values == [None, None]:
+            return None
+        number, parts = (int(value) if value and _NUMBER.fullmatch(value) else -1 for value in values)
+        if not 0 <= number < parts:
+            raise WireError("bad_header", f"{PART}, {PARTS}: expected 0 <= part < parts, got {values}")
+        return number, parts
+
+
+# ---- headers of what is sent ---------------------------------------------------------------------------
+
+
+def headers_of(
+    record: Any, source: str, traceparent: bytes | None = None, *, content_type: str = CONTENT_TYPE
+) -> list[tuple[str, bytes]]:
+    """Headers of a record's message: CloudEvents in binary mode, and the trace that it belongs to.
+
+    source : who sends it, a URI reference; traceparent : that of the input which led to the record
+    All follow from the arguments, so a record that is sent again has the same headers. A Sweep's also say its
+    sensor and part.
+    Raises TypeError for what has no topic
+    """
+    headers = [
+        ("ce_specversion", "1.0"),
+        ("ce_id", _id_of(record)),
+        ("ce_source", source),
+        ("ce_type", topic_of(record)),
+        ("ce_time", _time_of(record)),
+        (KIND, content_type),
+    ]
+    if isinstance(record, Sweep):
+        headers += [(SENSOR, record.stream_id.partition("/")[2])]
+        headers += [(PART, str(record.part)), (PARTS, str(record.parts))]
+    sent = [(name, value.encode()) for name, value in headers]
+    return sent if traceparent is None else [*sent, (TRACE, traceparent)]
+
+
+def _id_of(record: Any) -> str:
+    """Names what the record is about; two records with one type and one id are equal."""
+    if isinstance(record, Sweep | Binned):
+        return f"{record.prediction_id}/{record.part}"
+    if isinstance(record, Prediction | Shadow | FeatureSample):
+        return record.prediction_id
+    if isinstance(record, Outcome):
+        return f"{record.prediction_id}/{record.horizon_ns}"
+    if isinstance(record, ModelActivated):
+        return f"{record.stream_id}/{record.first_stamp_ns}"
+    # Transforms, publications, dead letters and events have no name: they are what they say.
+    text = json.dumps(to_dict(record), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _time_of(record: Any) -> str:
+    """The record's stamp by RFC 3339, to the nanosecond."""
+    stamp_ns = record.first_stamp_ns if isinstance(record, ModelActivated) else record.stamp_ns
+    seconds, rest_ns = divmod(stamp_ns, 1_000_000_000)
+    return f"{_EPOCH + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S}.{rest_ns:09d}Z"
