@@ -55,12 +55,15 @@ class KafkaSettings:
     bootstrap : host:port of brokers, comma separated
     partitions : of every topic of robots; what ``octastream topics create`` made
     folder : models, snapshots and the archive; every worker must reach it
+    instance : stable name of a worker in its group, as ``perceive-0``: one that is back soon gets its
+        partitions again and nobody else has to stop; two workers with one name fence each other
     """
 
     bootstrap: str
     partitions: int
     folder: Path
     security: Security = field(default_factory=Security)
+    instance: str | None = None
 
     def clients(self) -> Mapping[str, Any]:
         """Options of every aiokafka client."""

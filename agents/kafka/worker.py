@@ -95,7 +95,8 @@ class Worker:
 
     def _new_app(self) -> Any:
         settings = self._settings
-        app = faust.App(
+        static: Any = {"consumer_group_instance_id": settings.instance} if settings.instance else {}
+        app: Any = faust.App(
             f"octa-{self.agent}",
             broker=[f"kafka://{address.strip()}" for address in settings.bootstrap.split(",")],
             broker_credentials=_credentials(settings),
@@ -116,6 +117,7 @@ class Worker:
             topic_allow_declare=False,
             topic_disable_leader=True,
             web_enabled=False,
+            **static,
         )
         raw: Any = {
             "key_type": bytes,

@@ -1,0 +1,200 @@
+"""Worker processes on a broker, what producers send them, and what lies in the topics afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from agents.judge import Judge
+from agents.kafka.admin import admin_client, create_topics
+from agents.kafka.driver import FAILPOINT
+from agents.kafka.produce import Producer, messages_of
+from agents.kafka.settings import MAX_FETCH_BYTES, KafkaSettings
+from agents.perceive import Perceive
+from models.online.builtin import FrequencyModel
+from stream.codecs.wire import decode
+from stream.config import Config
+from stream.features import schema_of
+from stream.records import Binned, Prediction
+from stream.sources.base import Item
+from stream.topics import INPUTS, TOPICS
+
+STOP_SECONDS = 20
+
+
+def fresh_topics(settings: KafkaSettings) -> None:
+    """Every topic, empty."""
+
+    async def renew() -> None:
+        async with admin_client(settings) as client:
+            old = sorted(set(await client.list_topics()) & {topic.name for topic in TOPICS})
+            if old:
+                await client.delete_topics(old)
+        for _ in range(100):  # a topic is deleted in the background
+            try:
+                if len(await create_topics(settings)) == len(TOPICS):
+                    return
+            except Exception:
+                if _ == 99:
+                    raise
+            await asyncio.sleep(0.2)
+
+    asyncio.run(renew())
+
+
+class Workers:
+    """Worker processes by name, as ``perceive-0``; each has a log file."""
+
+    def __init__(self, settings: KafkaSettings, logs: Path, overrides: Sequence[str]) -> None:
+        self._settings, self._logs, self._overrides = settings, logs, list(overrides)
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, name: str, failpoint: str = "") -> None:
+        """Start one, or start it again."""
+        agent = name.partition("-")[0]
+        settings = {
+            "bootstrap": self._settings.bootstrap,
+            "partitions": self._settings.partitions,
+            "folder": str(self._settings.folder),
+            "instance": name,
+            "set": self._overrides,
+        }
+        environment = os.environ | {"OMP_NUM_THREADS": "1", FAILPOINT: failpoint}
+        with (self._logs / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                [sys.executable, "-m", "tests.kafka.launch", agent, json.dumps(settings)],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+            )
+
+    def kill(self, name: str) -> None:
+        """SIGKILL, and wait until it is gone."""
+        process = self.processes[name]
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+    def ended(self) -> dict[str, int]:
+        """Exit codes of those that have ended."""
+        codes = {name: process.poll() for name, process in self.processes.items()}
+        return {name: code for name, code in codes.items() if code is not None}
+
+    def stop(self) -> dict[str, int]:
+        """SIGTERM to all; exit codes. One that does not end is killed, and its code is -9."""
+        for process in self.processes.values():
+            process.terminate()
+        for process in self.processes.values():
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        return {name: process.returncode for name, process in self.processes.items()}
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def log(self, name: str) -> str:
+        """What a worker has written."""
+        return (self._logs / f"{name}.log").read_text()
+
+
+async def lag(settings: KafkaSettings, agent: str) -> int:
+    """Messages that an agent's group has not acknowledged."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=settings.bootstrap, group_id=f"octa-{agent}", enable_auto_commit=False
+    )
+    await consumer.start()
+    try:
+        places = [
+            TopicPartition(topic, partition)
+            for topic in INPUTS[agent]
+            for partition in range(settings.partitions)
+        ]
+        ends = await consumer.end_offsets(places)
+        committed = [(await consumer.committed(place)) or 0 for place in places]
+        return sum(ends[place] - done for place, done in zip(places, committed, strict=True))
+    finally:
+        await consumer.stop()
+
+
+def wait_for_rest(workers: Workers, settings: KafkaSettings, agents: Sequence[str], seconds: float) -> None:
+    """Wait until all groups have acknowledged everything, twice in a row.  Raises AssertionError"""
+    end, quiet = time.monotonic() + seconds, 0
+    lags: dict[str, int] = {}
+    while quiet < 2:
+        lags = {agent: asyncio.run(lag(settings, agent)) for agent in agents}
+        quiet = quiet + 1 if not any(lags.values()) else 0
+        assert time.monotonic() < end, f"not at rest after {seconds} s: lag {lags}, ended {workers.ended()}"
+        time.sleep(0.5)
+
+
+def send(settings: KafkaSettings, logs: Iterable[Iterable[Item]]) -> None:
+    """Send several logs at once, as fast as it goes, in order of their stamps."""
+
+    async def run() -> None:
+        messages = [
+            (stamp_ns, place, number, message)
+            for place, log in enumerate(logs)
+            for number, (stamp_ns, message) in enumerate(messages_of(log))
+        ]
+        async with Producer.open(settings) as producer:
+            for *_, message in sorted(messages, key=lambda item: item[:3]):
+                await producer.send(message)
+
+    asyncio.run(run())
+
+
+async def _read(settings: KafkaSettings, topic: str) -> list[Any]:
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=settings.bootstrap,
+        enable_auto_commit=False,
+        fetch_max_bytes=MAX_FETCH_BYTES,
+        max_partition_fetch_bytes=MAX_FETCH_BYTES,
+    )
+    await consumer.start()
+    try:
+        count = next(item for item in TOPICS if item.name == topic).partitions(settings.partitions)
+        places = [TopicPartition(topic, partition) for partition in range(count)]
+        consumer.assign(places)
+        await consumer.seek_to_beginning(*places)
+        ends, found = await consumer.end_offsets(places), []
+        while any([await consumer.position(place) < ends[place] for place in places]):
+            for records in (await consumer.getmany(timeout_ms=500)).values():
+                found += records
+        return found
+    finally:
+        await consumer.stop()
+
+
+def read(settings: KafkaSettings, topic: str) -> list[Any]:
+    """Records of a topic, decoded, each partition in its order."""
+    return [decode(topic, message.value) for message in asyncio.run(_read(settings, topic))]
+
+
+def uninterrupted(config: Config, logs: Iterable[Iterable[Item]]) -> list[Any]:
+    """What Perceive and Judge say of logs in one process, without a break; no log ends."""
+    outputs: list[Any] = []
+    for log in logs:
+        schema = schema_of(config)
+        perceive = Perceive(config, FrequencyModel(schema.names, len(config.task.horizons_ns)))
+        judge = Judge(config)
+        for item in log:
+            for record in perceive.handle(item).outputs:
+                outputs.append(record)
+                if isinstance(record, Binned | Prediction):
+                    outputs += judge.handle(record).outputs
+    return outputs
