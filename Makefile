@@ -5,13 +5,14 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 SEEDS  ?= 1000
 JOBS   ?= 1
+KILLS  ?= 20
 EXTRAS := learn,kafka,test,lint,bench
 C_CODE := $(wildcard native/src/*.c native/src/*.h native/include/*.h)
 NATIVE := $(C_CODE) native/octa.cdef.txt native/build_ffi.py setup.py
 BENCH  := $(sort $(notdir $(basename $(wildcard tests/bench/bench_*.py))))
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-kafka kafka simulate lint bench bench-core bench-swap bench-pace constraints clean
+.PHONY: help setup demo test test-kafka kill-test kafka simulate lint bench bench-core bench-swap bench-pace constraints clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -26,6 +27,9 @@ test: setup ## all tests but those of Kafka, with the recordings in OCTA_DATA (d
 
 test-kafka: setup ## tests on a Kafka broker: OCTA_KAFKA=HOST:PORT, Docker, or Java 17 and Maven
 	$(BIN)/python -m pytest -q -m kafka
+
+kill-test: setup ## workers killed again and again on a broker; nothing may be lost: make kill-test KILLS=200
+	$(BIN)/python -m tests.kafka.kill_test --kills $(KILLS)
 
 kafka: setup ## a Kafka broker on 127.0.0.1:9092 in the foreground; needs Java 17 and Maven
 	$(BIN)/python -m tests.kafka.broker

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agents.failure import EXIT_DAMAGED, EXIT_ERROR, describe, require_learning
+from agents.kafka import commands as kafka_commands
 from agents.options import ConfigOptions, LogOptions, ReplayFlags, spread
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def replay(
     """Forecast every sweep of a log, score the forecasts on what later sweeps reveal, and learn from them."""
     from agents.outfolder import claim
 
+    flags.check(out)
     config = settings.load(*flags.overrides())
     sources = [log.open(location) for location in logs]
     if config.learn.enabled:
@@ -219,6 +221,9 @@ def _simulate_one(seed: int, trace: bool) -> None:
             cut, short = shrink(result, on_try=lambda runs: progress(runs, None, ""))
         console.show(*show.shortest(cut, short))
     raise typer.Exit(EXIT_ERROR)
+
+
+kafka_commands.add_to(app)
 
 
 def _replay(sources: Sequence[Source], config: Config, out: Path, flags: ReplayFlags) -> RunResult:

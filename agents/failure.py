@@ -19,6 +19,9 @@ OWN_PACKAGES = frozenset({"native", "stream", "models", "agents"})
 LEARNING_PACKAGES = ("torch", "onnx", "river")
 """What the extra ``learn`` installs and nothing but learning imports."""
 
+KAFKA_PACKAGES = ("aiokafka", "faust", "mode")
+"""What the extra ``kafka`` installs and nothing but agents/kafka imports."""
+
 
 def require_learning() -> None:
     """Raises ModuleNotFoundError when a package that learning needs is not installed."""
@@ -39,6 +42,8 @@ def describe(error: BaseException) -> tuple[str, int]:
         return _missing(package), EXIT_ERROR
     if type(error).__module__.partition(".")[0] in OWN_PACKAGES:
         return _line(str(error)), EXIT_ERROR
+    if type(error).__module__.partition(".")[0] in KAFKA_PACKAGES:
+        return _line(f"Kafka: {type(error).__name__}: {error}"), EXIT_ERROR
     if isinstance(error, OSError):
         return _os_error(error), EXIT_ERROR
     text = f"internal error: {type(error).__name__}: {_line(str(error))} (OCTA_DEBUG=1 shows where)"
@@ -52,6 +57,8 @@ def _line(text: str) -> str:
 def _missing(package: str) -> str:
     if package in LEARNING_PACKAGES:
         return f"learning needs {package}: pip install 'octastream[learn]', or add --no-learn"
+    if package in KAFKA_PACKAGES:
+        return f"Kafka needs {package}: pip install 'octastream[kafka]'"
     return f"the package {package} is not installed: pip install {package}"
 
 

@@ -126,7 +126,7 @@ class Lineages:
     def train(self, example: Example, labels: Labels, now_ns: int | None, step: StepBuilder) -> None:
         """Queue labels with every lineage, and have them train now unless ``now_ns`` is None."""
         learn = self._config.learn
-        share = None if learn.budget_ms is None else learn.budget_ms / len(self._lineages)
+        share = learn.budget_ms / len(self._lineages) if learn.budget_ms and self._lineages else None
         for lineage in self._lineages.values():
             lineage.add(example, labels)
             if now_ns is not None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +15,18 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 if TYPE_CHECKING:
+    from agents.kafka.settings import KafkaSettings, Security
     from agents.replay import ReplayOptions
     from stream.config import Config
     from stream.sources.base import Source, SourceOptions
 
 LIVE_BUDGET_MS = 75
 """Of the 100 ms between two sweeps of a usual sensor; some sweeps take a little more."""
+
+PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+PASSWORD = "OCTA_PASSWORD"
+"""The variable that holds the password: options are seen by everybody who lists processes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,10 +104,21 @@ class ReplayFlags:
     ] = None
     sweeps: Annotated[int | None, typer.Option(min=1, help="Stop after N sweeps.")] = None
     force: Annotated[bool, typer.Option("--force", help="Replace a run that lies in --out.")] = False
+    activations: Annotated[
+        list[Path],
+        typer.Option(
+            metavar="FILE",
+            help="Serve what a run activated, and do not learn: its events.jsonl or folder; may be repeated.",
+        ),
+    ] = field(default_factory=list)
+    models: Annotated[
+        Path | None,
+        typer.Option(help="Registry of the activated models. Default: models/ beside --activations."),
+    ] = None
 
     def overrides(self) -> list[str]:
         """The flags that are configuration, as ``--set`` takes it."""
-        given = ["learn.enabled=false"] if self.no_learn else []
+        given = ["learn.enabled=false"] if self.no_learn or self.activations else []
         given += ["learn.prior=none"] if self.from_scratch else []
         given += [f"learn.budget_ms={LIVE_BUDGET_MS}"] if self.pace else []
         if self.log_features is not None:
@@ -110,7 +129,126 @@ class ReplayFlags:
         """The flags that are not, as the replay takes them."""
         from agents.replay import ReplayOptions
 
-        return ReplayOptions(max_sweeps=self.sweeps)
+        return ReplayOptions(max_sweeps=self.sweeps, activations=tuple(self.activations), models=self.models)
+
+    def check(self, out: Path) -> None:
+        """Raises ConfigError for flags that need another, and for an --out that --force would empty of what
+        is to be followed."""
+        from stream.config import ConfigError
+
+        if self.models is not None and not self.activations:
+            raise ConfigError(f"--models {self.models}: only --activations FILE needs it")
+        for path in [*self.activations, *([self.models] if self.models else [])]:
+            if out.resolve() in (path.resolve(), *path.resolve().parents):
+                raise ConfigError(f"--out {out}: holds {path}, which is to be followed; name another folder")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KafkaOptions:
+    """Where the cluster is, how to log in, and where workers keep what they share."""
+
+    bootstrap: Annotated[
+        str, typer.Option(metavar="HOST:PORT", envvar="OCTA_BOOTSTRAP", help="Brokers, comma separated.")
+    ] = "127.0.0.1:9092"
+    partitions: Annotated[int, typer.Option(min=1, help="Of every topic of robots.")] = 4
+    folder: Annotated[Path, typer.Option(help="Models, snapshots and archive of the workers.")] = Path(
+        "runs/kafka-state"
+    )
+    security_protocol: Annotated[
+        str, typer.Option(metavar="PROTOCOL", help=f"One of {', '.join(PROTOCOLS)}.")
+    ] = "PLAINTEXT"
+    sasl_mechanism: Annotated[
+        str, typer.Option(metavar="MECHANISM", help=f"One of {', '.join(MECHANISMS)}.")
+    ] = "PLAIN"
+    username: Annotated[str | None, typer.Option(help=f"Of SASL; the password is read from {PASSWORD}.")] = (
+        None
+    )
+    ca_file: Annotated[Path | None, typer.Option(help="TLS: who may sign for brokers (PEM).")] = None
+    cert_file: Annotated[Path | None, typer.Option(help="TLS: our own certificate (PEM).")] = None
+    key_file: Annotated[Path | None, typer.Option(help="TLS: the key of --cert-file (PEM).")] = None
+
+    def to_settings(self, instance: str | None = None) -> KafkaSettings:
+        """The same as clients take it, with the password of the environment.
+
+        instance : stable name of a worker in its group
+        Raises ConfigError for what is no address, contradicts itself or cannot be read
+        """
+        from agents.kafka.settings import KafkaSettings
+        from stream.config import ConfigError
+
+        if not all(re.fullmatch(r"\s*[^\s:,/]+:\d{1,5}\s*", item) for item in self.bootstrap.split(",")):
+            raise ConfigError(
+                f"--bootstrap {self.bootstrap!r}: must be HOST:PORT, or several joined by commas"
+            )
+        return KafkaSettings(
+            bootstrap=self.bootstrap,
+            partitions=self.partitions,
+            folder=self.folder,
+            security=self._security(),
+            instance=instance,
+        )
+
+    def _security(self) -> Security:
+        from agents.kafka.settings import Security
+        from stream.config import ConfigError
+
+        password = os.environ.get(PASSWORD)
+        self._check_login(password)
+        security = Security(
+            protocol=self.security_protocol.upper(),
+            mechanism=self.sasl_mechanism.upper(),
+            username=self.username,
+            password=password,
+            ca_file=_text(self.ca_file),
+            cert_file=_text(self.cert_file),
+            key_file=_text(self.key_file),
+        )
+        try:
+            security.client_options()
+        except OSError as error:  # of the TLS library
+            raise ConfigError(f"--ca-file, --cert-file, --key-file: not PEM files of TLS: {error}") from error
+        return security
+
+    def _check_login(self, password: str | None) -> None:
+        """Options of a login that would have no effect are an error, too: it would be in the clear."""
+        from stream.config import ConfigError
+
+        protocol = self.security_protocol.upper()
+        if protocol not in PROTOCOLS:
+            known = ", ".join(PROTOCOLS)
+            raise ConfigError(f"--security-protocol {self.security_protocol!r}: must be one of {known}")
+        for name in ("ca_file", "cert_file", "key_file"):
+            path: Path | None = getattr(self, name)
+            option = f"--{name.replace('_', '-')} {path}"
+            if path is not None and "SSL" not in protocol:
+                raise ConfigError(f"{option}: needs --security-protocol SSL or SASL_SSL")
+            if path is not None and not path.is_file():
+                raise ConfigError(f"{option}: no such file")
+        if self.key_file is not None and self.cert_file is None:
+            raise ConfigError(f"--key-file {self.key_file}: needs --cert-file, whose key it is")
+        if "SASL" not in protocol:
+            if self.username is not None:
+                way_out = "needs --security-protocol SASL_SSL or SASL_PLAINTEXT"
+                raise ConfigError(f"--username {self.username!r}: {way_out}")
+            return
+        if self.sasl_mechanism.upper() not in MECHANISMS:
+            known = ", ".join(MECHANISMS)
+            raise ConfigError(f"--sasl-mechanism {self.sasl_mechanism!r}: must be one of {known}")
+        if not (self.username and password):
+            raise ConfigError(f"--security-protocol {protocol}: needs --username and the variable {PASSWORD}")
+
+    def arguments(self) -> list[str]:
+        """What has to be typed to get these options again; defaults are left out, the password always is."""
+        given: list[str] = []
+        for item in dataclasses.fields(self):
+            value = getattr(self, item.name)
+            if value != item.default:
+                given += [f"--{item.name.replace('_', '-')}", str(value)]
+        return given
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
 
 
 def spread(command: Callable[..., None]) -> Callable[..., None]:

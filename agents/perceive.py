@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from agents.perceive_robot import RobotState, StreamState
 from agents.perceive_sweep import Evidence, Placed, Unusable
 from agents.protocol import Key, ModelLoaded, Step, StepBuilder
+from agents.recorded_models import RecordedModels
 from agents.served_models import ServedModels
 from agents.stopwatch import Stopwatch
 from models.model import Model
@@ -37,13 +38,20 @@ class Perceive:
     """Sweeps and transforms in; binned sweeps, activations, predictions and rejections out.
 
     builtin : the model that serves until another one is activated
+    recorded : activations of an earlier run to follow; None activates what is published
     """
 
-    def __init__(self, config: Config, builtin: Model, stopwatch: Stopwatch | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        builtin: Model,
+        stopwatch: Stopwatch | None = None,
+        recorded: RecordedModels | None = None,
+    ) -> None:
         self._config = config
         self._stopwatch = stopwatch or Stopwatch()
         self._evidence = Evidence(config, self._stopwatch)
-        self._models = ServedModels(builtin)
+        self._models: ServedModels | RecordedModels = recorded or ServedModels(builtin)
         self._robots: dict[str, RobotState] = {}
 
     def handle(self, record: Any) -> Step:
@@ -249,7 +257,8 @@ class Perceive:
     def _predict(self, robot: RobotState, stream: StreamState, record: Binned, step: StepBuilder) -> None:
         with self._stopwatch.stage("features"):
             features = robot.container.features(record)
-        self._activate(stream, record, self._models.staged, step)
+        for model_id in self._models.next_for(record.stream_id, record.stamp_ns):
+            self._activate(stream, record, model_id, step)
         with self._stopwatch.stage("inference"):
             probability = self._infer(stream, record, features.x, features.neighbor_index, step)
         step.outputs.append(

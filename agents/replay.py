@@ -22,6 +22,13 @@ from agents.learn import Learn
 from agents.manifests import architecture_of, requirements_of
 from agents.pace import Pace
 from agents.perceive import Perceive
+from agents.recorded_models import (
+    ActivationLog,
+    ActivationsError,
+    RecordedModels,
+    load_activated,
+    read_activations,
+)
 from agents.report import build_report
 from agents.stopwatch import Stopwatch
 from agents.summary import Latencies, rebuild_check, summarise
@@ -31,8 +38,9 @@ from models.online.builtin import FrequencyModel
 from models.online.linear import OnlineLinear
 from models.prior import SHIPPED, Prior, load_prior
 from models.runtime import OnnxModel
-from stream.config import Config, NetworkConfig, to_dict
+from stream.config import Config, ConfigError, NetworkConfig, to_dict
 from stream.features import FeatureSchema, schema_of
+from stream.records import robot_of
 from stream.run_folder import RunFolder
 from stream.sources.base import Damage, Item, Source, SourceError
 from stream.sweep import Sweep
@@ -49,10 +57,14 @@ class ReplayOptions:
     """What to do beside the configuration.
 
     max_sweeps : stop after so many sweeps of all logs together
+    activations : files of events, or run folders, whose activations are followed; learning must be off then
+    models : registry that holds what was activated; None takes the one beside each file
     clock : seconds, for latencies and for learning's budget
     """
 
     max_sweeps: int | None = None
+    activations: tuple[Path, ...] = ()
+    models: Path | None = None
     clock: Callable[[], float] = time.perf_counter
 
 
@@ -75,16 +87,20 @@ def replay(
     """Run the whole loop over logs, one after the other, and write the run folder.
 
     Deterministic: predictions, outcomes and models follow from logs, configuration and seed, bit for bit;
-    with ``learn.budget_ms`` set, models follow from the time that training had as well.
-    Raises SourceError for a log without sweeps or transforms, ConfigError, OSError (disk full)
+    with ``learn.budget_ms`` set, models follow from the time that training had as well. Given the activations
+    of an earlier run, predictions and outcomes are that run's, whatever training was like.
+    Raises SourceError for a log without sweeps or transforms, ActivationsError for activations that cannot be
+    followed, ConfigError, OSError (disk full)
     """
     infos = [source.info() for source in sources]
     config = with_map_frame(config, [info.root_frame for info in infos])
+    followed = [read_activations(path) for path in options.activations]
+    recorded = _recorded(followed, options.models, sources, config) if followed else None
     totals = [info.sweeps for info in infos]
     total = None if None in totals else sum(count for count in totals if count is not None)
     folder = RunFolder(out)
     folder.create()
-    folder.write_text("config.yaml", _config_text(config, [info.location for info in infos]))
+    folder.write_text("config.yaml", _config_text(config, [info.location for info in infos], followed))
 
     done = 0
     latencies = Latencies()
@@ -94,7 +110,7 @@ def replay(
         done += 1
         progress(done, options.max_sweeps or total, sweep.stream_id)
 
-    agents, runtime = _build(config, folder, count, latencies, options.clock)
+    agents, runtime = _build(config, folder, count, latencies, options.clock, recorded)
     limit = _Limit(options.max_sweeps)
     damages = [runtime.run(limit.items(source)) for source in sources]
     runtime.finish()
@@ -161,14 +177,15 @@ def _build(
     on_sweep: Callable[[Sweep], None],
     latencies: Latencies,
     clock: Callable[[], float],
+    recorded: RecordedModels | None,
 ) -> tuple[Agents, InProcess]:
     schema, stopwatch = schema_of(config), Stopwatch(clock)
     priors, note = priors_of(config, schema)
     if note:
         folder.append_event({"event": "prior", "stamp_ns": 0, "reason": note})
-    builtin, networks = FrequencyModel(schema.names, len(config.task.horizons_ns)), networks_of(config)
+    builtin, networks = _builtin_of(config, schema), networks_of(config)
     agents = Agents(
-        perceive=Perceive(config, builtin, stopwatch),
+        perceive=Perceive(config, builtin, stopwatch, recorded),
         judge=Judge(config),
         learn=Learn(
             config,
@@ -193,6 +210,40 @@ def _build(
         pace=pace,
     )
     return agents, runtime
+
+
+def _builtin_of(config: Config, schema: FeatureSchema) -> FrequencyModel:
+    return FrequencyModel(schema.names, len(config.task.horizons_ns))
+
+
+def _recorded(
+    followed: Sequence[ActivationLog], models: Path | None, sources: Sequence[Source], config: Config
+) -> RecordedModels:
+    """The models that serve, and when, each checked before the first sweep."""
+    if config.learn.enabled:
+        raise ConfigError(
+            "learn.enabled: True: a replay that follows activations does not learn; set learn.enabled=false"
+        )
+    activated = [record for log in followed for record in log.activated]
+    _check_robots({robot_of(record.stream_id) for record in activated}, sources)
+    schema = schema_of(config)
+    load = load_activated(followed, models, requirements_of(config, schema))
+    return RecordedModels(_builtin_of(config, schema), activated, load)
+
+
+def _check_robots(activated: set[str], sources: Sequence[Source]) -> None:
+    """Activations of other robots than those of the logs would be followed without a word, by none."""
+    firsts = [next((item for item in source if isinstance(item, Sweep)), None) for source in sources]
+    robots = {sweep.robot_id for sweep in firsts if sweep is not None}
+    if robots and robots.isdisjoint(activated):
+        raise ActivationsError(
+            f"activations: of {_names(activated)}, but the logs are replayed as {_names(robots)}; "
+            f"give --robot {min(activated)}"
+        )
+
+
+def _names(robots: set[str]) -> str:
+    return " and ".join(f"robot {robot!r}" for robot in sorted(robots))
 
 
 def linear_baseline(config: Config, schema: FeatureSchema) -> OnlineLinear | None:
@@ -224,13 +275,19 @@ def _describe(damages: Sequence[Damage | None]) -> str | None:
     return "; ".join(texts) or None
 
 
-def _config_text(config: Config, logs: list[str]) -> str:
-    """The resolved configuration, with what else decides the bits: logs by name, versions, machine type."""
-    versions = {"python": platform.python_version(), "machine": platform.machine()}
+def _config_text(config: Config, logs: list[str], followed: Sequence[ActivationLog]) -> str:
+    """The resolved configuration, with what else decides the bits: logs by name, versions, machine type,
+    and the activations that were followed, by name and content."""
+    versions: dict[str, Any] = {"python": platform.python_version(), "machine": platform.machine()}
     for name in VERSIONED:
         try:
             versions[name] = version(name)
         except PackageNotFoundError:
             versions[name] = "not installed"
+    if followed:
+        versions["activations"] = [
+            {"file": f"{log.path.resolve().parent.name}/{log.path.name}", "sha256": log.sha256}
+            for log in followed
+        ]
     names = [Path(log).name if "://" not in log and not log.startswith("sim:") else log for log in logs]
     return yaml.safe_dump(to_dict(config) | {"logs": names, "versions": versions}, sort_keys=False)

@@ -30,6 +30,10 @@ class ServedModels:
         """Digest of a model's file."""
         return self._models[model_id][1]
 
+    def next_for(self, stream_id: str, stamp_ns: int) -> tuple[str, ...]:
+        """Models to activate before a prediction, in order; the last one makes it: here, what is staged."""
+        return (self.staged,)
+
     def request(self, published: ModelPublished) -> LoadModel | None:
         """What to ask for when a model is published; None for the built-in one, which is staged at once."""
         self._published += 1

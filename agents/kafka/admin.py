@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
@@ -16,6 +16,8 @@ from agents.kafka.settings import KafkaSettings
 from stream.topics import TOPICS, Topic
 
 REQUEST_MS = 15_000
+VISIBLE_TRIES, VISIBLE_SECONDS = 100, 0.1
+EXISTS = TopicAlreadyExistsError.errno
 CHECKED = ("cleanup.policy", "max.message.bytes", "message.timestamp.type")
 """Settings of a topic that agents rely on. How long it keeps messages is for whoever pays for the disks."""
 
@@ -82,18 +84,16 @@ async def create_topics(settings: KafkaSettings, replication: int = 1) -> list[s
     """
     async with admin_client(settings) as client:
         counts = await _counts(client)
-        wrong = _wrong_counts(counts, settings.partitions)
-        if wrong:
-            raise ClusterError(f"{'; '.join(wrong)}; give --partitions as they are, or delete them first")
+        _refuse_wrong(counts, settings.partitions)
         missing = [topic for topic in TOPICS if topic.name not in counts]
         answer = await client.create_topics([_new(topic, settings, replication) for topic in missing])
-    refused = {name: (code, text) for name, code, text in answer.topic_errors if code}
-    # What another made at the same moment is there all the same.
-    bad = [item for item in refused.items() if item[1][0] != TopicAlreadyExistsError.errno]
-    if bad:
-        name, (_, text) = bad[0]
-        raise ClusterError(f"{name}: the broker does not make it: {text}")
-    return [topic.name for topic in missing if topic.name not in refused]
+        refused = {name: text for name, code, text in answer.topic_errors if code and code != EXISTS}
+        if refused:
+            name, text = next(iter(refused.items()))
+            raise ClusterError(f"{name}: the broker does not make it: {text}")
+        _refuse_wrong(await _all_counts(client), settings.partitions)
+    others = {name for name, code, _ in answer.topic_errors if code == EXISTS}  # made at the same moment
+    return [topic.name for topic in missing if topic.name not in others]
 
 
 async def check_topics(settings: KafkaSettings) -> list[str]:
@@ -117,11 +117,32 @@ async def require_topics(settings: KafkaSettings) -> None:
     """Raises ClusterError when a topic is missing or is not as agents need it."""
     wrong = await check_topics(settings)
     if wrong:
-        more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
         raise ClusterError(
-            f"topics: {wrong[0]}{more}; octastream topics check shows all, octastream topics create makes "
+            f"topics: {_short(wrong)}; octastream topics check shows all, octastream topics create makes "
             "what is missing"
         )
+
+
+def _refuse_wrong(counts: Mapping[str, int], common: int) -> None:
+    wrong = _wrong_counts(counts, common)
+    if wrong:
+        raise ClusterError(
+            f"{_short(wrong)}; give --partitions as many as there are, or delete these topics first"
+        )
+
+
+async def _all_counts(client: Any) -> dict[str, int]:
+    """Partitions of all topics, once the broker that is asked has heard of what another has made."""
+    for _ in range(VISIBLE_TRIES):
+        counts = await _counts(client)
+        if len(counts) == len(TOPICS):
+            return counts
+        await asyncio.sleep(VISIBLE_SECONDS)
+    raise ClusterError("topics: made, but not to be seen; look with octastream topics check in a while")
+
+
+def _short(wrong: Sequence[str]) -> str:
+    return wrong[0] + (f", and {len(wrong) - 1} more" if len(wrong) > 1 else "")
 
 
 def _new(topic: Topic, settings: KafkaSettings, replication: int) -> NewTopic:
@@ -151,9 +172,7 @@ async def _configs(client: Any, names: list[str]) -> dict[str, dict[str, str]]:
     """Settings by topic; one that may not be looked at has none."""
     if not names:
         return {}
-    resources = [
-        ConfigResource(ConfigResourceType.TOPIC, name, dict.fromkeys(CHECKED, "")) for name in names
-    ]
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name, dict.fromkeys(CHECKED, "")) for name in names]
     return {
         name: {entry[0]: entry[1] for entry in entries}
         for answer in await client.describe_configs(resources)

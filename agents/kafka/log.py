@@ -48,6 +48,7 @@ class KafkaLog:
     async def __aenter__(self) -> KafkaLog:
         await self._producer.start()
         await self._reader.start()
+        await asyncio.sleep(0)  # a reader that is stopped before its first step raises CancelledError
         return self
 
     async def __aexit__(

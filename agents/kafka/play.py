@@ -24,7 +24,7 @@ def play_of(agent: str, config: Config, settings: KafkaSettings) -> Play:
 
     Raises ConfigError when the map frame is left to be found: a worker has no log to find it in
     """
-    if not config.grid.map_frame:
+    if config.grid.map_frame == "auto":
         raise ConfigError(
             "grid.map_frame: workers need it, as they have no log to find it in; set the fixed frame of "
             "the robots, for example --set grid.map_frame=odom"

@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 import sys
+import tempfile
 import threading
 import time
 from collections import defaultdict
@@ -84,6 +85,7 @@ class Worker:
         self._failpoint = Failpoint()
         self._busy_since: float | None = None
         self._stream: StreamT[Any] | None = None
+        self._scratch = tempfile.TemporaryDirectory(prefix="octastream-")
         self._shared: Host | None = None
         self.app = self._new_app()
 
@@ -91,6 +93,7 @@ class Worker:
         """Work until told to stop (SIGTERM, SIGINT); does not return."""
         threading.Thread(target=self._watch, daemon=True, name="watchdog").start()
         worker = faust.Worker(self.app, loglevel="WARNING", quiet=True, redirect_stdouts=False)
+        worker.spinner = None  # it would write to logs
         worker.execute_from_commandline()
 
     def _new_app(self) -> Any:
@@ -108,6 +111,7 @@ class Worker:
             broker_max_poll_interval=120.0,
             broker_session_timeout=15.0,
             consumer_auto_offset_reset="earliest",
+            datadir=self._scratch.name,  # nothing of ours lies there
             consumer_max_fetch_size=MAX_FETCH_BYTES,
             producer_max_request_size=MAX_FETCH_BYTES,
             producer_request_timeout=60.0,

@@ -24,7 +24,10 @@ from stream.config import ConfigError
 from stream.run_folder import RunFolder
 from tests.data import ROOT, data_path
 
-COMMANDS = {"demo", "replay", "doctor", "explain", "info", "prior", "report", "simulate", "version"}
+COMMANDS = {
+    "demo", "replay", "doctor", "explain", "info", "prior", "report", "simulate", "version",
+    "topics", "worker", "produce", "lag", "dead-letters",
+}  # fmt: skip
 CITY = "sim:city?sweeps=3&beams=32&azimuths=64"
 
 
@@ -41,7 +44,8 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     shown = capsys.readouterr().out
     assert {name for name in COMMANDS if re.search(rf"\b{name}\b", shown)} == COMMANDS
-    assert {command.name or command.callback.__name__ for command in app.registered_commands} == COMMANDS
+    names = {command.name or command.callback.__name__ for command in app.registered_commands}
+    assert names | {group.name for group in app.registered_groups} == COMMANDS
 
 
 def test_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
@@ -53,7 +57,8 @@ def test_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
 def test_version_is_plain_and_imports_nothing_heavy() -> None:
     code = (
         "import sys; from agents.cli import main; code = main(['version']);"
-        "heavy = {'numpy', 'torch', 'onnxruntime', 'pyarrow', 'river'} & set(sys.modules);"
+        "heavy = {'numpy', 'torch', 'onnxruntime', 'pyarrow', 'river', 'aiokafka', 'faust'};"
+        "heavy &= set(sys.modules);"
         "assert not heavy, heavy; sys.exit(code)"
     )
     result = subprocess.run(
@@ -86,6 +91,13 @@ def test_version_is_plain_and_imports_nothing_heavy() -> None:
         (["replay", CITY, "--out", "a", "--log-features", "2"], 2, "--log-features"),
         (["doctor", "nowhere.mcap"], 1, "nowhere.mcap: no such file"),
         (["info"], 2, "Missing argument 'LOG'"),
+        (["produce", CITY, "--rate", "fast"], 1, "--rate 'fast': must be real, max, or"),
+        (["lag", "--bootstrap", "kafka"], 1, "--bootstrap 'kafka': must be HOST:PORT"),
+        (["lag", "--partitions", "0"], 2, "--partitions"),
+        (["worker", "judge"], 1, "grid.map_frame: 'auto' cannot be found without a log"),
+        (["worker", "fly"], 2, "'fly' is not one of 'perceive', 'judge', 'learn', 'archive', 'all'"),
+        (["dead-letters", "replay"], 1, "name letters, or --reason REASON"),
+        (["topics", "fly"], 2, "No such command 'fly'"),
         (["fly"], 2, "No such command 'fly'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -133,6 +145,7 @@ def test_info_shows_a_log(capsys: pytest.CaptureFixture[str]) -> None:
         (FileNotFoundError(errno.ENOENT, "No such file", "a"), "a: no such file or folder", 1),
         (PermissionError(errno.EACCES, "Permission denied", "a"), "a: permission denied; name a place", 1),
         (ModuleNotFoundError("No module named 'torch'", name="torch"), "learning needs torch:", 1),
+        (ModuleNotFoundError("No module named 'faust'", name="faust"), "Kafka needs faust: pip install", 1),
         (ModuleNotFoundError("No module named 'lz4'", name="lz4.frame"), "the package lz4 is not", 1),
         (ConfigError("a: 1\nmust be 2"), "a: 1 must be 2", 1),
         (KeyError("x"), "internal error: KeyError: 'x' (OCTA_DEBUG=1 shows where)", 70),

@@ -37,6 +37,7 @@ def test_the_model_published_last_is_staged(order: tuple[int, ...]) -> None:
         add(models, asked[place])
     assert models.staged == MODELS[0].model_id
     assert models[models.staged] is MODELS[0]
+    assert models.next_for("robot/lidar", 5) == models.next_for("other/rear", 1) == (models.staged,)
 
 
 def test_the_built_in_model_is_staged_at_once_and_what_was_asked_for_before_stays_behind_it() -> None:

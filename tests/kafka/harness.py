@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,14 +21,17 @@ from agents.kafka.admin import admin_client, create_topics
 from agents.kafka.driver import FAILPOINT
 from agents.kafka.produce import Producer, messages_of
 from agents.kafka.settings import MAX_FETCH_BYTES, KafkaSettings
+from agents.manifests import requirements_of
 from agents.perceive import Perceive
+from agents.recorded_models import RecordedModels
 from models.online.builtin import FrequencyModel
+from models.registry import ModelRegistry
 from stream.codecs.wire import decode
 from stream.config import Config
 from stream.features import schema_of
 from stream.records import Binned, Prediction
 from stream.sources.base import Item
-from stream.topics import INPUTS, TOPICS
+from stream.topics import ACTIVATED, INPUTS, TOPICS
 
 STOP_SECONDS = 20
 
@@ -53,10 +57,16 @@ def fresh_topics(settings: KafkaSettings) -> None:
 
 
 class Workers:
-    """Worker processes by name, as ``perceive-0``; each has a log file."""
+    """Worker processes by name, as ``perceive-0``; each has a log file.
 
-    def __init__(self, settings: KafkaSettings, logs: Path, overrides: Sequence[str]) -> None:
+    static : names are known to Kafka, so that one that goes keeps its partitions for a while
+    """
+
+    def __init__(
+        self, settings: KafkaSettings, logs: Path, overrides: Sequence[str], *, static: bool = True
+    ) -> None:
         self._settings, self._logs, self._overrides = settings, logs, list(overrides)
+        self._static = static
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, name: str, failpoint: str = "") -> None:
@@ -66,7 +76,7 @@ class Workers:
             "bootstrap": self._settings.bootstrap,
             "partitions": self._settings.partitions,
             "folder": str(self._settings.folder),
-            "instance": name,
+            "instance": name if self._static else None,
             "set": self._overrides,
         }
         environment = os.environ | {"OMP_NUM_THREADS": "1", FAILPOINT: failpoint}
@@ -83,6 +93,16 @@ class Workers:
         process = self.processes[name]
         process.send_signal(signal.SIGKILL)
         process.wait()
+
+    def terminate(self, name: str) -> int:
+        """SIGTERM, and wait until it has ended; its exit code. One that does not end is killed: -9."""
+        process = self.processes[name]
+        process.terminate()
+        try:
+            return process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill(name)
+            return process.wait()
 
     def ended(self) -> dict[str, int]:
         """Exit codes of those that have ended."""
@@ -111,9 +131,21 @@ class Workers:
         """What a worker has written."""
         return (self._logs / f"{name}.log").read_text()
 
+    def partitions(self, name: str) -> list[int]:
+        """What a worker said last that it runs on."""
+        found = re.findall(r"runs on partitions \[([\d, ]*)\]", self.log(name))
+        return [int(number) for number in found[-1].split(",")] if found and found[-1] else []
 
-async def lag(settings: KafkaSettings, agent: str) -> int:
-    """Messages that an agent's group has not acknowledged."""
+    def wait_until_running(self, names: Sequence[str], seconds: float = 120) -> None:
+        """Wait until each has partitions.  Raises AssertionError"""
+        end = time.monotonic() + seconds
+        while not all(map(self.partitions, names)):
+            assert time.monotonic() < end, f"not running after {seconds} s: {self.ended()}"
+            time.sleep(0.3)
+
+
+async def lag(settings: KafkaSettings, agent: str) -> dict[str, int]:
+    """Messages that an agent's group has not acknowledged, by partition that has some."""
     consumer = AIOKafkaConsumer(
         bootstrap_servers=settings.bootstrap, group_id=f"octa-{agent}", enable_auto_commit=False
     )
@@ -126,7 +158,11 @@ async def lag(settings: KafkaSettings, agent: str) -> int:
         ]
         ends = await consumer.end_offsets(places)
         committed = [(await consumer.committed(place)) or 0 for place in places]
-        return sum(ends[place] - done for place, done in zip(places, committed, strict=True))
+        lags = {
+            f"{place.topic}-{place.partition}": ends[place] - done
+            for place, done in zip(places, committed, strict=True)
+        }
+        return {name: count for name, count in lags.items() if count}
     finally:
         await consumer.stop()
 
@@ -134,7 +170,7 @@ async def lag(settings: KafkaSettings, agent: str) -> int:
 def wait_for_rest(workers: Workers, settings: KafkaSettings, agents: Sequence[str], seconds: float) -> None:
     """Wait until all groups have acknowledged everything, twice in a row.  Raises AssertionError"""
     end, quiet = time.monotonic() + seconds, 0
-    lags: dict[str, int] = {}
+    lags: dict[str, dict[str, int]] = {}
     while quiet < 2:
         lags = {agent: asyncio.run(lag(settings, agent)) for agent in agents}
         quiet = quiet + 1 if not any(lags.values()) else 0
@@ -142,8 +178,8 @@ def wait_for_rest(workers: Workers, settings: KafkaSettings, agents: Sequence[st
         time.sleep(0.5)
 
 
-def send(settings: KafkaSettings, logs: Iterable[Iterable[Item]]) -> None:
-    """Send several logs at once, as fast as it goes, in order of their stamps."""
+def send(settings: KafkaSettings, logs: Iterable[Iterable[Item]], speed: float | None = None) -> None:
+    """Send several logs at once in order of their stamps; ``speed`` times as fast as recorded, or at once."""
 
     async def run() -> None:
         messages = [
@@ -151,8 +187,12 @@ def send(settings: KafkaSettings, logs: Iterable[Iterable[Item]]) -> None:
             for place, log in enumerate(logs)
             for number, (stamp_ns, message) in enumerate(messages_of(log))
         ]
+        begin, first = time.monotonic(), min(stamp_ns for stamp_ns, *_ in messages if stamp_ns)
         async with Producer.open(settings) as producer:
-            for *_, message in sorted(messages, key=lambda item: item[:3]):
+            for stamp_ns, *_, message in sorted(messages, key=lambda item: item[:3]):
+                if speed is not None:
+                    due = begin + (stamp_ns - first) / 1e9 / speed
+                    await asyncio.sleep(max(0.0, due - time.monotonic()))
                 await producer.send(message)
 
     asyncio.run(run())
@@ -185,12 +225,29 @@ def read(settings: KafkaSettings, topic: str) -> list[Any]:
     return [decode(topic, message.value) for message in asyncio.run(_read(settings, topic))]
 
 
-def uninterrupted(config: Config, logs: Iterable[Iterable[Item]]) -> list[Any]:
+def recorded_models(config: Config, settings: KafkaSettings) -> RecordedModels:
+    """The activations in the log, and the models that they name."""
+    registry = ModelRegistry(settings.folder / "models")
+    requirements = requirements_of(config, schema_of(config))
+    return RecordedModels(
+        builtin_of(config),
+        read(settings, ACTIVATED),
+        lambda model_id: registry.load(model_id, requirements),
+    )
+
+
+def builtin_of(config: Config) -> FrequencyModel:
+    """The built-in model."""
+    return FrequencyModel(schema_of(config).names, len(config.task.horizons_ns))
+
+
+def uninterrupted(
+    config: Config, logs: Iterable[Iterable[Item]], recorded: RecordedModels | None = None
+) -> list[Any]:
     """What Perceive and Judge say of logs in one process, without a break; no log ends."""
     outputs: list[Any] = []
     for log in logs:
-        schema = schema_of(config)
-        perceive = Perceive(config, FrequencyModel(schema.names, len(config.task.horizons_ns)))
+        perceive = Perceive(config, builtin_of(config), recorded=recorded)
         judge = Judge(config)
         for item in log:
             for record in perceive.handle(item).outputs:

@@ -1,0 +1,85 @@
+"""How far the agents are: what their groups have acknowledged of each partition, and what is left."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+
+from agents.journal import Place
+from agents.kafka.admin import admin_client
+from agents.kafka.partitions import Partitions
+from agents.kafka.settings import KafkaSettings
+from stream.topics import AGENTS, INPUTS
+
+RETRIES = 40
+RETRY_SECONDS = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lag:
+    """Of one group on one partition.
+
+    committed : the offset before which everything is acknowledged, None before the first time
+    first, end : what the partition holds
+    """
+
+    agent: str
+    place: Place
+    committed: int | None
+    first: int
+    end: int
+
+    @property
+    def left(self) -> int:
+        """Messages that are there and not acknowledged."""
+        return self.end - max(self.committed or 0, self.first)
+
+    @property
+    def lost(self) -> int:
+        """Messages that were deleted before they were acknowledged: the topic's retention is too short.
+
+        Of a group that has never acknowledged anything nothing is said: it may be new.
+        """
+        return 0 if self.committed is None else max(0, self.first - self.committed)
+
+
+async def lags(settings: KafkaSettings) -> list[Lag]:
+    """Of all agents and the partitions they read, in their order.  Raises ClusterError, KafkaError"""
+    places = {
+        agent: [(topic, partition) for topic in INPUTS[agent] for partition in range(settings.partitions)]
+        for agent in AGENTS
+    }
+    async with admin_client(settings) as client:
+        committed = {agent: await _committed(client, agent, places[agent]) for agent in AGENTS}
+    async with Partitions.open(settings) as partitions:
+        spans = await partitions.spans(sorted({place for found in places.values() for place in found}))
+    return [
+        Lag(
+            agent=agent,
+            place=place,
+            committed=committed[agent].get(place),
+            first=spans[place].start,
+            end=spans[place].stop,
+        )
+        for agent in AGENTS
+        for place in places[agent]
+    ]
+
+
+async def _committed(client: Any, agent: str, places: Sequence[Place]) -> dict[Place, int]:
+    """What a group has acknowledged; a cluster that has had no group yet needs a moment to say so."""
+    at = [TopicPartition(*place) for place in places]
+    for attempt in range(RETRIES):
+        try:
+            found = await client.list_consumer_group_offsets(f"octa-{agent}", partitions=at)
+            break
+        except KafkaError as error:
+            if not error.retriable or attempt == RETRIES - 1:
+                raise
+            await asyncio.sleep(RETRY_SECONDS)
+    return {(item.topic, item.partition): meta.offset for item, meta in found.items() if meta.offset >= 0}

@@ -1,0 +1,233 @@
+"""Workers that are killed again and again while robots drive: ``make kill-test KILLS=200``.
+
+Some are killed at random, others at a mark of the contract (``agents/task.py``), all by SIGKILL.
+Afterwards everything that one process without a break would have said must be in the log, once by identity.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from agents.kafka.settings import KafkaSettings
+from agents.options import LogOptions
+from agents.simulation.topics import fingerprint, identity
+from stream.config import load_config
+from stream.records import Binned, Outcome, Prediction, SweepRejected
+from stream.sources.base import Item
+from stream.sweep import Sweep
+from stream.topics import BINNED, OUTCOMES, PREDICTIONS, REJECTED
+from tests.kafka.broker import LocalBroker
+from tests.kafka.harness import Workers, fresh_topics, read, send, uninterrupted, wait_for_rest
+
+ROBOTS = tuple(f"robot{number}" for number in range(6))
+PARTITIONS = 4
+WORKERS = ("perceive-0", "perceive-1", "judge-0")
+SETTINGS = ("grid.map_frame=odom", "learn.enabled=false")
+MARKS = (
+    "claimed", "restored", "replayed", "handled", "journaled", "sent", "acknowledged", "half saved", "saved",
+    "waiting",
+)  # fmt: skip
+SELDOM = ("claimed", "restored", "replayed", "half saved", "saved")
+KINDS = {BINNED: Binned, PREDICTIONS: Prediction, OUTCOMES: Outcome, REJECTED: SweepRejected}
+STALLED_SECONDS = 120
+RUNS = "runs on partitions"
+
+
+def world(robot: str, seed: int) -> Iterable[Item]:
+    """A robot that drives for as long as it is asked to."""
+    place = ROBOTS.index(robot)
+    return LogOptions(robot=robot).open(f"sim:city?sweeps=100000&beams=32&azimuths=512&seed={seed + place}")
+
+
+class Robots:
+    """All robots; what they see is sent when it is asked for."""
+
+    def __init__(self, settings: KafkaSettings, seed: int, names: Sequence[str] = ROBOTS) -> None:
+        self._settings, self._seed = settings, seed
+        self._logs = {robot: iter(world(robot, seed)) for robot in names}
+        self._items = Counter[str]()
+        self.sweeps = 0
+
+    def drive(self, sweeps: int, speed: float | None = None) -> None:
+        """Send the next sweeps of every robot, with all that comes before them; at once, or at a speed."""
+        send(self._settings, [list(self._next(robot, sweeps)) for robot in self._logs], speed)
+
+    def _next(self, robot: str, sweeps: int) -> Iterator[Item]:
+        left = sweeps
+        for item in self._logs[robot]:
+            self._items[robot] += 1
+            yield item
+            left -= isinstance(item, Sweep)
+            self.sweeps += isinstance(item, Sweep)
+            if left == 0:
+                return
+
+    def logs(self) -> list[Iterable[Item]]:
+        """All that was sent, again."""
+        return [itertools.islice(world(robot, self._seed), self._items[robot]) for robot in self._logs]
+
+
+@dataclass(slots=True)
+class Killer:
+    """Kills and restarts workers.
+
+    kills : by what struck; recoveries : seconds until a new one runs; wrong : what should not have happened
+    """
+
+    workers: Workers
+    random: random.Random
+    kills: Counter[str] = field(default_factory=Counter)
+    recoveries: list[float] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    _why: dict[str, str] = field(default_factory=dict)
+    _due: dict[str, float] = field(default_factory=dict)
+    _started: dict[str, tuple[float, int]] = field(default_factory=dict)
+
+    def start(self, name: str, calm: bool = False) -> None:
+        """Start a worker, with its end already decided unless all is calm."""
+        mark = self.random.choice(MARKS) if self.random.random() < 0.6 and not calm else ""
+        count = (
+            1
+            if mark in ("claimed", "restored", "replayed", "half saved", "saved")
+            else self.random.randint(1, 60)
+        )
+        runs = self.workers.log(name).count(RUNS) if name in self.workers.processes else 0
+        self.workers.start(name, f"{mark}:{count}" if mark else "")
+        self._started[name] = (time.monotonic(), runs)
+        self._why[name] = mark or "at random"
+        self._due[name] = float("inf") if calm else time.monotonic() + self.random.uniform(6, 16)
+
+    def look(self) -> None:
+        """Note who runs, kill who is due, start again who is dead."""
+        for name in WORKERS:
+            self._note(name)
+            if time.monotonic() > self._due[name] and name not in self.workers.ended():
+                self.workers.kill(name)
+                self._why[name] = "at random"
+            code = self.workers.ended().get(name)
+            if code is None:
+                continue
+            if code == -9:
+                self.kills[self._why[name]] += 1
+            else:
+                self.wrong.append(f"{name} ended with {code}")
+            self.start(name)
+
+    def _note(self, name: str) -> None:
+        if name in self._started:
+            since, runs = self._started[name]
+            if self.workers.log(name).count(RUNS) > runs:
+                self.recoveries.append(time.monotonic() - since)
+                del self._started[name]
+
+
+def findings(expected: Sequence[Any], found: dict[str, list[Any]]) -> dict[str, Any]:
+    """Counters by Flink's names, and examples of what is wrong."""
+    counts: dict[str, Any] = {"outputs": 0, "raw_duplicates": 0, "lost": 0, "duplicates": 0, "unexpected": 0}
+    examples: list[str] = []
+    for topic, kind in KINDS.items():
+        wanted = {identity(record): fingerprint(record) for record in expected if type(record) is kind}
+        seen: dict[Any, set[str]] = defaultdict(set)
+        for record in found[topic]:
+            seen[identity(record)].add(fingerprint(record))
+        counts["outputs"] += len(seen)
+        counts["raw_duplicates"] += len(found[topic]) - len(seen)
+        lost = [name for name in wanted if name not in seen]
+        twice = [name for name, prints in seen.items() if len(prints) > 1]
+        other = [name for name, prints in seen.items() if len(prints) == 1 and wanted.get(name) not in prints]
+        counts["lost"] += len(lost)
+        counts["duplicates"] += len(twice)
+        counts["unexpected"] += len(other)
+        examples += [f"{what} {name}" for what, names in (("lost", lost), ("twice", twice), ("other", other))
+                     for name in names[:3]]  # fmt: skip
+    counts["out_of_order"] = out_of_order(found)
+    return {**counts, "examples": examples}
+
+
+def out_of_order(found: dict[str, list[Any]]) -> int:
+    """Records that come, for the first time, after one that should follow them."""
+    count, newest = 0, dict[str, int]()
+    seen = set[Any]()
+    for topic, number in ((BINNED, "seq"), (PREDICTIONS, "stamp_ns")):
+        for record in found[topic]:
+            if identity(record) in seen:
+                continue
+            seen.add(identity(record))
+            name = f"{topic} {record.robot_id if topic == BINNED else record.stream_id}"
+            count += getattr(record, number) <= newest.get(name, -1)
+            newest[name] = getattr(record, number)
+    return count
+
+
+def run(kills: int, seed: int, folder: Path) -> dict[str, Any]:
+    """The whole test; what it found."""
+    begin = time.monotonic()
+    with LocalBroker(folder / "broker") as broker:
+        settings = KafkaSettings(bootstrap=broker.bootstrap, partitions=PARTITIONS, folder=folder / "state")
+        fresh_topics(settings)
+        robots = Robots(settings, seed)
+        with Workers(settings, folder, SETTINGS) as workers:
+            killer = Killer(workers, random.Random(seed))
+            for name in WORKERS:
+                killer.start(name)
+            last = 0
+            progressed = time.monotonic()
+            while sum(killer.kills.values()) < kills and not killer.wrong:
+                robots.drive(1)
+                killer.look()
+                done = sum(killer.kills.values())
+                if done > last:
+                    last, progressed = done, time.monotonic()
+                    print(f"\r{done} of {kills} kills, {robots.sweeps} sweeps", end="", file=sys.stderr)
+                if time.monotonic() - progressed > STALLED_SECONDS:
+                    killer.wrong.append(f"no worker was killed for {STALLED_SECONDS} s")
+                time.sleep(0.3)
+            for name in WORKERS:
+                workers.kill(name)
+                killer.start(name, calm=True)
+            robots.drive(3)
+            wait_for_rest(workers, settings, ["perceive", "judge"], 90)
+            found = {topic: read(settings, topic) for topic in KINDS}
+    expected = uninterrupted(load_config(None, list(SETTINGS)), robots.logs())
+    return {
+        "kills": dict(killer.kills),
+        "sweeps": robots.sweeps,
+        **findings(expected, found),
+        "wrong": killer.wrong,
+        "recovery_s": {
+            "median": round(statistics.median(killer.recoveries), 1),
+            "max": round(max(killer.recoveries), 1),
+            "count": len(killer.recoveries),
+        },
+        "seconds": round(time.monotonic() - begin),
+    }
+
+
+def main() -> int:
+    """Run it, print what it found; 0 when nothing was lost, doubled, or out of order."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--folder", type=Path)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        found = run(given.kills, given.seed, given.folder or Path(temporary))
+    print(json.dumps(found, indent=2))
+    bad = ("lost", "duplicates", "unexpected", "out_of_order")
+    return int(any(found[name] for name in bad) or bool(found["wrong"]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
