@@ -9,10 +9,10 @@ KILLS  ?= 20
 EXTRAS := learn,kafka,test,lint,bench
 C_CODE := $(wildcard native/src/*.c native/src/*.h native/include/*.h)
 NATIVE := $(C_CODE) native/octa.cdef.txt native/build_ffi.py setup.py
-BENCH  := $(sort $(notdir $(basename $(wildcard tests/bench/bench_*.py))))
+BENCH  := $(filter-out bench_kafka,$(sort $(notdir $(basename $(wildcard tests/bench/bench_*.py)))))
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-kafka kill-test kafka simulate lint bench bench-core bench-swap bench-pace constraints clean
+.PHONY: help setup demo test test-kafka kill-test kafka simulate lint bench bench-core bench-swap bench-pace bench-kafka constraints clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -57,6 +57,9 @@ bench-swap: setup ## 500 models swapped in while sweeps stream: time of a swap, 
 
 bench-pace: setup ## learning with all steps, and at the pace of a live sensor: scores, milliseconds
 	$(BIN)/python -m tests.bench.bench_pace
+
+bench-kafka: setup ## from a producer to its prediction over a Kafka broker, beside an agent that only echoes
+	$(BIN)/python -m tests.bench.bench_kafka
 
 constraints: setup ## rewrite constraints.txt from what is installed
 	@{ sed -n '/^#/p' constraints.txt; \
