@@ -125,6 +125,7 @@ class LocalEffects:
     """Performs effects synchronously, for the in-process runtime.
 
     pace : what learning costs is charged to it, and it ends trainings that have a budget
+    max_models : more than this many in the registry and the oldest go
     """
 
     def __init__(
@@ -135,9 +136,10 @@ class LocalEffects:
         networks: Mapping[str, NetworkConfig],
         priors: Mapping[str, Prior],
         pace: Pace | None = None,
+        max_models: int = 256,
     ) -> None:
         self._folder, self._pace = folder, pace or Pace()
-        self._registry = ModelRegistry(folder.models)
+        self._registry = ModelRegistry(folder.models, max_models)
         self._requirements = requirements_of(config, schema)
         self._trainers = {
             name: Trainer(config, schema, network, config.seed + place, priors.get(name))

@@ -18,6 +18,9 @@ from stream.features import schema_of
 from stream.run_folder import RunFolder
 from stream.topics import ARCHIVE, JUDGE, LEARN, PERCEIVE
 
+MAX_MODELS = 10_000
+"""In the registry, 50 kB each: what a worker served must be there when it starts again, hours later."""
+
 
 def play_of(agent: str, config: Config, settings: KafkaSettings) -> Play:
     """What a worker of an agent needs.
@@ -58,6 +61,6 @@ def play_of(agent: str, config: Config, settings: KafkaSettings) -> Play:
             folder = folder / "archive" / f"{identity.partition:03d}"
         run = RunFolder(folder)
         run.create()
-        return LocalEffects(config, schema, run, networks, priors)
+        return LocalEffects(config, schema, run, networks, priors, max_models=MAX_MODELS)
 
     return Play(make_agent=make_agent, make_effects=make_effects, make_model=make_model)
