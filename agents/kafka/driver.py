@@ -9,7 +9,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Executor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,11 +23,13 @@ from agents.kafka.messages import (
     decode_entry,
     encode_answer,
     encode_entry,
+    poison_of,
     record_of,
 )
+from agents.kafka.poison import Crashes
 from agents.kafka.requests import Requests
 from agents.kafka.snapshots import SnapshotStore
-from agents.protocol import LoadModel, ModelLoaded
+from agents.protocol import LoadModel, ModelLoaded, Step
 from agents.task import (
     MAX_SKEW_MS,
     Answer,
@@ -51,11 +53,13 @@ from agents.task import (
 from models.manifest import ModelRefused
 from stream.codecs.inputs import headers_of
 from stream.codecs.wire import encode
-from stream.records import ModelPublished
+from stream.records import Event, ModelPublished
 from stream.topics import key_of, topic_of
 
 LOGGER = logging.getLogger(__name__)
 
+FILLED = 16
+"""So many messages that were not delivered are read at once; sweeps are large."""
 FAILPOINT = "OCTA_FAILPOINT"
 """``label:n`` kills the process the n-th time that a task reaches this mark; for tests of what follows."""
 
@@ -70,24 +74,48 @@ class Entry:
     appended_ms: int = 0
 
 
+class FoldThread:
+    """The one thread in which agents fold, so that the client's own loop runs on.
+
+    busy : number of the call that it is in, from 1; 0 while it waits
+    """
+
+    def __init__(self) -> None:
+        self.busy = 0
+        self._calls = 0
+        self._pool = ThreadPoolExecutor(1, "folds")
+
+    async def run(self, do: Callable[..., Any], *arguments: Any) -> Any:
+        """Call something there."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._call, do, arguments)
+
+    def _call(self, do: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+        self._calls += 1
+        self.busy = self._calls
+        try:
+            return do(*arguments)
+        finally:
+            self.busy = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
     """What tasks share in their process.
 
-    thread : where agents fold, so that the client's own loop runs on
-    load : gets a model from the registry; make : of an ONNX file
+    make : makes a model of an ONNX file; source : who sends what they say
     """
 
     log: KafkaLog
     snapshots: SnapshotStore
     requests: Requests
-    thread: Executor
+    thread: FoldThread
+    crashes: Crashes
     make: Make
     source: str
 
     async def run(self, do: Callable[..., Any], *arguments: Any) -> Any:
         """Call something that takes its time."""
-        return await asyncio.get_running_loop().run_in_executor(self.thread, do, *arguments)
+        return await self.thread.run(do, *arguments)
 
 
 class Failpoint:
@@ -127,11 +155,14 @@ class Driver:
         }
         self._ends: dict[Place, int] = {}
         self._ends_ms = 0.0
+        self._whole: dict[Place, int] = {}
+        self._began = False
+        self._poison: frozenset[Receipt] = frozenset()
         self._fetched: dict[Receipt, Message] = {}
         self._pending: Operation | None = None
         self._do: dict[type[Any], Callable[[Any], Awaitable[Any]]] = {
             Next: lambda _: self._choose(),
-            Handle: lambda op: host.run(task.agent.handle, op.record),
+            Handle: lambda op: host.run(self._handle, op.record),
             AppendJournal: lambda op: self._append_journal(op),
             ReadJournal: self._read_journal,
             Read: self._read,
@@ -146,11 +177,13 @@ class Driver:
 
     async def recover(self) -> None:
         """Become what the journal says; until then nothing is offered."""
+        self._poison = self._host.crashes.poisoned(self.task.identity)
         while self.task.recovering:
             operation = next(self._steps)
             while not isinstance(operation, Mark):
                 if isinstance(operation, Next):  # recovered
                     self._pending = operation
+                    self._began = any(self.task.positions.values())
                     return
                 operation = self._steps.send(await self._do[type(operation)](operation))
             self._failpoint.reached(operation.label)
@@ -190,13 +223,39 @@ class Driver:
         if not heads:
             return None
         head = min(heads, key=lambda message: message.appended_ms)
-        if head.place in self.task.identity.inputs and not await self._is_first(head):
-            return None
+        if head.place in self.task.identity.inputs:
+            head = await self._without_hole(head)
+            if not await self._is_first(head):
+                return None
         self._queues[head.place].popleft()
         if isinstance(head, Entry):
             return head
         record: Any = await self._host.run(self._decode, head)
         return Entry(head.place, head.offset, record, head.appended_ms)
+
+    async def _without_hole(self, head: Message | Entry) -> Message | Entry:
+        """The head, or what lies between it and what was folded last and has not been delivered.
+
+        What is no more, because its retention has passed unread, is told in an event; that of a task which
+        has never run before is not, as nobody waited for it.
+        """
+        place, queue = head.place, self._queues[head.place]
+        while (known := max(self.task.positions[place], self._whole.get(place, 0))) < queue[0].offset:
+            beginning = (await self._host.log.beginning([place]))[place]
+            first = min(max(known, beginning), queue[0].offset)
+            if first > known and (self._began or known):
+                await self._tell_gap(place, known, first, queue[0].appended_ms)
+            end = min(first + FILLED, queue[0].offset)
+            self._whole[place] = end
+            queue.extendleft(reversed(await self._host.log.read(place, first, end)))
+        return queue[0]
+
+    async def _tell_gap(self, place: Place, first: int, end: int, appended_ms: int) -> None:
+        topic, partition = place
+        LOGGER.error("%s: %s-%s was deleted unread from %s to %s", self.task.identity, *place, first, end)
+        fields = {"topic": topic, "partition": partition, "from": first, "to": end}
+        fields["agent"] = self.task.identity.agent
+        await self._send(Event(kind="gap", stamp_ns=appended_ms * 1_000_000, fields=fields))
 
     async def _is_first(self, head: Message | Entry) -> bool:
         """Whether every partition without a head had come to its end shortly before the head was appended."""
@@ -206,13 +265,26 @@ class Driver:
         if self._ends_ms + MAX_SKEW_MS < head.appended_ms or not self._ends:
             now = 1e3 * time.time()
             self._ends = await self._host.log.end(self.task.identity.inputs)
+            for place, beginning in (await self._host.log.beginning(silent)).items():
+                if beginning >= self._ends[place]:  # all of it was deleted, nothing will come of it
+                    self._ends[place] = 0
             self._ends_ms = max(now, head.appended_ms)  # the broker's clock may be ahead
         return all(self.task.positions[place] >= self._ends[place] for place in silent)
 
     def _decode(self, message: Message) -> Any:
-        if message.place == self.task.identity.answers:
+        identity, receipt = self.task.identity, (message.place, message.offset)
+        if message.place == identity.answers:
             return decode_answer(message.value or b"", self._load, self._host.make)
-        return record_of(message)
+        if receipt in self._poison:
+            return poison_of(message)
+        return self._host.crashes.run(identity, receipt, record_of, message)
+
+    def _handle(self, record: Any) -> Step:
+        """Have the agent handle what the task has in hand; an answer is no input that could be given up."""
+        identity, receipt = self.task.identity, self.task.in_hand
+        if receipt is None or receipt[0] == identity.answers:
+            return self.task.agent.handle(record)
+        return self._host.crashes.run(identity, receipt, self.task.agent.handle, record)
 
     # ---- the log ---------------------------------------------------------------------------------------
 

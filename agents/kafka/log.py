@@ -80,8 +80,13 @@ class KafkaLog:
         found = await self._reader.end_offsets([TopicPartition(*place) for place in places])
         return {(at.topic, at.partition): offset for at, offset in found.items()}
 
+    async def beginning(self, places: Sequence[Place]) -> dict[Place, int]:
+        """The offset of the first message that each partition still has; its end, when it has none."""
+        found = await self._reader.beginning_offsets([TopicPartition(*place) for place in places])
+        return {(at.topic, at.partition): offset for at, offset in found.items()}
+
     async def read(self, place: Place, first: int, end: int) -> list[Message]:
-        """Messages from ``first`` up to but without ``end``.
+        """Messages from ``first`` up to but without ``end``; an offset may stand for none.
 
         Raises LogError when some of them are no more: their retention was too short
         """
@@ -96,7 +101,7 @@ class KafkaLog:
                                "its retention is too short")  # fmt: skip
             self._reader.seek(at, first)
             found: list[Message] = []
-            while not found or found[-1].offset < end - 1:
+            while await self._reader.position(at) < end:
                 for records in (await self._reader.getmany(at, timeout_ms=POLL_MS)).values():
                     found += [_message(record) for record in records]
         return [message for message in found if message.offset < end]

@@ -36,7 +36,7 @@ class Message:
 
 def record_of(message: Message) -> Any:
     """The record of an input; one that cannot be decoded becomes its dead letter."""
-    topic, partition = message.place
+    topic = message.place[0]
     try:
         if topic == SWEEPS:
             return decode_sweep(message.value, message.headers, message.key)
@@ -45,16 +45,27 @@ def record_of(message: Message) -> Any:
             return tuple(decode_transforms(message.value, message.headers, message.key, static=static))
         return decode(topic, message.value)
     except WireError as error:
-        return Undecodable(
-            dead_letter(
-                error,
-                key=message.key,
-                topic=topic,
-                partition=partition,
-                offset=message.offset,
-                appended_ns=message.appended_ms * 1_000_000,
-            )
+        return _undecodable(message, error)
+
+
+def poison_of(message: Message) -> Undecodable:
+    """The dead letter of an input that is not to be handled any more."""
+    return _undecodable(message, WireError("poison", "handling it has ended the process again and again"))
+
+
+def _undecodable(message: Message, error: WireError) -> Undecodable:
+    topic, partition = message.place
+    return Undecodable(
+        dead_letter(
+            error,
+            key=message.key,
+            data=message.value,
+            topic=topic,
+            partition=partition,
+            offset=message.offset,
+            appended_ns=message.appended_ms * 1_000_000,
         )
+    )
 
 
 # ---- the journal ---------------------------------------------------------------------------------------

@@ -13,7 +13,6 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,12 +22,14 @@ from faust.types import TP, EventT, StreamT
 
 from agents.effects import LocalEffects
 from agents.journal import Place
-from agents.kafka.driver import Driver, Failpoint, Host
+from agents.kafka.driver import Driver, Failpoint, FoldThread, Host
 from agents.kafka.log import KafkaLog
 from agents.kafka.messages import Message
+from agents.kafka.poison import Crashes
 from agents.kafka.requests import Requests
 from agents.kafka.settings import MAX_FETCH_BYTES, KafkaSettings
 from agents.kafka.snapshots import SnapshotStore
+from agents.kafka.transport import Transport
 from agents.protocol import Agent
 from agents.task import TakenOver, Task
 from agents.task_id import TaskId
@@ -39,8 +40,8 @@ LOGGER = logging.getLogger(__name__)
 
 EXIT_FAILED = 70
 """An error that going on would hide: the process ends, unacknowledged inputs come again."""
-HANDLER_SECONDS = 20.0
-"""A handler that is in flight for longer hangs; see KAFKA.md."""
+HANDLER_SECONDS = 20
+"""A handler that is in flight for longer hangs; neither a broker nor a long queue is waited for there."""
 QUEUE_FULL, QUEUE_LOW = 32, 8
 """Messages of one partition at which it is paused and resumed."""
 OLD_MODELS = 8
@@ -83,7 +84,8 @@ class Worker:
         self._process = f"{socket.gethostname()}-{os.getpid()}"
         self._running: dict[int, Running] = {}
         self._failpoint = Failpoint()
-        self._busy_since: float | None = None
+        self._thread = FoldThread()
+        self._crashes: Crashes | None = None
         self._stream: StreamT[Any] | None = None
         self._scratch = tempfile.TemporaryDirectory(prefix="octastream-")
         self._shared: Host | None = None
@@ -91,10 +93,15 @@ class Worker:
 
     def run(self) -> None:
         """Work until told to stop (SIGTERM, SIGINT); does not return."""
+        self._crashes = Crashes(self._settings.folder, self._process)
+        self._crashes.watch_signals()
         threading.Thread(target=self._watch, daemon=True, name="watchdog").start()
         worker = faust.Worker(self.app, loglevel="WARNING", quiet=True, redirect_stdouts=False)
         worker.spinner = None  # it would write to logs
-        worker.execute_from_commandline()
+        try:
+            worker.execute_from_commandline()
+        finally:
+            self._crashes.close()
 
     def _new_app(self) -> Any:
         settings = self._settings
@@ -123,6 +130,7 @@ class Worker:
             web_enabled=False,
             **static,
         )
+        app.transport = Transport(app.conf.broker_consumer, app)
         raw: Any = {
             "key_type": bytes,
             "value_type": bytes,
@@ -160,11 +168,7 @@ class Worker:
 
     async def _pump(self, running: Running) -> None:
         async with running.turn:
-            self._busy_since = time.monotonic()
-            try:
-                await running.driver.pump()
-            finally:
-                self._busy_since = None
+            await running.driver.pump()
         self._speed_up(running)
 
     def _slow_down(self, running: Running, place: Place) -> None:
@@ -226,12 +230,14 @@ class Worker:
 
     async def _host(self) -> Host:
         if self._shared is None:
+            assert self._crashes is not None
             log = await KafkaLog(self._settings).__aenter__()
             self._shared = Host(
                 log=log,
                 snapshots=SnapshotStore(f"file://{self._settings.folder.resolve() / 'snapshots'}"),
                 requests=Requests(self._fail, self._answered),
-                thread=ThreadPoolExecutor(1, "folds"),
+                thread=self._thread,
+                crashes=self._crashes,
                 make=self._play.make_model,
                 source=f"octastream/{self.agent}",
             )
@@ -287,18 +293,31 @@ class Worker:
             LOGGER.error("%s", error)
         else:
             LOGGER.critical("%s: cannot go on", self.agent, exc_info=error)
-        logging.shutdown()
-        os._exit(EXIT_FAILED)
+        self._exit()
 
     def _watch(self) -> None:
-        """End the process when a handler hangs: Kafka's client would keep its partitions for ever."""
+        """End the process when a handler hangs: Kafka's client would keep its partitions for ever.
+
+        Looks are counted, not seconds: a process that is stopped does not look either.
+        """
+        before, looks = 0, 0
         while True:
             time.sleep(1)
-            since = self._busy_since
-            if since is not None and time.monotonic() - since > HANDLER_SECONDS:
+            busy = self._thread.busy
+            looks = looks + 1 if busy and busy == before else 0
+            before = busy
+            if looks >= HANDLER_SECONDS:
                 LOGGER.critical("%s: a handler is in flight for more than %s s", self.agent, HANDLER_SECONDS)
                 faulthandler.dump_traceback()
-                os._exit(EXIT_FAILED)
+                if self._crashes is not None:
+                    self._crashes.count_hung()
+                self._exit()
+
+    def _exit(self) -> None:
+        if self._crashes is not None:
+            self._crashes.close()
+        logging.shutdown()
+        os._exit(EXIT_FAILED)
 
 
 def _message(event: EventT[Any]) -> Message:

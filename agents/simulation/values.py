@@ -7,14 +7,13 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from agents.protocol import Train, Trained, WriteTable
+from agents.protocol import Restore, Train, WriteTable
 from agents.simulation.evidence import Evidence
 from agents.simulation.rebuilt import ExpectedOutcome
 from agents.simulation.topics import fingerprint
-from agents.task import Answer
 from models.online.builtin import MODEL_ID
 from stream.codecs.state import unpack
-from stream.records import Outcome
+from stream.records import Event, Outcome
 from stream.run_folder import CONTAINERS, SWEEPS
 from stream.sweep import Sweep
 from stream.topics import ALARMS, ARCHIVE, BINNED, OUTCOMES, PERCEIVE, PREDICTIONS, PUBLISHED, SHADOWS
@@ -94,17 +93,23 @@ def unlearned(e: Evidence) -> Iterator[str]:
 
 
 def _from_scratch(e: Evidence) -> Iterator[str]:
-    """A trainer begins from nothing only where Learn, too, knew of no weights when it asked."""
+    """A trainer begins from nothing only where Learn, too, knows of no weights.
+
+    It knows none before it has adopted some, and none once it has gone back to a prior, whose weights a new
+    trainer has anyway; that may come between a request and its training.
+    """
     known: set[str] = set()
-    first: set[tuple[str, int]] = set()
-    for (place, offset), step in (item for alone in e.alone.values() for item in alone.steps):
-        record = e.log.get(place, offset).record
-        if isinstance(record, Answer) and isinstance(record.record, Trained):
-            known.add(record.record.lineage)
-        asked = [effect for effect in step.effects if isinstance(effect, Train)]
-        first |= {(effect.lineage, effect.stamp_ns) for effect in asked if effect.lineage not in known}
+    wrong: set[tuple[str, int]] = set()  # trainings that may not begin from nothing
+    for step in (step for alone in e.alone.values() for _, step in alone.steps):
+        known |= {o.fields["lineage"] for o in step.outputs if isinstance(o, Event) and o.kind == "trained"}
+        for effect in step.effects:
+            if isinstance(effect, Restore) and not effect.weights:
+                known.discard(effect.lineage)
+                wrong = {name for name in wrong if name[0] != effect.lineage}
+            elif isinstance(effect, Train) and effect.lineage in known:
+                wrong.add((effect.lineage, effect.stamp_ns))
     for request in e.outside.from_scratch:
-        if (request.lineage, request.stamp_ns) not in first:
+        if (request.lineage, request.stamp_ns) in wrong:
             yield f"training at {request.stamp_ns} began from nothing, and earlier weights are known"
 
 

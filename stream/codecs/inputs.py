@@ -105,10 +105,18 @@ def decode_transforms(
 
 
 def dead_letter(
-    error: WireError, *, key: bytes | None, topic: str, partition: int, offset: int, appended_ns: int
+    error: WireError,
+    *,
+    key: bytes | None,
+    data: bytes | None,
+    topic: str,
+    partition: int,
+    offset: int,
+    appended_ns: int,
 ) -> SweepRejected:
     """The dead letter of a message that could not be decoded: where it lies, and what is wrong with it.
 
+    data : the payload, of which the letter holds the first 16 hex digits of sha256
     appended_ns : when the message was appended, which stands for the stamp that cannot be read
     A key that names no robot leaves the robot empty
     """
@@ -116,13 +124,14 @@ def dead_letter(
         robot_id = _robot_of(key)
     except WireError:
         robot_id = ""
+    digest = "" if data is None else f" sha256:{hashlib.sha256(data).hexdigest()[:16]}"
     return SweepRejected(
         robot_id=robot_id,
         stream_id=f"{robot_id}/{topic}",
         stamp_ns=appended_ns,
         part=0,
         reason=error.reason,
-        detail=f"{topic}-{partition}@{offset}: {error.detail}",
+        detail=f"{topic}-{partition}@{offset}{digest}: {error.detail}",
     )
 
 

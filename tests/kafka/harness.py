@@ -60,13 +60,20 @@ class Workers:
     """Worker processes by name, as ``perceive-0``; each has a log file.
 
     static : names are known to Kafka, so that one that goes keeps its partitions for a while
+    launcher : what Python is told to run one
     """
 
     def __init__(
-        self, settings: KafkaSettings, logs: Path, overrides: Sequence[str], *, static: bool = True
+        self,
+        settings: KafkaSettings,
+        logs: Path,
+        overrides: Sequence[str],
+        *,
+        static: bool = True,
+        launcher: Sequence[str] = ("-m", "tests.kafka.launch"),
     ) -> None:
         self._settings, self._logs, self._overrides = settings, logs, list(overrides)
-        self._static = static
+        self._static, self._launcher = static, launcher
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, name: str, failpoint: str = "") -> None:
@@ -82,7 +89,7 @@ class Workers:
         environment = os.environ | {"OMP_NUM_THREADS": "1", FAILPOINT: failpoint}
         with (self._logs / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "tests.kafka.launch", agent, json.dumps(settings)],
+                [sys.executable, *self._launcher, agent, json.dumps(settings)],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=environment,
@@ -141,6 +148,7 @@ class Workers:
         end = time.monotonic() + seconds
         while not all(map(self.partitions, names)):
             assert time.monotonic() < end, f"not running after {seconds} s: {self.ended()}"
+            assert not set(names) & set(self.ended()), f"ended: {self.ended()}"
             time.sleep(0.3)
 
 

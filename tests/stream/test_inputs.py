@@ -255,17 +255,19 @@ def test_damage_at_random_is_an_error_or_a_sweep() -> None:
 
 
 @pytest.mark.parametrize(("key", "robot_id"), [(b"r2", "r2"), (b"a/b", ""), (None, "")])
-def test_a_dead_letter_says_where_the_message_lies(key: bytes | None, robot_id: str) -> None:
-    letter = dead_letter(
-        WireError("corrupt", "cut\noff"), key=key, topic=SWEEPS, partition=3, offset=17, appended_ns=9
-    )
+@pytest.mark.parametrize(("data", "digest"), [(b"abc", " sha256:ba7816bf8f01cfea"), (None, "")])
+def test_a_dead_letter_says_where_the_message_lies(
+    key: bytes | None, robot_id: str, data: bytes | None, digest: str
+) -> None:
+    error = WireError("corrupt", "cut\noff")
+    letter = dead_letter(error, key=key, data=data, topic=SWEEPS, partition=3, offset=17, appended_ns=9)
     assert letter == SweepRejected(
         robot_id=robot_id,
         stream_id=f"{robot_id}/octa.sweep.received.v1",
         stamp_ns=9,
         part=0,
         reason="corrupt",
-        detail="octa.sweep.received.v1-3@17: cut off",
+        detail=f"octa.sweep.received.v1-3@17{digest}: cut off",
     )
 
 

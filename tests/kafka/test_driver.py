@@ -1,0 +1,315 @@
+"""What the driver does with a log that has holes, and with inputs that crash whoever handles them."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from agents.journal import Place
+from agents.kafka.driver import FILLED, Driver, Failpoint, FoldThread, Host
+from agents.kafka.log import KafkaLog
+from agents.kafka.messages import Headers, Message
+from agents.kafka.poison import MAX_CRASHES, Crashes
+from agents.kafka.requests import Requests
+from agents.kafka.snapshots import SnapshotStore
+from agents.protocol import Step
+from agents.task import Task
+from agents.task_id import TaskId
+from stream.codecs.inputs import encode_pointcloud2, headers_of
+from stream.codecs.state import pack, unpack
+from stream.codecs.wire import decode
+from stream.records import Event, SweepRejected
+from stream.sweep import Sweep
+from stream.topics import ALARMS, PERCEIVE, REJECTED, STATIC, SWEEPS, TRANSFORMS
+from tests.data import ROOT
+
+IDENTITY = TaskId(PERCEIVE, 0, 1)
+PLACE = (SWEEPS, 0)
+BAD = 3
+"""Stamp of the sweep that the agent cannot handle."""
+
+
+class MemoryLog(KafkaLog):
+    """Partitions in memory; ``begins`` is where those begin that have lost messages."""
+
+    def __init__(self) -> None:
+        self.messages: dict[Place, list[Message]] = defaultdict(list)
+        self.begins: dict[Place, int] = defaultdict(int)
+        self.reads: list[tuple[Place, int, int]] = []
+
+    async def append(
+        self,
+        topic: str,
+        value: bytes | None,
+        *,
+        key: bytes | None = None,
+        partition: int | None = None,
+        headers: Headers = (),
+    ) -> int:
+        place = (topic, partition or 0)
+        offset = len(self.messages[place])
+        self.messages[place].append(
+            Message(place=place, offset=offset, key=key, value=value, headers=headers, appended_ms=offset)
+        )
+        return offset
+
+    async def end(self, places: Sequence[Place]) -> dict[Place, int]:
+        return {place: len(self.messages[place]) for place in places}
+
+    async def beginning(self, places: Sequence[Place]) -> dict[Place, int]:
+        return {place: self.begins[place] for place in places}
+
+    async def read(self, place: Place, first: int, end: int) -> list[Message]:
+        assert first >= self.begins[place]
+        self.reads.append((place, first, end))
+        return self.messages[place][first:end]
+
+    def records(self, topic: str) -> list[Any]:
+        return [decode(topic, message.value) for message in self.messages[topic, 0]]
+
+
+class Fragile:
+    """Says of every sweep that it has seen it, and cannot handle one of them."""
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+
+    def handle(self, record: Any) -> Step:
+        assert isinstance(record, Sweep)
+        if record.stamp_ns == BAD:
+            raise RuntimeError("a sweep that no one has thought of")
+        self.seen.append(record.stamp_ns)
+        key = ("sweep", record.stream_id, record.stamp_ns, record.part)
+        return Step(outputs=(Event(kind="seen", stamp_ns=record.stamp_ns),), released=(key,))
+
+    def snapshot(self) -> bytes:
+        return pack({"seen": self.seen})
+
+    def restore(self, data: bytes) -> None:
+        self.seen = unpack(data)["seen"]
+
+
+class Bench:
+    """A log, a folder, and processes one after the other."""
+
+    def __init__(self, folder: Path, snapshot_entries: int = 100) -> None:
+        self.folder, self.log, self._snapshot_entries = folder, MemoryLog(), snapshot_entries
+        self.done: dict[Place, int] = {}
+        self.agent = Fragile()
+
+    def send(self, stamps: Sequence[int]) -> None:
+        """Append sweeps."""
+
+        async def run() -> None:
+            for stamp_ns in stamps:
+                points = np.zeros((1, 3), np.float32)
+                sweep = Sweep(
+                    stream_id="ant/lidar",
+                    stamp_ns=stamp_ns,
+                    frame="lidar",
+                    points=points,
+                    intensity=points[:, 0],
+                )
+                headers = headers_of(sweep, "test", content_type="application/cdr")
+                await self.log.append(SWEEPS, encode_pointcloud2(sweep), key=b"ant", headers=headers)
+
+        asyncio.run(run())
+
+    def process(self, delivered: Sequence[int] | None = None) -> None:
+        """One process: recovers, is given sweeps by offset, all that are there by default, and folds them."""
+        asyncio.run(self._process(delivered))
+
+    async def _process(self, delivered: Sequence[int] | None) -> None:
+        self.agent = Fragile()
+        crashes = Crashes(self.folder, "process")
+        host = Host(
+            log=self.log,
+            snapshots=SnapshotStore(f"file://{self.folder}/snapshots"),
+            requests=Requests(pytest.fail, lambda: None),
+            thread=FoldThread(),
+            crashes=crashes,
+            make=cast(Any, None),
+            source="test",
+        )
+        task = Task(IDENTITY, self.agent, "process", self._snapshot_entries)
+        driver = Driver(task, host, cast(Any, None), Failpoint(), self._acknowledge)
+        try:
+            await driver.recover()
+            for message in self.log.messages[PLACE][self.log.begins[PLACE] :]:
+                if delivered is None or message.offset in delivered:
+                    driver.offer(message)
+            await driver.pump()
+        finally:
+            host.requests.close()
+            crashes.close()
+
+    async def _acknowledge(self, done: dict[Place, int]) -> None:
+        self.done = done
+
+    def crash(self, times: int) -> None:
+        """Processes that die of the sweep."""
+        for _ in range(times):
+            with pytest.raises(RuntimeError, match="no one has thought of"):
+                self.process()
+
+    def stamps(self, kind: str) -> list[int]:
+        return [event.stamp_ns for event in self.log.records(ALARMS) if event.kind == kind]
+
+    def gaps(self) -> list[dict[str, Any]]:
+        return [event.fields for event in self.log.records(ALARMS) if event.kind == "gap"]
+
+
+# ---- poison --------------------------------------------------------------------------------------------
+
+
+def test_an_input_that_has_crashed_three_processes_is_a_dead_letter_and_folding_goes_on(
+    tmp_path: Path,
+) -> None:
+    bench = Bench(tmp_path)
+    bench.send([1, 2, BAD, 4])
+    bench.crash(MAX_CRASHES)
+    assert bench.done[PLACE] == 2
+    bench.process()
+    assert bench.agent.seen == [1, 2, 4]
+    assert bench.done[PLACE] == 4
+    [letter] = bench.log.records(REJECTED)
+    assert isinstance(letter, SweepRejected)
+    assert (letter.robot_id, letter.reason) == ("ant", "poison")
+    assert letter.detail.startswith(f"{SWEEPS}-0@2 sha256:")
+    assert sorted(set(bench.stamps("seen"))) == [1, 2, 4]
+
+
+def test_whoever_folds_the_journal_again_decides_the_same(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.send([1, BAD, 4])
+    bench.crash(MAX_CRASHES)
+    bench.process()
+    bench.send([5])
+    bench.process()
+    assert bench.agent.seen == [1, 4, 5]
+    assert [letter.reason for letter in bench.log.records(REJECTED)] == ["poison"]
+
+
+def test_a_process_that_lost_the_counts_comes_to_the_same_end(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.send([1, BAD, 4])
+    bench.crash(MAX_CRASHES)
+    bench.process()
+    (tmp_path / "crashes" / f"{IDENTITY}.json").unlink()
+    bench.crash(MAX_CRASHES)  # on the journal
+    bench.process()
+    assert bench.agent.seen == [1, 4]
+
+
+CRASH = """
+import os, sys
+from pathlib import Path
+from agents.kafka.poison import Crashes
+from agents.task_id import TaskId
+crashes = Crashes(Path(sys.argv[1]), "crashing")
+crashes.watch_signals()
+receipt = (("octa.sweep.received.v1", 0), 5)
+crashes.run(TaskId("perceive", 0, 1), receipt, lambda number: number, 0)
+number, hand = int(sys.argv[2]), sys.argv[3]
+if hand == "hand":
+    crashes.run(TaskId("perceive", 0, 1), receipt, lambda number: os.kill(os.getpid(), number), number)
+os.kill(os.getpid(), number)
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "hand", "counts"),
+    [
+        (signal.SIGSEGV, "hand", True),
+        (signal.SIGABRT, "hand", True),
+        (signal.SIGSEGV, "none", False),
+        (signal.SIGKILL, "hand", False),
+        (signal.SIGTERM, "hand", False),
+    ],
+)
+def test_signals_of_its_own_making_count_where_they_strike_in_a_handler(
+    number: signal.Signals, hand: str, counts: bool, tmp_path: Path
+) -> None:
+    for _ in range(MAX_CRASHES):
+        crashes = Crashes(tmp_path, "next")
+        assert crashes.poisoned(IDENTITY) == frozenset()
+        crashes.close()
+        command = [sys.executable, "-c", CRASH, str(tmp_path), str(int(number)), hand]
+        assert subprocess.run(command, cwd=ROOT, check=False).returncode == -number
+    crashes = Crashes(tmp_path, "next")
+    assert crashes.poisoned(IDENTITY) == (frozenset({(PLACE, 5)}) if counts else frozenset())
+    assert crashes.poisoned(TaskId(PERCEIVE, 1, 2)) == frozenset()
+    crashes.close()
+
+
+def test_a_handler_that_hangs_counts(tmp_path: Path) -> None:
+    crashes = Crashes(tmp_path, "hung")
+    crashes.count_hung()  # nothing is in hand
+    for _ in range(MAX_CRASHES):
+        assert crashes.poisoned(IDENTITY) == frozenset()
+        crashes.run(IDENTITY, (PLACE, 5), lambda _: crashes.count_hung(), None)
+    crashes.count_hung()
+    assert crashes.poisoned(IDENTITY) == {(PLACE, 5)}
+    crashes.close()
+    assert [path.name for path in (tmp_path / "crashes").iterdir()] == [f"{IDENTITY}.json"]
+
+
+def test_a_thread_says_in_which_call_it_is() -> None:
+    thread = FoldThread()
+    assert [asyncio.run(thread.run(lambda: thread.busy)) for _ in range(2)] == [1, 2]
+    assert thread.busy == 0
+
+
+# ---- holes ---------------------------------------------------------------------------------------------
+
+
+def test_what_was_not_delivered_is_read_from_the_log(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    stamps = range(10, 10 + FILLED + 8)
+    bench.send(stamps)
+    bench.process(delivered=[len(stamps) - 2, len(stamps) - 1])
+    assert bench.agent.seen == list(stamps)
+    assert bench.log.reads[-2:] == [(PLACE, 0, FILLED), (PLACE, FILLED, FILLED + 6)]
+    assert bench.gaps() == []
+
+
+def test_what_was_deleted_unread_is_told_once(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, snapshot_entries=1)  # else what was folded since the last one must be there
+    bench.send([10, 11])
+    bench.process()
+    bench.send(range(12, 22))
+    bench.log.begins[PLACE] = 7
+    bench.process()
+    bench.process()
+    gap = {"agent": PERCEIVE, "topic": SWEEPS, "partition": 0, "from": 2, "to": 7}
+    assert bench.gaps() == [gap]
+    assert bench.agent.seen == [10, 11, *range(17, 22)]
+    assert bench.done[PLACE] == 12
+
+
+def test_an_agent_that_never_ran_misses_nothing(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.send(range(10, 20))
+    bench.log.begins[PLACE] = 4
+    bench.process()
+    assert bench.gaps() == []
+    assert bench.agent.seen == list(range(14, 20))
+
+
+def test_a_partition_of_which_all_was_deleted_holds_up_no_other(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    for place in ((TRANSFORMS, 0), (STATIC, 0)):
+        asyncio.run(bench.log.append(place[0], b"", key=b"ant"))
+        bench.log.begins[place] = 1
+    bench.send([10, 11])
+    bench.process()
+    assert bench.agent.seen == [10, 11]
