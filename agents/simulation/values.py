@@ -99,17 +99,19 @@ def _from_scratch(e: Evidence) -> Iterator[str]:
     trainer has anyway; that may come between a request and its training.
     """
     known: set[str] = set()
-    wrong: set[tuple[str, int]] = set()  # trainings that may not begin from nothing
+    asked: set[tuple[str, int]] = set()
+    excused: set[tuple[str, int]] = set()  # trainings that may begin from nothing
     for step in (step for alone in e.alone.values() for _, step in alone.steps):
         known |= {o.fields["lineage"] for o in step.outputs if isinstance(o, Event) and o.kind == "trained"}
         for effect in step.effects:
             if isinstance(effect, Restore) and not effect.weights:
                 known.discard(effect.lineage)
-                wrong = {name for name in wrong if name[0] != effect.lineage}
-            elif isinstance(effect, Train) and effect.lineage in known:
-                wrong.add((effect.lineage, effect.stamp_ns))
+                excused |= {name for name in asked if name[0] == effect.lineage}
+            elif isinstance(effect, Train):
+                asked.add((effect.lineage, effect.stamp_ns))
+                excused |= {(effect.lineage, effect.stamp_ns)} if effect.lineage not in known else set()
     for request in e.outside.from_scratch:
-        if (request.lineage, request.stamp_ns) in wrong:
+        if (request.lineage, request.stamp_ns) not in excused:
             yield f"training at {request.stamp_ns} began from nothing, and earlier weights are known"
 
 
