@@ -6,6 +6,7 @@ BIN    := $(VENV)/bin
 SEEDS  ?= 1000
 JOBS   ?= 1
 KILLS  ?= 20
+KAFKA  ?= kafka
 EXTRAS := learn,kafka,test,lint,bench
 C_CODE := $(wildcard native/src/*.c native/src/*.h native/include/*.h)
 NATIVE := $(C_CODE) native/octa.cdef.txt native/build_ffi.py setup.py
@@ -26,7 +27,7 @@ test: setup ## all tests but those of Kafka, with the recordings in OCTA_DATA (d
 	$(BIN)/python -m pytest -q -m 'not kafka'
 
 test-kafka: setup ## tests on a Kafka broker: OCTA_KAFKA=HOST:PORT, Docker, or Java 17 and Maven
-	$(BIN)/python -m pytest -q -m kafka
+	$(BIN)/python -m pytest -q -m '$(KAFKA)'
 
 kill-test: setup ## workers killed again and again on a broker; nothing may be lost: make kill-test KILLS=200
 	$(BIN)/python -m tests.kafka.kill_test --kills $(KILLS)
