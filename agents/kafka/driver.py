@@ -15,7 +15,7 @@ from typing import Any
 
 from agents.effects import LocalEffects
 from agents.journal import Order, Place, Receipt
-from agents.kafka.log import KafkaLog
+from agents.kafka.log import KafkaLog, LogError
 from agents.kafka.messages import (
     Make,
     Message,
@@ -58,6 +58,8 @@ from stream.topics import STATIC, TRANSFORMS, key_of, topic_of
 
 LOGGER = logging.getLogger(__name__)
 
+OPERATION_SECONDS = 90.0
+"""Longer than any client waits for a broker that is away."""
 FILLED = 16
 """So many messages that were not delivered are read at once; sweeps are large."""
 MAY_RUN_AHEAD = (TRANSFORMS, STATIC)
@@ -188,8 +190,15 @@ class Driver:
                     self._pending = operation
                     self._began = any(self.task.positions.values())
                     return
-                operation = self._steps.send(await self._do[type(operation)](operation))
+                operation = self._steps.send(await self._perform(operation))
             self._failpoint.reached(operation.label)
+
+    async def _perform(self, operation: Operation) -> Any:
+        """Do it; what takes for ever ends the process, as a client that hangs is not told from outside."""
+        try:
+            return await asyncio.wait_for(self._do[type(operation)](operation), OPERATION_SECONDS)
+        except TimeoutError as error:
+            raise LogError(f"{type(operation).__name__}: not done after {OPERATION_SECONDS} s") from error
 
     async def pump(self) -> None:
         """Fold what may be folded now.  Raises TakenOver, KafkaError, and what the agent raises"""
@@ -198,7 +207,7 @@ class Driver:
         self._pending = None
         while True:
             while not isinstance(operation, Mark):
-                operation = self._steps.send(await self._do[type(operation)](operation))
+                operation = self._steps.send(await self._perform(operation))
             label = operation.label
             self._failpoint.reached(label)
             if label in ("acknowledged", "waiting"):

@@ -56,7 +56,7 @@ def test_a_recorded_log_as_several_robots_on_two_workers_gives_the_bits_of_one_p
         assert workers.ended() == {}
         busy = [name for name in WORKERS[:2] if workers.partitions(name)]
     assert busy == list(WORKERS[:2])
-    assert len({record.model_id for record in found[ACTIVATED]}) >= 3  # built in, prior, update
+    assert len({record.model_id for record in found[ACTIVATED]}) > 1  # more than the built-in one
     config = load_config(None, list(SETTINGS))
     expected = uninterrupted(config, logs(), recorded_models(config, settings))
     for topic, kind in ((BINNED, Binned), (PREDICTIONS, Prediction), (OUTCOMES, Outcome)):
