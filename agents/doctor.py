@@ -15,9 +15,8 @@ from agents.measures import Period, Points, PointTally, Spread
 from agents.perceive import Perceive
 from agents.replay import with_map_frame
 from agents.stopwatch import Stopwatch
-from models.online.builtin import FrequencyModel
+from models.online.builtin import builtin_of
 from stream.config import Config
-from stream.features import schema_of
 from stream.records import Binned, EndOfLog, Event, Prediction, SweepRejected
 from stream.sources.base import Damage, Item, Source, SourceInfo
 from stream.sweep import Sweep
@@ -124,8 +123,7 @@ def _resolve(config: Config, info: SourceInfo) -> tuple[Config, str | None]:
 
 
 def _perceive(config: Config, stopwatch: Stopwatch) -> Perceive:
-    model = FrequencyModel(schema_of(config).names, len(config.task.horizons_ns))
-    return Perceive(config, model, stopwatch)
+    return Perceive(config, builtin_of(config), stopwatch)
 
 
 def _timed(source: Source, stopwatch: Stopwatch) -> Iterator[Item]:

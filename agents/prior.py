@@ -15,7 +15,7 @@ from agents.manifests import architecture_of, manifest_of
 from agents.perceive import Perceive
 from agents.protocol import Labels, Train, Trained
 from agents.replay import with_map_frame
-from models.online.builtin import FrequencyModel
+from models.online.builtin import builtin_of
 from stream.config import Config
 from stream.container import RollingContainer
 from stream.features import FeatureSchema, schema_of
@@ -109,7 +109,7 @@ def _labelled(
     source: Source, config: Config, schema: FeatureSchema
 ) -> Iterator[tuple[Pending, list[Outcome]]]:
     """Every third sweep with its features and its outcomes at all horizons."""
-    perceive = Perceive(config, FrequencyModel(schema.names, len(config.task.horizons_ns)))
+    perceive = Perceive(config, builtin_of(config))
     judge = Judge(config)
     containers: dict[str, RollingContainer] = {}
     waiting: dict[str, tuple[Pending, list[Outcome]]] = {}

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -34,7 +34,7 @@ from agents.stopwatch import Stopwatch
 from agents.summary import Latencies, rebuild_check, summarise
 from models.manifest import ModelRefused
 from models.model import Model
-from models.online.builtin import FrequencyModel
+from models.online.builtin import builtin_of
 from models.online.linear import OnlineLinear
 from models.prior import SHIPPED, Prior, load_prior
 from models.runtime import OnnxModel
@@ -183,19 +183,11 @@ def _build(
     priors, note = priors_of(config, schema)
     if note:
         folder.append_event({"event": "prior", "stamp_ns": 0, "reason": note})
-    builtin, networks = _builtin_of(config, schema), networks_of(config)
+    builtin, networks = builtin_of(config), networks_of(config)
     agents = Agents(
         perceive=Perceive(config, builtin, stopwatch, recorded),
         judge=Judge(config),
-        learn=Learn(
-            config,
-            schema,
-            builtin,
-            networks=networks,
-            priors=priors,
-            linear=linear_baseline(config, schema),
-            load=load_version(builtin),
-        ),
+        learn=learn_of(config, networks, priors),
         archive=Archive(),
     )
     pace = Pace(clock, networks)
@@ -212,10 +204,6 @@ def _build(
     return agents, runtime
 
 
-def _builtin_of(config: Config, schema: FeatureSchema) -> FrequencyModel:
-    return FrequencyModel(schema.names, len(config.task.horizons_ns))
-
-
 def _recorded(
     followed: Sequence[ActivationLog], models: Path | None, sources: Sequence[Source], config: Config
 ) -> RecordedModels:
@@ -228,7 +216,7 @@ def _recorded(
     _check_robots({robot_of(record.stream_id) for record in activated}, sources)
     schema = schema_of(config)
     load = load_activated(followed, models, requirements_of(config, schema))
-    return RecordedModels(_builtin_of(config, schema), activated, load)
+    return RecordedModels(builtin_of(config), activated, load)
 
 
 def _check_robots(activated: set[str], sources: Sequence[Source]) -> None:
@@ -244,6 +232,20 @@ def _check_robots(activated: set[str], sources: Sequence[Source]) -> None:
 
 def _names(robots: set[str]) -> str:
     return " and ".join(f"robot {robot!r}" for robot in sorted(robots))
+
+
+def learn_of(config: Config, networks: Mapping[str, NetworkConfig], priors: Mapping[str, Prior]) -> Learn:
+    """A Learn with the linear baseline, where that can be had."""
+    schema, builtin = schema_of(config), builtin_of(config)
+    return Learn(
+        config,
+        schema,
+        builtin,
+        networks=networks,
+        priors=priors,
+        linear=linear_baseline(config, schema),
+        load=load_version(builtin),
+    )
 
 
 def linear_baseline(config: Config, schema: FeatureSchema) -> OnlineLinear | None:

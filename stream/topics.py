@@ -87,6 +87,11 @@ def answer_topic(agent: str) -> str:
     return f"octa.answer.{_known(agent)}.v1"
 
 
+def group_of(agent: str) -> str:
+    """The consumer group of an agent's workers."""
+    return f"octa-{_known(agent)}"
+
+
 def _known(agent: str) -> str:
     if agent not in AGENTS:
         raise ValueError(f"agent: {agent!r} is not one of {', '.join(AGENTS)}")

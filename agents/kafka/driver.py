@@ -168,7 +168,7 @@ class Driver:
         self._do: dict[type[Any], Callable[[Any], Awaitable[Any]]] = {
             Next: lambda _: self._choose(),
             Handle: lambda op: host.run(self._handle, op.record),
-            AppendJournal: lambda op: self._append_journal(op),
+            AppendJournal: self._append_journal,
             ReadJournal: self._read_journal,
             Read: self._read,
             Store: lambda op: host.run(effects.perform, op.effect),
@@ -202,7 +202,6 @@ class Driver:
 
     async def pump(self) -> None:
         """Fold what may be folded now.  Raises TakenOver, KafkaError, and what the agent raises"""
-        label = ""
         operation: Operation = self._pending if self._pending is not None else next(self._steps)
         self._pending = None
         while True:

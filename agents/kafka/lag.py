@@ -14,7 +14,7 @@ from agents.journal import Place
 from agents.kafka.admin import admin_client
 from agents.kafka.partitions import Partitions
 from agents.kafka.settings import KafkaSettings
-from stream.topics import AGENTS, INPUTS
+from stream.topics import AGENTS, INPUTS, group_of
 
 RETRIES = 40
 RETRY_SECONDS = 0.25
@@ -76,7 +76,7 @@ async def _committed(client: Any, agent: str, places: Sequence[Place]) -> dict[P
     at = [TopicPartition(*place) for place in places]
     for attempt in range(RETRIES):
         try:
-            found = await client.list_consumer_group_offsets(f"octa-{agent}", partitions=at)
+            found = await client.list_consumer_group_offsets(group_of(agent), partitions=at)
             break
         except KafkaError as error:
             if not error.retriable or attempt == RETRIES - 1:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
-from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 
 from agents.journal import Place, Receipt
-from agents.kafka.messages import Headers, Message
-from agents.kafka.settings import MAX_FETCH_BYTES, KafkaSettings
+from agents.kafka.messages import Headers, Message, message_of
+from agents.kafka.partitions import POLL_MS, new_reader
+from agents.kafka.settings import KafkaSettings
+from stream.topics import MAX_MESSAGE_BYTES
 
 REQUEST_MS = 60_000
-POLL_MS = 500
 
 
 class LogError(Exception):
@@ -25,25 +25,16 @@ class KafkaLog:
     """One producer, and one consumer without a group that is sent to where something has to be read."""
 
     def __init__(self, settings: KafkaSettings) -> None:
-        self._clients = settings.clients()
+        self._settings = settings
         self._producer = AIOKafkaProducer(
-            **self._clients,
+            **settings.clients(),
             acks="all",
             enable_idempotence=True,
-            max_request_size=MAX_FETCH_BYTES,
+            max_request_size=MAX_MESSAGE_BYTES,
             request_timeout_ms=REQUEST_MS,
         )
-        self._reader = self._new_reader()
+        self._reader = new_reader(settings, reset="none")
         self._reading = asyncio.Lock()
-
-    def _new_reader(self) -> AIOKafkaConsumer:
-        return AIOKafkaConsumer(
-            **self._clients,
-            enable_auto_commit=False,
-            auto_offset_reset="none",
-            fetch_max_bytes=MAX_FETCH_BYTES,
-            max_partition_fetch_bytes=MAX_FETCH_BYTES,
-        )
 
     async def __aenter__(self) -> KafkaLog:
         await self._producer.start()
@@ -103,7 +94,7 @@ class KafkaLog:
             found: list[Message] = []
             while await self._reader.position(at) < end:
                 for records in (await self._reader.getmany(at, timeout_ms=POLL_MS)).values():
-                    found += [_message(record) for record in records]
+                    found += [message_of(record) for record in records]
         return [message for message in found if message.offset < end]
 
     async def fetch(self, receipts: Sequence[Receipt]) -> dict[Receipt, Message]:
@@ -120,7 +111,7 @@ class KafkaLog:
 
     async def follow(self, place: Place, first: int) -> AsyncIterator[Message]:
         """Messages of one partition from an offset on, for ever; from the first that there is, if later."""
-        reader = self._new_reader()
+        reader = new_reader(self._settings, reset="none")
         at = TopicPartition(*place)
         await reader.start()
         try:
@@ -128,18 +119,6 @@ class KafkaLog:
             beginning = (await reader.beginning_offsets([at]))[at]
             reader.seek(at, max(first, beginning))
             async for record in reader:
-                yield _message(record)
+                yield message_of(record)
         finally:
             await reader.stop()
-
-
-def _message(record: Any) -> Message:
-
-    return Message(
-        place=(record.topic, record.partition),
-        offset=record.offset,
-        key=record.key,
-        value=record.value,
-        headers=tuple(record.headers or ()),
-        appended_ms=record.timestamp,
-    )

@@ -34,6 +34,18 @@ class Message:
     appended_ms: int
 
 
+def message_of(record: Any) -> Message:
+    """The message of what an aiokafka consumer delivers."""
+    return Message(
+        place=(record.topic, record.partition),
+        offset=record.offset,
+        key=record.key,
+        value=record.value,
+        headers=tuple(record.headers or ()),
+        appended_ms=record.timestamp,
+    )
+
+
 def record_of(message: Message) -> Any:
     """The record of an input; one that cannot be decoded becomes its dead letter."""
     topic = message.place[0]

@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Literal
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from agents.journal import Place, Receipt
-from agents.kafka.messages import Message
-from agents.kafka.settings import MAX_FETCH_BYTES, KafkaSettings
+from agents.kafka.messages import Message, message_of
+from agents.kafka.settings import KafkaSettings
+from stream.topics import MAX_MESSAGE_BYTES
 
 POLL_MS = 500
+
+
+def new_reader(settings: KafkaSettings, reset: Literal["earliest", "none"] = "earliest") -> AIOKafkaConsumer:
+    """A consumer without a group, not started yet.
+
+    reset : what an offset that is no more leads to: the first that there is, or an error
+    """
+    return AIOKafkaConsumer(
+        **settings.clients(),
+        enable_auto_commit=False,
+        auto_offset_reset=reset,
+        fetch_max_bytes=MAX_MESSAGE_BYTES,
+        max_partition_fetch_bytes=MAX_MESSAGE_BYTES,
+    )
 
 
 class Partitions:
@@ -26,13 +41,7 @@ class Partitions:
     @asynccontextmanager
     async def open(cls, settings: KafkaSettings) -> AsyncIterator[Partitions]:
         """Connected.  Raises KafkaError"""
-        consumer = AIOKafkaConsumer(
-            **settings.clients(),
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            fetch_max_bytes=MAX_FETCH_BYTES,
-            max_partition_fetch_bytes=MAX_FETCH_BYTES,
-        )
+        consumer = new_reader(settings)
         await consumer.start()
         await asyncio.sleep(0)  # stopped before its own tasks have begun, it would cancel whoever stops it
         try:
@@ -54,34 +63,23 @@ class Partitions:
             return int(found.offset)
         return int((await self._consumer.end_offsets([at]))[at])
 
-    async def messages(self, place: Place, offsets: Iterable[int]) -> AsyncIterator[Message]:
+    async def messages(self, place: Place, offsets: range) -> AsyncIterator[Message]:
         """Messages of a stretch of offsets; those that are no more are left out."""
-        at, stretch = TopicPartition(*place), list(offsets)
-        if not stretch:
+        at = TopicPartition(*place)
+        if not offsets:
             return
         self._consumer.assign([at])
-        self._consumer.seek(at, stretch[0])
-        while await self._consumer.position(at) <= stretch[-1]:
+        self._consumer.seek(at, offsets.start)
+        while await self._consumer.position(at) < offsets.stop:
             for record in (await self._consumer.getmany(at, timeout_ms=POLL_MS)).get(at, []):
-                if record.offset <= stretch[-1]:
-                    yield _message(record)
+                if record.offset < offsets.stop:
+                    yield message_of(record)
 
     async def message(self, receipt: Receipt) -> Message | None:
         """One message, None where it is no more or not yet there."""
         place, offset = receipt
         if offset not in (await self.spans([place]))[place]:
             return None
-        async for message in self.messages(place, [offset]):
+        async for message in self.messages(place, range(offset, offset + 1)):
             return message
         return None
-
-
-def _message(record: Any) -> Message:
-    return Message(
-        place=(record.topic, record.partition),
-        offset=record.offset,
-        key=record.key,
-        value=record.value,
-        headers=tuple(record.headers or ()),
-        appended_ms=record.timestamp,
-    )

@@ -7,13 +7,12 @@ from agents.effects import LocalEffects
 from agents.judge import Judge
 from agents.kafka.settings import KafkaSettings
 from agents.kafka.worker import Play
-from agents.learn import Learn
 from agents.perceive import Perceive
 from agents.protocol import Agent
-from agents.replay import linear_baseline, load_version, networks_of, priors_of
+from agents.replay import learn_of, load_version, networks_of, priors_of
 from agents.task_id import TaskId
-from models.online.builtin import FrequencyModel
-from stream.config import Config, ConfigError
+from models.online.builtin import builtin_of
+from stream.config import Config
 from stream.features import schema_of
 from stream.run_folder import RunFolder
 from stream.topics import ARCHIVE, JUDGE, LEARN, PERCEIVE
@@ -23,20 +22,10 @@ MAX_MODELS = 10_000
 
 
 def play_of(agent: str, config: Config, settings: KafkaSettings) -> Play:
-    """What a worker of an agent needs.
-
-    Raises ConfigError when the map frame is left to be found: a worker has no log to find it in
-    """
-    if config.grid.map_frame == "auto":
-        raise ConfigError(
-            "grid.map_frame: workers need it, as they have no log to find it in; set the fixed frame of "
-            "the robots, for example --set grid.map_frame=odom"
-        )
-    schema = schema_of(config)
-    builtin = FrequencyModel(schema.names, len(config.task.horizons_ns))
+    """What a worker of an agent needs; the configuration must name its map frame."""
+    schema, builtin = schema_of(config), builtin_of(config)
     networks = networks_of(config) if agent == LEARN else {}
     priors = priors_of(config, schema)[0] if agent == LEARN else {}
-    make_model = load_version(builtin)
 
     def make_agent() -> Agent:
         if agent == PERCEIVE:
@@ -45,15 +34,7 @@ def play_of(agent: str, config: Config, settings: KafkaSettings) -> Play:
             return Judge(config)
         if agent == ARCHIVE:
             return Archive()
-        return Learn(
-            config,
-            schema,
-            builtin,
-            networks=networks,
-            priors=priors,
-            linear=linear_baseline(config, schema),
-            load=make_model,
-        )
+        return learn_of(config, networks, priors)
 
     def make_effects(identity: TaskId) -> LocalEffects:
         folder = settings.folder
@@ -63,4 +44,4 @@ def play_of(agent: str, config: Config, settings: KafkaSettings) -> Play:
         run.create()
         return LocalEffects(config, schema, run, networks, priors, max_models=MAX_MODELS)
 
-    return Play(make_agent=make_agent, make_effects=make_effects, make_model=make_model)
+    return Play(make_agent=make_agent, make_effects=make_effects, make_model=load_version(builtin))

@@ -11,14 +11,14 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
-from agents.kafka.settings import MAX_FETCH_BYTES, KafkaSettings
+from agents.kafka.settings import KafkaSettings
 from stream.codecs import tf
 from stream.codecs.inputs import CDR, encode_pointcloud2, headers_of
 from stream.codecs.wire import CONTENT_TYPE, encode
 from stream.records import SweepRejected
 from stream.sources.base import Damage, Item
 from stream.sweep import Sweep
-from stream.topics import key_of, topic_of
+from stream.topics import MAX_MESSAGE_BYTES, key_of, topic_of
 from stream.transform import Transform
 
 SOURCE = "octastream/produce"
@@ -100,7 +100,7 @@ class Producer:
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._producer = AIOKafkaProducer(
-            **settings.clients(), acks="all", enable_idempotence=True, max_request_size=MAX_FETCH_BYTES
+            **settings.clients(), acks="all", enable_idempotence=True, max_request_size=MAX_MESSAGE_BYTES
         )
         self._sent: set[asyncio.Future[Any]] = set()
 

@@ -8,9 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-MAX_FETCH_BYTES = 8 * 2**20
-"""As much as a message may hold; see stream.topics."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Security:

@@ -7,7 +7,6 @@ import faulthandler
 import logging
 import os
 import socket
-import sys
 import tempfile
 import threading
 import time
@@ -27,14 +26,14 @@ from agents.kafka.log import KafkaLog
 from agents.kafka.messages import Message
 from agents.kafka.poison import Crashes
 from agents.kafka.requests import Requests
-from agents.kafka.settings import MAX_FETCH_BYTES, KafkaSettings
+from agents.kafka.settings import KafkaSettings
 from agents.kafka.snapshots import SnapshotStore
 from agents.kafka.transport import Transport
 from agents.protocol import Agent
 from agents.task import TakenOver, Task
 from agents.task_id import TaskId
 from models.model import Model
-from stream.topics import INPUTS, LEARN, PUBLISHED
+from stream.topics import INPUTS, LEARN, MAX_MESSAGE_BYTES, PUBLISHED, group_of
 
 LOGGER = logging.getLogger(__name__)
 
@@ -89,6 +88,7 @@ class Worker:
         self._stream: StreamT[Any] | None = None
         self._scratch = tempfile.TemporaryDirectory(prefix="octastream-")
         self._shared: Host | None = None
+        self._pumps: set[asyncio.Task[None]] = set()
         self.app = self._new_app()
 
     def run(self) -> None:
@@ -107,7 +107,7 @@ class Worker:
         settings = self._settings
         static: Any = {"consumer_group_instance_id": settings.instance} if settings.instance else {}
         app: Any = faust.App(
-            f"octa-{self.agent}",
+            group_of(self.agent),
             broker=[f"kafka://{address.strip()}" for address in settings.bootstrap.split(",")],
             broker_credentials=_credentials(settings),
             autodiscover=False,
@@ -119,8 +119,8 @@ class Worker:
             broker_session_timeout=15.0,
             consumer_auto_offset_reset="earliest",
             datadir=self._scratch.name,  # nothing of ours lies there
-            consumer_max_fetch_size=MAX_FETCH_BYTES,
-            producer_max_request_size=MAX_FETCH_BYTES,
+            consumer_max_fetch_size=MAX_MESSAGE_BYTES,
+            producer_max_request_size=MAX_MESSAGE_BYTES,
             producer_request_timeout=60.0,
             stream_buffer_maxsize=16,
             stream_wait_empty=False,  # what is folded twice is told by its offset; held sweeps would block
@@ -149,8 +149,8 @@ class Worker:
         async for event in unacknowledged.events():
             try:
                 await self._take(event)
-            except Exception:
-                self._fail(sys.exc_info()[1])
+            except Exception as error:
+                self._fail(error)
 
     async def _take(self, event: EventT[Any]) -> None:
         message = _message(event)
@@ -205,8 +205,8 @@ class Worker:
     async def _rebalanced(self, *_: Any, **__: Any) -> None:
         try:
             await self._assign({tp.partition for tp in self.app.consumer.assignment()})
-        except Exception:
-            self._fail(sys.exc_info()[1])
+        except Exception as error:
+            self._fail(error)
 
     async def _assign(self, partitions: set[int]) -> None:
         """End tasks that are another worker's now; recover those that are new here."""
@@ -265,25 +265,27 @@ class Worker:
         """Offer what is published to a task."""
         place = (PUBLISHED, 0)
         first = running.driver.task.positions[place]
-        if first == 0:
-            first = max(0, (await host.log.end([place]))[place] - OLD_MODELS)
         try:
+            if first == 0:
+                first = max(0, (await host.log.end([place]))[place] - OLD_MODELS)
             async for message in host.log.follow(place, first):
                 running.driver.offer(message)
                 await self._pump(running)
-        except Exception:
-            self._fail(sys.exc_info()[1])
+        except Exception as error:
+            self._fail(error)
 
     def _answered(self) -> None:
         """An answer is there: have the tasks look."""
         for running in self._running.values():
-            asyncio.get_running_loop().create_task(self._pump_safely(running))
+            pump = asyncio.get_running_loop().create_task(self._pump_safely(running))
+            self._pumps.add(pump)  # a loop alone does not keep its tasks alive
+            pump.add_done_callback(self._pumps.discard)
 
     async def _pump_safely(self, running: Running) -> None:
         try:
             await self._pump(running)
-        except Exception:
-            self._fail(sys.exc_info()[1])
+        except Exception as error:
+            self._fail(error)
 
     # ---- ends ------------------------------------------------------------------------------------------
 

@@ -16,11 +16,12 @@ from agents.protocol import Agent
 from agents.simulation.dice import ENABLED_SHARE, Dice
 from agents.simulation.driver import Driver, Host
 from agents.simulation.faults import RATES
-from agents.simulation.models import builtin_of, loader, prior_of
+from agents.simulation.models import loader, prior_of
 from agents.simulation.outside import Outside
 from agents.simulation.world import World
 from agents.task import Task
 from agents.task_id import TaskId
+from models.online.builtin import builtin_of
 from stream.config import Config, NetworkConfig
 from stream.features import schema_of
 from stream.topics import ARCHIVE, JUDGE, LEARN, PERCEIVE

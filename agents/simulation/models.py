@@ -13,7 +13,7 @@ from agents.manifests import manifest_of
 from agents.protocol import Restore, Train, Trained, TrainingFailed
 from models.manifest import Manifest, model_id_of
 from models.model import Model
-from models.online.builtin import FrequencyModel
+from models.online.builtin import FrequencyModel, builtin_of
 from models.prior import Prior
 from models.probability import quantise
 from stream.config import Config
@@ -22,11 +22,6 @@ from stream.records import ModelPublished
 
 PRIORS = {"better": 1.5, "worse": 0.2}
 """Scales of the models that learning may start from, than the built-in one."""
-
-
-def builtin_of(config: Config) -> FrequencyModel:
-    """The built-in model for a configuration."""
-    return FrequencyModel(schema_of(config).names, len(config.task.horizons_ns))
 
 
 class TiltedModel:

@@ -19,14 +19,14 @@ from agents.protocol import (
 )
 from agents.simulation.dice import Dice
 from agents.simulation.faults import DiskFailed
-from agents.simulation.models import Trainer, builtin_of, loader
+from agents.simulation.models import Trainer, loader
 from agents.simulation.world import World
 from agents.task import Snapshot
 from agents.task_id import TaskId
 from models import canary
 from models.manifest import Manifest, ModelRefused, sha256_of
 from models.model import Model
-from models.online.builtin import MODEL_ID
+from models.online.builtin import MODEL_ID, builtin_of
 from stream.features import schema_of
 
 

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from models.manifest import ModelRefused
 from models.probability import quantise
+from stream.config import Config
+from stream.features import schema_of
 
 MODEL_ID = "frequency"
 HIT_BINS = "hit_bins"
@@ -49,3 +51,8 @@ class FrequencyModel:
         hits, observed = (x[:, column] for column in self._columns)
         probability = quantise((hits + np.float32(1)) / (observed + np.float32(2)))
         return np.repeat(probability[:, None], self._horizons, axis=1)
+
+
+def builtin_of(config: Config) -> FrequencyModel:
+    """The built-in model of a configuration."""
+    return FrequencyModel(schema_of(config).names, len(config.task.horizons_ns))

@@ -12,9 +12,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from agents.perceive import Perceive
-from models.online.builtin import FrequencyModel
+from models.online.builtin import builtin_of
 from stream.config import Config, load_config
-from stream.features import schema_of
 from stream.records import Binned, Outcome, Prediction
 from stream.sources.base import Item
 from stream.sweep import Sweep
@@ -38,11 +37,6 @@ SETTINGS = (
 def config_of(*settings: str) -> Config:
     """Few cells, two horizons (0.2 and 0.5 s), a warm-up of 4 sweeps; then ``key=value`` settings."""
     return load_config(None, [*SETTINGS, *settings])
-
-
-def builtin_of(config: Config) -> FrequencyModel:
-    """The built-in model for a configuration."""
-    return FrequencyModel(schema_of(config).names, len(config.task.horizons_ns))
 
 
 def perceive_of(config: Config) -> Perceive:

@@ -20,17 +20,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.admin import NewTopic
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
 from agents.kafka.admin import admin_client
+from agents.kafka.partitions import new_reader
 from agents.kafka.produce import Message, Producer, messages_of
-from agents.kafka.settings import MAX_FETCH_BYTES, KafkaSettings
+from agents.kafka.settings import KafkaSettings
 from agents.options import LogOptions
 from agents.perceive import Perceive
+from models.online.builtin import builtin_of
 from stream.config import load_config
 from stream.sweep import Sweep
 from stream.topics import PREDICTIONS, SWEEPS, Topic
@@ -39,7 +41,7 @@ from tests.bench.bench_loop import LOG, RESULTS
 from tests.bench.kafka_echo import ECHO
 from tests.data import data_path
 from tests.kafka.broker import LocalBroker
-from tests.kafka.harness import Workers, builtin_of, fresh_topics
+from tests.kafka.harness import Workers, fresh_topics
 
 OVERRIDES = ("grid.map_frame=odom", "learn.budget_ms=75")
 ROUNDS = (
@@ -77,12 +79,7 @@ async def round_trips(
     sent: list[float] = []
     got: list[float] = []
     expected = sum(message[0] == SWEEPS for _, message in messages)
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.bootstrap,
-        enable_auto_commit=False,
-        fetch_max_bytes=MAX_FETCH_BYTES,
-        max_partition_fetch_bytes=MAX_FETCH_BYTES,
-    )
+    consumer = new_reader(settings)
     await consumer.start()
     places = [TopicPartition(topic, partition) for partition in range(settings.partitions)]
     consumer.assign(places)

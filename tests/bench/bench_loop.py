@@ -30,11 +30,11 @@ from agents.judge import Judge
 from agents.learn import Learn
 from agents.perceive import Perceive
 from agents.protocol import ModelLoaded, Step
-from agents.replay import linear_baseline, load_version, networks_of, priors_of, with_map_frame
+from agents.replay import learn_of, networks_of, priors_of, with_map_frame
 from models.export import export_graph
 from models.manifest import model_id_of, sha256_of
 from models.nets.bcc_conv import BccNet
-from models.online.builtin import FrequencyModel
+from models.online.builtin import builtin_of
 from models.runtime import OnnxModel
 from native.window import CellFeatures
 from stream.config import Config, to_dict
@@ -96,7 +96,7 @@ class Comparison:
     def __init__(self, config: Config, model: OnnxModel, sha256: str) -> None:
         self._config, self._model = config, model
         self._names = schema_of(config).names
-        builtin = FrequencyModel(self._names, len(config.task.horizons_ns))
+        builtin = builtin_of(config)
         self._watch, self._other = TwoClocks(), TwoClocks()
         self._perceive = Perceive(config, builtin, self._watch)
         self._perceive.handle(ModelLoaded(model_id=model.model_id, stamp_ns=0, sha256=sha256, model=model))
@@ -231,16 +231,7 @@ def whole_loop(config: Config, sweeps: int | None) -> list[dict[str, Any]]:
 def _runtime(config: Config, folder: RunFolder, watch: TwoClocks, note: Any) -> InProcess:
     schema, networks = schema_of(config), networks_of(config)
     priors, _ = priors_of(config, schema)
-    builtin = FrequencyModel(schema.names, len(config.task.horizons_ns))
-    learn = Learn(
-        config,
-        schema,
-        builtin,
-        networks=networks,
-        priors=priors,
-        linear=linear_baseline(config, schema),
-        load=load_version(builtin),
-    )
+    builtin, learn = builtin_of(config), learn_of(config, networks, priors)
     agents = Agents(
         perceive=cast(Perceive, TimedAgent(Perceive(config, builtin, watch), "perceive", watch)),
         judge=cast(Judge, TimedAgent(Judge(config), "judge", watch)),

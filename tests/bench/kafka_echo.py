@@ -9,8 +9,7 @@ from typing import Any
 import faust
 import mode
 
-from agents.kafka.settings import MAX_FETCH_BYTES
-from stream.topics import SWEEPS
+from stream.topics import MAX_MESSAGE_BYTES, SWEEPS
 
 ECHO = "octa.bench.echo.v1"
 
@@ -23,8 +22,8 @@ def main(bootstrap: str) -> None:
         agent_supervisor=mode.CrashingSupervisor,
         autodiscover=False,
         broker_commit_interval=0.5,
-        consumer_max_fetch_size=MAX_FETCH_BYTES,
-        producer_max_request_size=MAX_FETCH_BYTES,
+        consumer_max_fetch_size=MAX_MESSAGE_BYTES,
+        producer_max_request_size=MAX_MESSAGE_BYTES,
         datadir=tempfile.mkdtemp(),
         store="memory://",
         stream_buffer_maxsize=16,

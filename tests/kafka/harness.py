@@ -14,24 +14,26 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from agents.judge import Judge
 from agents.kafka.admin import admin_client, create_topics
 from agents.kafka.driver import FAILPOINT
+from agents.kafka.lag import lags
+from agents.kafka.partitions import new_reader
 from agents.kafka.produce import Producer, messages_of
-from agents.kafka.settings import MAX_FETCH_BYTES, KafkaSettings
+from agents.kafka.settings import KafkaSettings
 from agents.manifests import requirements_of
 from agents.perceive import Perceive
 from agents.recorded_models import RecordedModels
-from models.online.builtin import FrequencyModel
+from models.online.builtin import builtin_of
 from models.registry import ModelRegistry
 from stream.codecs.wire import decode
 from stream.config import Config
 from stream.features import schema_of
 from stream.records import Binned, Prediction
 from stream.sources.base import Item
-from stream.topics import ACTIVATED, INPUTS, TOPICS
+from stream.topics import ACTIVATED, TOPICS
 
 STOP_SECONDS = 20
 
@@ -152,37 +154,18 @@ class Workers:
             time.sleep(0.3)
 
 
-async def lag(settings: KafkaSettings, agent: str) -> dict[str, int]:
-    """Messages that an agent's group has not acknowledged, by partition that has some."""
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.bootstrap, group_id=f"octa-{agent}", enable_auto_commit=False
-    )
-    await consumer.start()
-    try:
-        places = [
-            TopicPartition(topic, partition)
-            for topic in INPUTS[agent]
-            for partition in range(settings.partitions)
-        ]
-        ends = await consumer.end_offsets(places)
-        committed = [(await consumer.committed(place)) or 0 for place in places]
-        lags = {
-            f"{place.topic}-{place.partition}": ends[place] - done
-            for place, done in zip(places, committed, strict=True)
-        }
-        return {name: count for name, count in lags.items() if count}
-    finally:
-        await consumer.stop()
-
-
 def wait_for_rest(workers: Workers, settings: KafkaSettings, agents: Sequence[str], seconds: float) -> None:
     """Wait until all groups have acknowledged everything, twice in a row.  Raises AssertionError"""
     end, quiet = time.monotonic() + seconds, 0
-    lags: dict[str, dict[str, int]] = {}
+    left: list[str] = []
     while quiet < 2:
-        lags = {agent: asyncio.run(lag(settings, agent)) for agent in agents}
-        quiet = quiet + 1 if not any(lags.values()) else 0
-        assert time.monotonic() < end, f"not at rest after {seconds} s: lag {lags}, ended {workers.ended()}"
+        left = [
+            f"{lag.agent} {lag.place[0]}-{lag.place[1]}: {lag.left}"
+            for lag in asyncio.run(lags(settings))
+            if lag.agent in agents and lag.left
+        ]
+        quiet = 0 if left else quiet + 1
+        assert time.monotonic() < end, f"not at rest after {seconds} s: {left}, ended {workers.ended()}"
         time.sleep(0.5)
 
 
@@ -207,12 +190,7 @@ def send(settings: KafkaSettings, logs: Iterable[Iterable[Item]], speed: float |
 
 
 async def _read(settings: KafkaSettings, topic: str) -> list[Any]:
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.bootstrap,
-        enable_auto_commit=False,
-        fetch_max_bytes=MAX_FETCH_BYTES,
-        max_partition_fetch_bytes=MAX_FETCH_BYTES,
-    )
+    consumer = new_reader(settings)
     await consumer.start()
     try:
         count = next(item for item in TOPICS if item.name == topic).partitions(settings.partitions)
@@ -242,11 +220,6 @@ def recorded_models(config: Config, settings: KafkaSettings) -> RecordedModels:
         read(settings, ACTIVATED),
         lambda model_id: registry.load(model_id, requirements),
     )
-
-
-def builtin_of(config: Config) -> FrequencyModel:
-    """The built-in model."""
-    return FrequencyModel(schema_of(config).names, len(config.task.horizons_ns))
 
 
 def uninterrupted(

@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaProducer
 
 from agents.kafka.messages import Message, record_of
 from agents.kafka.produce import messages_of
-from agents.kafka.settings import MAX_FETCH_BYTES, KafkaSettings
+from agents.kafka.settings import KafkaSettings
 from agents.task import Undecodable
 from native.binning import MAX_POINTS
 from stream.codecs import tf
@@ -25,7 +25,7 @@ from stream.codecs.inputs import encode_pointcloud2, headers_of
 from stream.codecs.wire import CONTENT_TYPE, encode
 from stream.records import Binned, Event, Prediction, SweepRejected
 from stream.sweep import Sweep
-from stream.topics import ALARMS, BINNED, PREDICTIONS, REJECTED, STATIC, SWEEPS, TRANSFORMS
+from stream.topics import ALARMS, BINNED, MAX_MESSAGE_BYTES, PREDICTIONS, REJECTED, STATIC, SWEEPS, TRANSFORMS
 from stream.transform import Transform
 from tests.agents import worlds
 from tests.kafka.broker import LocalBroker
@@ -324,7 +324,7 @@ def send(settings: KafkaSettings, stories: dict[str, list[Sent]]) -> dict[str, l
     """Send all; each message with the partition and offset that it got."""
 
     async def run() -> dict[str, list[tuple[Sent, int, int]]]:
-        producer = AIOKafkaProducer(**settings.clients(), max_request_size=MAX_FETCH_BYTES)
+        producer = AIOKafkaProducer(**settings.clients(), max_request_size=MAX_MESSAGE_BYTES)
         await producer.start()
         try:
             found: dict[str, list[tuple[Sent, int, int]]] = {}
