@@ -61,6 +61,7 @@ bench-pace: setup ## learning with all steps, and at the pace of a live sensor: 
 
 bench-kafka: setup ## from a producer to its prediction over a Kafka broker, beside an agent that only echoes
 	$(BIN)/python -m tests.bench.bench_kafka
+	$(BIN)/python -m tests.bench.plot_kafka
 
 constraints: setup ## rewrite constraints.txt from what is installed
 	@{ sed -n '/^#/p' constraints.txt; \

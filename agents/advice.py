@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -45,13 +46,17 @@ def replay_command(location: str, arguments: list[str], findings: tuple[Finding,
 
     arguments : options that were given to the doctor and that the replay needs too
     """
-    name = (
-        location.partition("?")[0].replace(":", "-") if location.startswith("sim:") else Path(location).stem
-    )
-    words = ["octastream", "replay", location, "--out", f"runs/{name or 'log'}", *arguments]
+    words = ["octastream", "replay", location, "--out", f"runs/{_name_of(location) or 'log'}", *arguments]
     for finding in findings:
         words += finding.flags
     return shlex.join(words)
+
+
+def _name_of(location: str) -> str:
+    """A name for the run of a log."""
+    if not location.startswith(("sim:", "kafka://")):
+        return Path(location).stem
+    return re.sub("[:/]+", "-", location.partition("?")[0])
 
 
 def _set(key: str, value: object) -> tuple[str, str]:

@@ -12,7 +12,7 @@ import typer
 
 from agents.failure import EXIT_DAMAGED, EXIT_ERROR, describe, require_learning
 from agents.kafka import commands as kafka_commands
-from agents.options import ConfigOptions, LogOptions, ReplayFlags, spread
+from agents.options import ConfigOptions, LogOptions, ReplayFlags, TopicOptions, spread
 
 if TYPE_CHECKING:
     from agents.replay import RunResult
@@ -29,7 +29,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Log = Annotated[str, typer.Argument(metavar="LOG", help="A log (MCAP, PCD or KITTI folder) or sim:city?...")]
+Log = Annotated[
+    str,
+    typer.Argument(metavar="LOG", help="A log (MCAP, PCD or KITTI folder), sim:city?... or kafka://TOPIC"),
+]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 
 
@@ -52,18 +55,19 @@ def demo(
 @app.command()
 @spread
 def replay(
-    logs: Annotated[list[str], typer.Argument(metavar="LOG...", help="Logs, or sim:city?...")],
+    logs: Annotated[list[str], typer.Argument(metavar="LOG...", help="Logs, sim:city?... or kafka://TOPIC")],
     out: Annotated[Path, typer.Option(help="Folder for the run.")],
     log: LogOptions,
     settings: ConfigOptions,
     flags: ReplayFlags,
+    topic: TopicOptions,
 ) -> None:
     """Forecast every sweep of a log, score the forecasts on what later sweeps reveal, and learn from them."""
     from agents.outfolder import claim
 
     flags.check(out)
     config = settings.load(*flags.overrides())
-    sources = [log.open(location) for location in logs]
+    sources = [log.open(location, topic) for location in logs]
     if config.learn.enabled:
         require_learning()
     _show_run(_replay(sources, config, claim(out, force=flags.force), flags))
@@ -75,6 +79,7 @@ def doctor(
     location: Log,
     log: LogOptions,
     settings: ConfigOptions,
+    topic: TopicOptions,
     sweeps: Annotated[int | None, typer.Option(min=1, help="Look at the first N sweeps only.")] = None,
 ) -> None:
     """Dry run on a log: topics, frames, poses, stamps, points, what a replay would reject and cost."""
@@ -85,7 +90,7 @@ def doctor(
     from agents.doctor import diagnose
     from agents.stopwatch import Stopwatch
 
-    config, source = settings.load(), log.open(location)
+    config, source = settings.load(), log.open(location, topic)
     with console.progress_bar("reading") as progress:
         diagnosis = diagnose(
             source,
@@ -95,7 +100,8 @@ def doctor(
             progress=progress,
         )
     findings = advise(diagnosis, config)
-    command = replay_command(location, log.arguments() + settings.arguments(), findings)
+    given = log.arguments() + settings.arguments() + topic.arguments_for(location)
+    command = replay_command(location, given, findings)
     console.show(
         console.grid(console.log_rows(diagnosis.info) + console.diagnosis_rows(diagnosis)),
         *console.findings_text(findings),
@@ -124,11 +130,11 @@ def explain(
 
 @app.command()
 @spread
-def info(location: Log, log: LogOptions) -> None:
+def info(location: Log, log: LogOptions, topic: TopicOptions) -> None:
     """What a log holds, without decoding its points."""
     from agents import console
 
-    console.show(console.grid(console.log_rows(log.open(location).info())))
+    console.show(console.grid(console.log_rows(log.open(location, topic).info())))
 
 
 @app.command()

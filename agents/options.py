@@ -27,6 +27,11 @@ PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 PASSWORD = "OCTA_PASSWORD"
 """The variable that holds the password: options are seen by everybody who lists processes."""
+KAFKA_PREFIX = "kafka://"
+"""Begins the location of a topic; files and simulations begin otherwise."""
+
+_kafka_option = functools.partial(typer.Option, rich_help_panel="Kafka")
+"""An option that is shown apart, where a command has many others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +52,37 @@ class LogOptions:
             raise ConfigError(f"--rate-hz {self.rate_hz:g}: must be above 0, for example --rate-hz 10")
         return SourceOptions(robot_id=self.robot, topic=self.topic, rate_hz=self.rate_hz, poses=self.poses)
 
-    def open(self, location: str) -> Source:
-        """Open one log; raises SourceError."""
-        from stream.sources import open_source
+    def open(self, location: str, topic: TopicOptions | None = None) -> Source:
+        """Open one log, or what a topic retains where the command reads topics.
 
-        return open_source(location, self.to_source_options())
+        Raises SourceError; ConfigError for options that the log has no use for; ClusterError, KafkaError
+        """
+        from stream.sources import open_source
+        from stream.sources.base import SourceError
+
+        if not location.startswith(KAFKA_PREFIX):
+            if topic is not None:
+                topic.refuse_for(location)
+            return open_source(location, self.to_source_options())
+        if topic is None:
+            raise SourceError(f"{location}: only replay, doctor and info read topics; name a recorded log")
+        self._refuse_for_topic(location)
+        return topic.open(location)
+
+    def _refuse_for_topic(self, location: str) -> None:
+        """Options without effect would be taken for heard."""
+        from stream.config import ConfigError
+
+        ways_out = {
+            "--rate-hz": "messages of a topic have stamps; leave it out",
+            "--poses": "the transforms of a topic lie beside it, in octa.transform.received.v1; leave it out",
+            "--topic": f"the location names the topic, as {KAFKA_PREFIX}TOPIC; leave it out",
+            "--robot": f"messages name their robots; to choose one give {KAFKA_PREFIX}TOPIC?robot=NAME",
+        }
+        given = self.arguments()
+        if given:
+            option, value = given[:2]
+            raise ConfigError(f"{option} {value}: {ways_out[option]} (for {location})")
 
     def arguments(self) -> list[str]:
         """What has to be typed to get these options again; defaults are left out."""
@@ -144,33 +175,36 @@ class ReplayFlags:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KafkaOptions:
-    """Where the cluster is, how to log in, and where workers keep what they share."""
+class ClusterOptions:
+    """Where the cluster is, and how to log in."""
 
     bootstrap: Annotated[
-        str, typer.Option(metavar="HOST:PORT", envvar="OCTA_BOOTSTRAP", help="Brokers, comma separated.")
+        str,
+        _kafka_option(metavar="HOST:PORT", envvar="OCTA_BOOTSTRAP", help="Brokers, comma separated."),
     ] = "127.0.0.1:9092"
-    partitions: Annotated[int, typer.Option(min=1, help="Of every topic of robots.")] = 4
-    folder: Annotated[Path, typer.Option(help="Models, snapshots and archive of the workers.")] = Path(
-        "runs/kafka-state"
-    )
     security_protocol: Annotated[
-        str, typer.Option(metavar="PROTOCOL", help=f"One of {', '.join(PROTOCOLS)}.")
+        str,
+        _kafka_option(metavar="PROTOCOL", help=f"One of {', '.join(PROTOCOLS)}."),
     ] = "PLAINTEXT"
     sasl_mechanism: Annotated[
-        str, typer.Option(metavar="MECHANISM", help=f"One of {', '.join(MECHANISMS)}.")
+        str,
+        _kafka_option(metavar="MECHANISM", help=f"One of {', '.join(MECHANISMS)}."),
     ] = "PLAIN"
-    username: Annotated[str | None, typer.Option(help=f"Of SASL; the password is read from {PASSWORD}.")] = (
-        None
-    )
-    ca_file: Annotated[Path | None, typer.Option(help="TLS: who may sign for brokers (PEM).")] = None
-    cert_file: Annotated[Path | None, typer.Option(help="TLS: our own certificate (PEM).")] = None
-    key_file: Annotated[Path | None, typer.Option(help="TLS: the key of --cert-file (PEM).")] = None
+    username: Annotated[
+        str | None,
+        _kafka_option(help=f"Of SASL; the password is read from {PASSWORD}."),
+    ] = None
+    ca_file: Annotated[
+        Path | None,
+        _kafka_option(help="TLS: who may sign for brokers (PEM)."),
+    ] = None
+    cert_file: Annotated[Path | None, _kafka_option(help="TLS: our own certificate (PEM).")] = None
+    key_file: Annotated[Path | None, _kafka_option(help="TLS: the key of --cert-file (PEM).")] = None
 
-    def to_settings(self, instance: str | None = None) -> KafkaSettings:
+    def to_settings(self) -> KafkaSettings:
         """The same as clients take it, with the password of the environment.
 
-        instance : stable name of a worker in its group
+        Partitions and folder are left empty: who only reads is told by the cluster, and shares nothing
         Raises ConfigError for what is no address, contradicts itself or cannot be read
         """
         from agents.kafka.settings import KafkaSettings
@@ -180,13 +214,7 @@ class KafkaOptions:
             raise ConfigError(
                 f"--bootstrap {self.bootstrap!r}: must be HOST:PORT, or several joined by commas"
             )
-        return KafkaSettings(
-            bootstrap=self.bootstrap,
-            partitions=self.partitions,
-            folder=self.folder,
-            security=self._security(),
-            instance=instance,
-        )
+        return KafkaSettings(bootstrap=self.bootstrap, partitions=0, folder=Path(), security=self._security())
 
     def _security(self) -> Security:
         from agents.kafka.settings import Security
@@ -243,8 +271,72 @@ class KafkaOptions:
         for item in dataclasses.fields(self):
             value = getattr(self, item.name)
             if value != item.default:
-                given += [f"--{item.name.replace('_', '-')}", str(value)]
+                given += [_NAMES.get(item.name, f"--{item.name.replace('_', '-')}"), str(value)]
         return given
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicOptions(ClusterOptions):
+    """Which stretch of a topic, and on which cluster."""
+
+    begin: Annotated[
+        str | None,
+        _kafka_option(
+            "--from",
+            metavar="TIME|OFFSET",
+            help="Of kafka://: sweeps appended at this time (ISO 8601, UTC) or later, or an offset.",
+        ),
+    ] = None
+    end: Annotated[
+        str | None,
+        _kafka_option(
+            "--to",
+            metavar="TIME|OFFSET",
+            help="Of kafka://: sweeps appended before this time, or below this offset.",
+        ),
+    ] = None
+
+    def open(self, location: str) -> Source:
+        """What a topic retains.  Raises SourceError, ConfigError, ClusterError, KafkaError"""
+        from agents.kafka.retained import open_retained
+
+        return open_retained(location, self.to_settings(), begin=self.begin, end=self.end)
+
+    def refuse_for(self, location: str) -> None:
+        """Raises ConfigError for a stretch of what is no topic."""
+        from stream.config import ConfigError
+
+        for option, value in (("--from", self.begin), ("--to", self.end)):
+            if value is not None:
+                raise ConfigError(
+                    f"{option} {value}: only for {KAFKA_PREFIX}TOPIC, and {location} is none; leave it out"
+                )
+
+    def arguments_for(self, location: str) -> list[str]:
+        """``arguments`` where the log is a topic, nothing where it is not."""
+        return self.arguments() if location.startswith(KAFKA_PREFIX) else []
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KafkaOptions(ClusterOptions):
+    """Where the cluster is, how to log in, and where workers keep what they share."""
+
+    partitions: Annotated[int, typer.Option(min=1, help="Of every topic of robots.")] = 4
+    folder: Annotated[Path, typer.Option(help="Models, snapshots and archive of the workers.")] = Path(
+        "runs/kafka-state"
+    )
+
+    def to_settings(self, instance: str | None = None) -> KafkaSettings:
+        """As in ClusterOptions, with what workers share.  instance : stable name of a worker in its group"""
+        # super() does not work in a dataclass with slots, which is another class than the one written here
+        settings = ClusterOptions.to_settings(self)
+        return dataclasses.replace(
+            settings, partitions=self.partitions, folder=self.folder, instance=instance
+        )
+
+
+_NAMES = {"begin": "--from", "end": "--to"}
+"""Options whose field has another name: ``from`` is a word of Python."""
 
 
 def _text(path: Path | None) -> str | None:

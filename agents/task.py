@@ -16,8 +16,8 @@ is the log, the store and its snapshots.
    acknowledged that no journal entry names, so a group's offsets never pass its journal.
 4. Results of requests are records too: appended to a topic of the task, folded and journaled like any other.
    An answer to a request that is not open is dropped.
-5. A snapshot is taken after a journal entry has been delivered, with the positions, the inputs not released
-   and the requests still open.
+5. A snapshot is taken between two turns, when a journal entry has been delivered: with the positions, the
+   inputs not released and the requests still open.
 6. To recover: claim the journal, restore the newest whole snapshot, fold the journal from there in its order
    with outputs dropped, deliver the last entry again, ask open requests again, go on behind the journal.
 """
@@ -36,7 +36,9 @@ from stream.records import SweepRejected
 
 MAX_SKEW_MS = 150.0
 SNAPSHOT_ENTRIES = 15
-"""A snapshot after so many journal entries, unless a task is told otherwise."""
+"""A snapshot after so many journal entries, as soon as nothing waits to be folded; unless told otherwise."""
+BUSY = 2
+"""After so many times as many a task is interrupted for it."""
 
 T = TypeVar("T")
 
@@ -104,6 +106,12 @@ class Snapshot:
 def digest_of(data: bytes) -> str:
     """Digest of a snapshot's bytes."""
     return hashlib.sha256(data).hexdigest()
+
+
+def captured(agent: Agent) -> tuple[bytes, str]:
+    """What Capture asks for."""
+    data = agent.snapshot()
+    return data, digest_of(data)
 
 
 # ---- what has to be done -------------------------------------------------------------------------------
@@ -196,15 +204,20 @@ class LoadMissing:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Capture:
+    """Send back the agent's state, as bytes, and their digest."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Save:
-    """Write a snapshot. One that fails costs time at the next recovery, nothing else."""
+    """Write a snapshot, perhaps later. One that fails costs time at the next recovery, nothing else."""
 
     snapshot: Snapshot
 
 
 Operation = (
     Mark | Next | Handle | AppendJournal | ReadJournal | Read | Store | Send | Ask | Steer | FindSnapshot
-    | LoadMissing | Save
+    | LoadMissing | Capture | Save
 )  # fmt: skip
 Steps = Generator[Operation, Any, T]
 
@@ -227,7 +240,7 @@ class Task:
         self.recovering = True
         self._process, self._snapshot_entries = process, snapshot_entries
         self._claim = 0
-        self._expected = 0
+        self.expected = 0  # offset of its next journal entry, unless others write there
         self._saved = 0
 
     # ---- life ------------------------------------------------------------------------------------------
@@ -241,11 +254,18 @@ class Task:
             if entry is None:
                 if self.pending:
                     yield from self._write_order()
+                if self._unsaved >= self._snapshot_entries:
+                    yield from self._save()
                 yield Mark("waiting")
                 continue
             yield from self._turn(entry)
-            if self._expected - self._saved >= self._snapshot_entries:
+            if self._unsaved >= BUSY * self._snapshot_entries:
                 yield from self._save()
+
+    @property
+    def _unsaved(self) -> int:
+        """Journal entries since the last snapshot."""
+        return self.expected - self._saved
 
     def acknowledged(self) -> dict[Place, int]:
         """Per input partition, the offset before which everything is journaled, released and delivered."""
@@ -299,11 +319,11 @@ class Task:
     def _write_order(self) -> Steps[int]:
         """Append to the journal; raises TakenOver when another process has claimed it."""
         number: int = yield AppendJournal(Order(self._claim, tuple(self.pending)))
-        if number > self._expected:  # a zombie's void entries lie before it, or a claim
-            others: Sequence[Entry] = yield ReadJournal(self._expected, number)
+        if number > self.expected:  # a zombie's void entries lie before it, or a claim
+            others: Sequence[Entry] = yield ReadJournal(self.expected, number)
             if self.taken_over(others):
                 raise TakenOver(f"{self.identity}: claimed by another process")
-        self._expected = number + 1
+        self.expected = number + 1
         self.pending = []
         return number
 
@@ -341,22 +361,27 @@ class Task:
 
     # ---- snapshots and recovery ------------------------------------------------------------------------
 
+    def leave(self) -> Steps[None]:
+        """A last snapshot of a task that waits and will not be run any more.  Raises TakenOver"""
+        if self.pending or self._unsaved:
+            yield from self._save()
+
     def _save(self) -> Steps[None]:
         if self.pending:
             yield from self._write_order()
-        snapshot = self.snapshot_of(self.agent.snapshot())
-        self._saved = self._expected
+        snapshot = self.snapshot_of(*(yield Capture()))
+        self._saved = self.expected
         yield Mark("half saved")
         yield Save(snapshot)
         yield Mark("saved")
 
-    def snapshot_of(self, data: bytes) -> Snapshot:
+    def snapshot_of(self, data: bytes, digest: str) -> Snapshot:
         """The agent's bytes with everything the task itself remembers."""
         return Snapshot(
             agent=data,
-            digest=digest_of(data),
+            digest=digest,
             claim=self._claim,
-            journal=self._expected,
+            journal=self.expected,
             positions=dict(self.positions),
             waiting={key: list(receipts) for key, receipts in self.waiting.items()},
             open=dict(self.open),
@@ -377,7 +402,7 @@ class Task:
                 yield from self.deliver(step, entry.offset)
             self.release(step)
         self.pending = []
-        self._saved, self._claim, self._expected = first, claim, claim + 1
+        self._saved, self._claim, self.expected = first, claim, claim + 1
         yield from self.resume()
         yield from self.ask_again()
         yield Mark("asked")

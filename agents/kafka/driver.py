@@ -35,6 +35,7 @@ from agents.task import (
     Answer,
     AppendJournal,
     Ask,
+    Capture,
     FindSnapshot,
     Handle,
     LoadMissing,
@@ -48,7 +49,9 @@ from agents.task import (
     Snapshot,
     Steer,
     Store,
+    TakenOver,
     Task,
+    captured,
 )
 from models.manifest import ModelRefused
 from stream.codecs.inputs import headers_of
@@ -165,6 +168,7 @@ class Driver:
         self._poison: frozenset[Receipt] = frozenset()
         self._fetched: dict[Receipt, Message] = {}
         self._pending: Operation | None = None
+        self._saving: asyncio.Task[None] | None = None
         self._do: dict[type[Any], Callable[[Any], Awaitable[Any]]] = {
             Next: lambda _: self._choose(),
             Handle: lambda op: host.run(self._handle, op.record),
@@ -177,6 +181,7 @@ class Driver:
             Steer: lambda op: host.run(effects.perform, op.effect),
             FindSnapshot: lambda _: host.run(host.snapshots.newest, task.identity),
             LoadMissing: self._load_missing,
+            Capture: lambda _: host.run(captured, task.agent),
             Save: lambda op: self._save(op.snapshot),
         }
 
@@ -356,8 +361,35 @@ class Driver:
         loaded: ModelLoaded = await self._host.run(self._load, LoadModel(model_id=op.model_id, stamp_ns=0))
         return loaded
 
-    async def _save(self, snapshot: Snapshot) -> None:
+    # ---- snapshots -------------------------------------------------------------------------------------
+
+    async def leave(self) -> None:
+        """Write a last snapshot, between two pumps: whoever goes on has then nothing to fold again."""
+        if self.task.recovering:
+            return
+        steps, reply = self.task.leave(), None
         try:
-            await self._host.run(self._host.snapshots.write, self.task.identity, snapshot)
+            while True:
+                operation = steps.send(reply)
+                reply = None if isinstance(operation, Mark) else await self._perform(operation)
+        except StopIteration:
+            pass
+        except TakenOver:  # it is the other's business
+            return
+        await self.saved()
+
+    async def saved(self) -> None:
+        """Wait until the snapshot is written that is being written in the background."""
+        if self._saving is not None:
+            await self._saving
+
+    async def _save(self, snapshot: Snapshot) -> None:
+        """Write it in the background; a disk that is slower than that is waited for."""
+        await self.saved()
+        self._saving = asyncio.get_running_loop().create_task(self._write(snapshot))
+
+    async def _write(self, snapshot: Snapshot) -> None:
+        try:
+            await asyncio.to_thread(self._host.snapshots.write, self.task.identity, snapshot)
         except OSError as error:  # the one before will do
             LOGGER.warning("%s: no snapshot: %s", self.task.identity, error)

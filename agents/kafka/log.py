@@ -37,8 +37,12 @@ class KafkaLog:
         self._reading = asyncio.Lock()
 
     async def __aenter__(self) -> KafkaLog:
-        await self._producer.start()
-        await self._reader.start()
+        try:
+            await self._producer.start()
+            await self._reader.start()
+        except BaseException:  # clients that were begun have sockets and tasks
+            await self._stop()
+            raise
         await asyncio.sleep(0)  # a reader that is stopped before its first step raises CancelledError
         return self
 
@@ -48,6 +52,9 @@ class KafkaLog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        await self._stop()
+
+    async def _stop(self) -> None:
         await self._producer.stop()
         await self._reader.stop()
 

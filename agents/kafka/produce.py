@@ -109,8 +109,8 @@ class Producer:
     async def open(cls, settings: KafkaSettings) -> AsyncIterator[Producer]:
         """A connected producer; on leaving, everything has been confirmed.  Raises KafkaError"""
         producer = cls(settings)
-        await producer._producer.start()
         try:
+            await producer._producer.start()
             yield producer
             await producer.confirmed()
         finally:

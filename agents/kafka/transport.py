@@ -1,16 +1,21 @@
-"""Faust's transport, mended in one place.
+"""Faust's transport, mended in two places.
 
 During a rebalance Faust drops what it has fetched already, and goes back to the committed offset afterwards.
 Where nothing is committed yet, aiokafka goes nowhere: what was dropped would never be read.
+
+Faust finds the offset to commit in its own list of acknowledged messages. It also lists what it has skipped
+during a rebalance, what it could not decode, and gaps in what it has read; and where nothing is committed
+yet, it begins with whichever message comes first in the list. Here the worker says how far it is, and only
+that counts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from faust.transport.drivers import aiokafka as driver
-from faust.types import TP
+from faust.types import TP, Message
 
 
 class _Thread(driver.AIOKafkaConsumerThread):
@@ -23,12 +28,47 @@ class _Thread(driver.AIOKafkaConsumerThread):
         return committed
 
 
-class _Consumer(driver.Consumer):
+class Consumer(driver.Consumer):
+    """Commits what it is told by ``acknowledge``, and nothing else."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._done: dict[TP, int] = {}
+
+    def acknowledge(self, place: TP, end: int) -> None:
+        """Everything in a partition before ``end`` is done with; the next commit says so.
+
+        Does nothing during a rebalance: until the committed offset of another owner is known, an older one
+        could overwrite it. Afterwards all from that offset on is delivered again, and to be told again.
+        """
+        if end > 0 and self.app.flow_control.is_active():
+            self._done[place] = max(end, self._done.get(place, 0))
+
+    def ack(self, message: Message) -> bool:
+        """What Faust acknowledges counts for nothing."""
+        return False
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Begin anew with partitions that are another's from here on, or perhaps ours again."""
+        for place in revoked:
+            self._done.pop(place, None)
+        await super().on_partitions_revoked(revoked)
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
+        return (
+            place
+            for place in self._done
+            if place in self.assignment() and (topics is None or place in topics or place.topic in topics)
+        )
+
+    def _new_offset(self, tp: TP) -> int | None:
+        return self._done.get(tp)
+
     def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
         return _Thread(self, loop=self.loop, beacon=self.beacon)
 
 
 class Transport(driver.Transport):
-    """Its consumer reads from the beginning what no group has read yet, after every rebalance."""
+    """Its consumer reads from the beginning what no group has read yet, and commits what the worker says."""
 
-    Consumer = _Consumer
+    Consumer = Consumer

@@ -10,21 +10,22 @@ import socket
 import tempfile
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import faust
 import mode
-from faust.types import TP, EventT, StreamT
+from aiokafka.errors import KafkaError
+from faust.types import TP, EventT
 
 from agents.effects import LocalEffects
 from agents.journal import Place
 from agents.kafka.driver import Driver, Failpoint, FoldThread, Host
-from agents.kafka.log import KafkaLog
+from agents.kafka.log import KafkaLog, LogError
 from agents.kafka.messages import Message
 from agents.kafka.poison import Crashes
+from agents.kafka.quiet_log import QuietFilter
 from agents.kafka.requests import Requests
 from agents.kafka.settings import KafkaSettings
 from agents.kafka.snapshots import SnapshotStore
@@ -63,16 +64,21 @@ class Play:
 
 @dataclass(slots=True, eq=False)
 class Running:
-    """A task with what drives it, the events it has not acknowledged, and who reads models for it."""
+    """A task with what drives it, and who reads models for it."""
 
     driver: Driver
-    events: dict[Place, dict[int, list[EventT[Any]]]] = field(
-        default_factory=lambda: defaultdict(lambda: defaultdict(list))
-    )
-    done: dict[Place, int] = field(default_factory=dict)
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     follower: asyncio.Task[None] | None = None
     paused: set[Place] = field(default_factory=set)
+
+
+class Runner(faust.Worker):
+    """Faust's own, with a log that a broker which is away does not fill."""
+
+    def on_setup_root_logger(self, logger: logging.Logger, level: int) -> None:
+        super().on_setup_root_logger(logger, level)
+        for handler in logger.handlers:
+            handler.addFilter(QuietFilter())
 
 
 class Worker:
@@ -85,7 +91,6 @@ class Worker:
         self._failpoint = Failpoint()
         self._thread = FoldThread()
         self._crashes: Crashes | None = None
-        self._stream: StreamT[Any] | None = None
         self._scratch = tempfile.TemporaryDirectory(prefix="octastream-")
         self._shared: Host | None = None
         self._pumps: set[asyncio.Task[None]] = set()
@@ -96,7 +101,7 @@ class Worker:
         self._crashes = Crashes(self._settings.folder, self._process)
         self._crashes.watch_signals()
         threading.Thread(target=self._watch, daemon=True, name="watchdog").start()
-        worker = faust.Worker(self.app, loglevel="WARNING", quiet=True, redirect_stdouts=False)
+        worker = Runner(self.app, loglevel="WARNING", quiet=True, redirect_stdouts=False)
         worker.spinner = None  # it would write to logs
         try:
             worker.execute_from_commandline()
@@ -112,7 +117,6 @@ class Worker:
             broker_credentials=_credentials(settings),
             autodiscover=False,
             agent_supervisor=mode.CrashingSupervisor,
-            broker_commit_every=100,
             broker_commit_interval=0.5,
             broker_heartbeat_interval=3.0,
             broker_max_poll_interval=120.0,
@@ -140,13 +144,13 @@ class Worker:
         channel = app.topic(*INPUTS[self.agent], **raw)
         app.agent(channel, name=self.agent, concurrency=1)(self._fold)
         app.on_rebalance_complete.connect(self._rebalanced)
+        app.on_before_shutdown.connect(self._leave)
         return app
 
     # ---- Faust -----------------------------------------------------------------------------------------
 
     async def _fold(self, stream: Any) -> None:
-        self._stream = unacknowledged = stream.noack()
-        async for event in unacknowledged.events():
+        async for event in stream.noack().events():
             try:
                 await self._take(event)
             except Exception as error:
@@ -158,17 +162,18 @@ class Worker:
         running = self._running.get(partition)
         if running is None:  # of an assignment that is over; its new owner gets it
             return
-        if message.offset < running.done.get(message.place, 0):
-            await self._acknowledge_event(event)
-            return
-        running.events[message.place][message.offset].append(event)
         running.driver.offer(message)
         self._slow_down(running, message.place)
         await self._pump(running)
 
     async def _pump(self, running: Running) -> None:
-        async with running.turn:
-            await running.driver.pump()
+        try:
+            async with running.turn:
+                await running.driver.pump()
+        except TakenOver:
+            if running in self._running.values():
+                raise
+            return  # given away meanwhile, and its new owner has begun
         self._speed_up(running)
 
     def _slow_down(self, running: Running, place: Place) -> None:
@@ -186,19 +191,9 @@ class Worker:
                 running.paused.discard(place)
                 self.app.consumer.on_buffer_drop(TP(*place))
 
-    async def _acknowledge(self, running: Running, done: dict[Place, int]) -> None:
+    async def _acknowledge(self, done: dict[Place, int]) -> None:
         for place, end in done.items():
-            if end == running.done.get(place):
-                continue
-            running.done[place] = end
-            events = running.events[place]
-            for offset in [offset for offset in events if offset < end]:
-                for event in events.pop(offset):
-                    await self._acknowledge_event(event)
-
-    async def _acknowledge_event(self, event: EventT[Any]) -> None:
-        if self._stream is not None:
-            await self._stream.ack(event)
+            self.app.consumer.acknowledge(TP(*place), end)
 
     # ---- tasks -----------------------------------------------------------------------------------------
 
@@ -215,11 +210,24 @@ class Worker:
             partitions = {0}
         for partition in set(self._running) - partitions:
             self._end(self._running.pop(partition))
-        host = await self._host() if partitions - set(self._running) else None
-        for partition in sorted(partitions - set(self._running)):
+        host = await self._host() if partitions else None
+        for partition in sorted(partitions):
             assert host is not None
-            await self._begin(partition, host)
+            running = self._running.get(partition)
+            if running is not None and await self._was_away(running, host):
+                self._end(self._running.pop(partition))
+            if partition not in self._running:
+                await self._begin(partition, host)
         LOGGER.warning("%s: runs on partitions %s", self.agent, sorted(self._running))
+
+    async def _was_away(self, running: Running, host: Host) -> bool:
+        """Whether another process had the task and gave it back, as this one was stopped or cut off.
+
+        What was acknowledged meanwhile will not be delivered here, so the task has to recover.
+        """
+        task = running.driver.task
+        async with running.turn:
+            return (await host.log.end([task.identity.journal]))[task.identity.journal] > task.expected
 
     def _require_all(self, partitions: Iterable[int]) -> None:
         missing = sorted(set(range(self._settings.partitions)) - set(partitions))
@@ -246,16 +254,24 @@ class Worker:
     async def _begin(self, partition: int, host: Host) -> None:
         identity = TaskId(self.agent, partition, self._settings.partitions)
         task = Task(identity, self._play.make_agent(), self._process, self._play.snapshot_entries)
-
-        async def acknowledge(done: dict[Place, int]) -> None:
-            await self._acknowledge(running, done)
-
         effects = self._play.make_effects(identity)
-        running = Running(Driver(task, host, effects, self._failpoint, acknowledge))
+        running = Running(Driver(task, host, effects, self._failpoint, self._acknowledge))
         self._running[partition] = running
         await running.driver.recover()
         if (PUBLISHED, 0) in identity.sources:
             running.follower = asyncio.get_running_loop().create_task(self._follow(running, host))
+
+    async def _leave(self, *_: Any, **__: Any) -> None:
+        """Last snapshots: a worker that is started again long after has nothing to fold again.
+
+        Without them it would have to, and could not once retention has passed what it needs.
+        """
+        for running in self._running.values():
+            try:
+                async with running.turn:
+                    await running.driver.leave()
+            except (KafkaError, LogError) as error:  # the snapshot before will do
+                LOGGER.warning("%s: no last snapshot: %s", running.driver.task.identity, error)
 
     def _end(self, running: Running) -> None:
         if running.follower is not None:

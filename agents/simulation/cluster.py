@@ -6,6 +6,7 @@ import dataclasses
 import math
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -249,12 +250,20 @@ class Cluster:
             self.note(worker.process, f"stops for {pause:.0f} ms", "")
         elif dice.fires("worker leaves"):
             self.note(worker.process, "leaves", "")
+            self._leave(worker)
             self._kill(worker, "asked to")
             worker.member, worker.silent_since = False, None
             self._rebalance()
         else:
             return False
         return True
+
+    def _leave(self, worker: Worker) -> None:
+        """Last snapshots, as a worker writes them that is told to stop."""
+        for driver in worker.tasks.values():
+            if driver.label == "waiting":
+                with suppress(TakenOver):
+                    driver.leave()
 
     def _kill(self, worker: Worker, why: str) -> None:
         self.note(worker.process, "dies", why)

@@ -18,6 +18,7 @@ from agents.task import (
     MAX_SKEW_MS,
     AppendJournal,
     Ask,
+    Capture,
     FindSnapshot,
     Handle,
     LoadMissing,
@@ -32,6 +33,7 @@ from agents.task import (
     Steer,
     Store,
     Task,
+    captured,
 )
 
 
@@ -74,6 +76,7 @@ class Driver:
             Steer: lambda op: host.outside.restore(host.process, op.effect),
             FindSnapshot: lambda _: self.newest(),
             LoadMissing: self._load_missing,
+            Capture: lambda _: captured(task.agent),
             Save: lambda op: self._save(op.snapshot),
         }
 
@@ -84,6 +87,15 @@ class Driver:
             operation = self._steps.send(self._do[type(operation)](operation))
         self.label = operation.label
         return self.label
+
+    def leave(self) -> None:
+        """Write a last snapshot, where the task waits.  Raises TakenOver"""
+        for operation in (steps := self.task.leave()):
+            while not isinstance(operation, Mark):
+                try:
+                    operation = steps.send(self._do[type(operation)](operation))
+                except StopIteration:
+                    return
 
     @property
     def ready(self) -> bool:

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,16 +17,24 @@ from typing import Any
 
 from aiokafka import TopicPartition
 
+from agents.journal import Place
 from agents.judge import Judge
 from agents.kafka.admin import admin_client, create_topics
-from agents.kafka.driver import FAILPOINT
+from agents.kafka.driver import FAILPOINT, Driver, Failpoint, FoldThread, Host
 from agents.kafka.lag import lags
+from agents.kafka.log import KafkaLog
 from agents.kafka.partitions import new_reader
+from agents.kafka.play import play_of
+from agents.kafka.poison import Crashes
 from agents.kafka.produce import Producer, messages_of
+from agents.kafka.requests import Requests
 from agents.kafka.settings import KafkaSettings
+from agents.kafka.snapshots import SnapshotStore
 from agents.manifests import requirements_of
 from agents.perceive import Perceive
 from agents.recorded_models import RecordedModels
+from agents.task import Task, captured
+from agents.task_id import TaskId
 from models.online.builtin import builtin_of
 from models.registry import ModelRegistry
 from stream.codecs.wire import decode
@@ -220,6 +229,56 @@ def recorded_models(config: Config, settings: KafkaSettings) -> RecordedModels:
         read(settings, ACTIVATED),
         lambda model_id: registry.load(model_id, requirements),
     )
+
+
+def snapshot_digests(settings: KafkaSettings, agents: Sequence[str]) -> dict[str, str]:
+    """Digests of the newest snapshots: of the last state, when all workers were told to stop."""
+    store = SnapshotStore(f"file://{settings.folder.resolve() / 'snapshots'}")
+    found = {str(task): store.newest(task) for task in _tasks(settings, agents)}
+    return {name: snapshot.digest for name, snapshot in found.items() if snapshot is not None}
+
+
+def refolded_digests(config: Config, settings: KafkaSettings, agents: Sequence[str]) -> dict[str, str]:
+    """Digests of states when one process folds each journal from its beginning, without any snapshot."""
+
+    async def refold(task: TaskId, folder: Path) -> str:
+        def fail(error: BaseException) -> None:
+            raise error
+
+        async def ignore(done: dict[Place, int]) -> None:
+            """Of no group."""
+
+        play = play_of(task.agent, config, settings)
+        agent = play.make_agent()
+        crashes = Crashes(folder, "refold")
+        async with KafkaLog(settings) as log:
+            host = Host(
+                log=log,
+                snapshots=SnapshotStore(f"file://{folder}"),
+                requests=Requests(fail, lambda: None),
+                thread=FoldThread(),
+                crashes=crashes,
+                make=play.make_model,
+                source="refold",
+            )
+            driver = Driver(Task(task, agent, "refold"), host, play.make_effects(task), Failpoint(), ignore)
+            await driver.recover()
+        crashes.close()
+        return captured(agent)[1]
+
+    found: dict[str, str] = {}
+    for task in _tasks(settings, agents):
+        with tempfile.TemporaryDirectory() as folder:
+            found[str(task)] = asyncio.run(refold(task, Path(folder)))
+    return found
+
+
+def _tasks(settings: KafkaSettings, agents: Sequence[str]) -> list[TaskId]:
+    return [
+        TaskId(agent, partition, settings.partitions)
+        for agent in agents
+        for partition in range(settings.partitions)
+    ]
 
 
 def uninterrupted(

@@ -1,7 +1,9 @@
 """Workers that are killed again and again while robots drive: ``make kill-test KILLS=200``.
 
 Some are killed at random, others at a mark of the contract (``agents/task.py``), all by SIGKILL.
-Afterwards everything that one process without a break would have said must be in the log, once by identity.
+Afterwards everything that one process without a break would have said must be in the log, once by identity,
+and the states that the workers end with must be those of one process that folds the whole journal.
+With ``--learn`` Learn is there and killed as well; the one process is then given the recorded activations.
 """
 
 from __future__ import annotations
@@ -27,14 +29,27 @@ from stream.config import load_config
 from stream.records import Binned, Outcome, Prediction, SweepRejected
 from stream.sources.base import Item
 from stream.sweep import Sweep
-from stream.topics import BINNED, OUTCOMES, PREDICTIONS, REJECTED
+from stream.topics import ACTIVATED, BINNED, OUTCOMES, PREDICTIONS, REJECTED
 from tests.kafka.broker import LocalBroker
-from tests.kafka.harness import Workers, fresh_topics, read, send, uninterrupted, wait_for_rest
+from tests.kafka.harness import (
+    Workers,
+    fresh_topics,
+    read,
+    recorded_models,
+    refolded_digests,
+    send,
+    snapshot_digests,
+    uninterrupted,
+    wait_for_rest,
+)
 
 ROBOTS = tuple(f"robot{number}" for number in range(6))
 PARTITIONS = 4
 WORKERS = ("perceive-0", "perceive-1", "judge-0")
 SETTINGS = ("grid.map_frame=odom", "learn.enabled=false")
+LEARNING = ("grid.map_frame=odom", "learn.budget_ms=75")
+AGENTS = ("perceive", "judge")
+"""Whose states are compared."""
 MARKS = (
     "claimed", "restored", "replayed", "handled", "journaled", "sent", "acknowledged", "half saved", "saved",
     "waiting",
@@ -87,6 +102,7 @@ class Killer:
     """
 
     workers: Workers
+    names: Sequence[str]
     random: random.Random
     kills: Counter[str] = field(default_factory=Counter)
     recoveries: list[float] = field(default_factory=list)
@@ -111,7 +127,7 @@ class Killer:
 
     def look(self) -> None:
         """Note who runs, kill who is due, start again who is dead."""
-        for name in WORKERS:
+        for name in self.names:
             self._note(name)
             if time.monotonic() > self._due[name] and name not in self.workers.ended():
                 self.workers.kill(name)
@@ -171,41 +187,41 @@ def out_of_order(found: dict[str, list[Any]]) -> int:
     return count
 
 
-def run(kills: int, seed: int, folder: Path) -> dict[str, Any]:
+def run(kills: int, seed: int, folder: Path, learn: bool) -> dict[str, Any]:
     """The whole test; what it found."""
     begin = time.monotonic()
+    chosen, names = (LEARNING, (*WORKERS, "learn-0")) if learn else (SETTINGS, WORKERS)
+    config = load_config(None, list(chosen))
     with LocalBroker(folder / "broker") as broker:
         settings = KafkaSettings(bootstrap=broker.bootstrap, partitions=PARTITIONS, folder=folder / "state")
         fresh_topics(settings)
         robots = Robots(settings, seed)
-        with Workers(settings, folder, SETTINGS) as workers:
-            killer = Killer(workers, random.Random(seed))
-            for name in WORKERS:
-                killer.start(name)
-            last = 0
-            progressed = time.monotonic()
-            while sum(killer.kills.values()) < kills and not killer.wrong:
-                robots.drive(1)
-                killer.look()
-                done = sum(killer.kills.values())
-                if done > last:
-                    last, progressed = done, time.monotonic()
-                    print(f"\r{done} of {kills} kills, {robots.sweeps} sweeps", end="", file=sys.stderr)
-                if time.monotonic() - progressed > STALLED_SECONDS:
-                    killer.wrong.append(f"no worker was killed for {STALLED_SECONDS} s")
-                time.sleep(0.3)
-            for name in WORKERS:
+        with Workers(settings, folder, chosen) as workers:
+            killer = Killer(workers, names, random.Random(seed))
+            _drive(kills, robots, killer)
+            for name in names:
                 workers.kill(name)
                 killer.start(name, calm=True)
             robots.drive(3)
-            wait_for_rest(workers, settings, ["perceive", "judge"], 90)
-            found = {topic: read(settings, topic) for topic in KINDS}
-    expected = uninterrupted(load_config(None, list(SETTINGS)), robots.logs())
+            wait_for_rest(workers, settings, AGENTS, 90)
+            codes = workers.stop()
+        found = {topic: read(settings, topic) for topic in KINDS}
+        states = snapshot_digests(settings, AGENTS)
+        wrong_states = [
+            task
+            for task, digest in refolded_digests(config, settings, AGENTS).items()
+            if states.get(task) != digest
+        ]
+        expected = uninterrupted(config, robots.logs(), recorded_models(config, settings) if learn else None)
+        models = {record.model_id for record in read(settings, ACTIVATED)}
     return {
         "kills": dict(killer.kills),
         "sweeps": robots.sweeps,
+        "models_activated": len(models),
         **findings(expected, found),
-        "wrong": killer.wrong,
+        "states": len(states),
+        "wrong_states": wrong_states,
+        "wrong": [*killer.wrong, *(f"{name} stopped with {code}" for name, code in codes.items() if code)],
         "recovery_s": {
             "median": round(statistics.median(killer.recoveries), 1),
             "max": round(max(killer.recoveries), 1),
@@ -215,18 +231,37 @@ def run(kills: int, seed: int, folder: Path) -> dict[str, Any]:
     }
 
 
+def _drive(kills: int, robots: Robots, killer: Killer) -> None:
+    """Have robots drive until so many workers have been killed, or something is wrong."""
+    for name in killer.names:
+        killer.start(name)
+    last, progressed = 0, time.monotonic()
+    while last < kills and not killer.wrong:
+        robots.drive(1)
+        killer.look()
+        done = sum(killer.kills.values())
+        if done > last:
+            last, progressed = done, time.monotonic()
+            print(f"\r{done} of {kills} kills, {robots.sweeps} sweeps", end="", file=sys.stderr)
+        if time.monotonic() - progressed > STALLED_SECONDS:
+            killer.wrong.append(f"no worker was killed for {STALLED_SECONDS} s")
+        time.sleep(0.3)
+    print(file=sys.stderr)
+
+
 def main() -> int:
     """Run it, print what it found; 0 when nothing was lost, doubled, or out of order."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path)
+    parser.add_argument("--learn", action="store_true", help="with Learn, which is killed as well")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        found = run(given.kills, given.seed, given.folder or Path(temporary))
+        found = run(given.kills, given.seed, given.folder or Path(temporary), given.learn)
     print(json.dumps(found, indent=2))
-    bad = ("lost", "duplicates", "unexpected", "out_of_order")
-    return int(any(found[name] for name in bad) or bool(found["wrong"]))
+    bad = ("lost", "duplicates", "unexpected", "out_of_order", "wrong_states", "wrong")
+    return int(any(found[name] for name in bad))
 
 
 if __name__ == "__main__":

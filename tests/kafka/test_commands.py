@@ -496,9 +496,9 @@ def test_options_become_settings_and_arguments(tmp_path: Path, monkeypatch: pyte
     }
     assert "sesame" not in repr(settings)
     assert options.arguments() == [
-        "--bootstrap", "a:1,b:2", "--partitions", "8", "--folder", str(tmp_path),
+        "--bootstrap", "a:1,b:2",
         "--security-protocol", "sasl_plaintext", "--sasl-mechanism", "scram-sha-512",
-        "--username", "operator",
+        "--username", "operator", "--partitions", "8", "--folder", str(tmp_path),
     ]  # fmt: skip
     assert KafkaOptions().arguments() == []
 

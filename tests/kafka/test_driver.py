@@ -124,11 +124,14 @@ class Bench:
 
         asyncio.run(run())
 
-    def process(self, delivered: Sequence[int] | None = None) -> None:
-        """One process: recovers, is given sweeps by offset, all that are there by default, and folds them."""
-        asyncio.run(self._process(delivered))
+    def process(self, delivered: Sequence[int] | None = None, *, leave: bool = False) -> None:
+        """One process: recovers, is given sweeps by offset, all that are there by default, and folds them.
 
-    async def _process(self, delivered: Sequence[int] | None) -> None:
+        leave : it is told to stop in the end
+        """
+        asyncio.run(self._process(delivered, leave))
+
+    async def _process(self, delivered: Sequence[int] | None, leave: bool) -> None:
         self.agent = Fragile()
         crashes = Crashes(self.folder, "process")
         host = Host(
@@ -148,7 +151,10 @@ class Bench:
                 if delivered is None or message.offset in delivered:
                     driver.offer(message)
             await driver.pump()
+            if leave:
+                await driver.leave()
         finally:
+            await driver.saved()
             host.requests.close()
             crashes.close()
 
@@ -166,6 +172,18 @@ class Bench:
 
     def gaps(self) -> list[dict[str, Any]]:
         return [event.fields for event in self.log.records(ALARMS) if event.kind == "gap"]
+
+
+def test_a_process_that_was_told_to_stop_leaves_nothing_to_fold_again(tmp_path: Path) -> None:
+    """So the next one can begin when retention has passed all that it has seen."""
+    bench = Bench(tmp_path)
+    bench.send([1, 2])
+    bench.process(leave=True)
+    bench.log.begins[PLACE] = 2
+    bench.send([4])
+    bench.process()
+    assert bench.agent.seen == [1, 2, 4]
+    assert bench.gaps() == []
 
 
 # ---- poison --------------------------------------------------------------------------------------------

@@ -122,12 +122,15 @@ def test_a_second_worker_joins_and_leaves_again_and_again(local_kafka: LocalBrok
         assert workers.partitions("perceive-0") == list(range(PARTITIONS))
 
 
+@pytest.mark.parametrize("sweeps", [0, 8], ids=["idle", "busy"])
 def test_a_worker_that_was_stopped_and_goes_on_doubles_nothing(
-    local_kafka: LocalBroker, tmp_path: Path
+    local_kafka: LocalBroker, tmp_path: Path, sweeps: int
 ) -> None:
+    """An idle one finds that another has acknowledged what it never saw."""
     with scene(local_kafka, tmp_path, "perceive-0", "perceive-1", "judge-0") as here:
         workers = here.workers
-        here.robots.drive(8)  # more than is done when the signal comes
+        if sweeps:
+            here.robots.drive(sweeps)  # more than is done when the signal comes
         workers.processes["perceive-0"].send_signal(signal.SIGSTOP)
         since = time.monotonic()
         others = list(range(PARTITIONS))

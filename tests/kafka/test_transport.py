@@ -1,20 +1,50 @@
-"""Faust's transport goes back to the beginning of partitions that no group has read."""
+"""Faust's transport goes back to the beginning of what no group has read, and commits what is done only."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import gc
+import time
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from aiokafka import TopicPartition
+import pytest
+from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
+from faust import streams
+from faust.types import TP
 
 from agents.kafka import transport
+from agents.kafka.lag import lags
 from agents.kafka.play import play_of
 from agents.kafka.settings import KafkaSettings
 from agents.kafka.worker import Worker
 from stream.config import load_config
-from stream.topics import JUDGE
+from stream.topics import BINNED, JUDGE
+from tests.kafka.broker import LocalBroker
+from tests.kafka.harness import Workers, fresh_topics
+
+PLACE, OTHER = TP(BINNED, 0), TP(BINNED, 1)
+GENERATION = 7
+MESSAGES = 9
+SKIPPING = f"""
+import asyncio, sys
+from agents.kafka.worker import Worker
+from faust import streams
+from tests.kafka import launch
+streams._CStreamIterator = None
+
+async def take(self, event):
+    queues = self.app.flow_control._queues
+    while max(queue.qsize() for queue in queues) < {MESSAGES - 1}:
+        await asyncio.sleep(0.05)
+    self.app.consumer_generation_id += 1
+    print("in the way of a rebalance", flush=True)
+
+Worker._take = take
+launch.main(*sys.argv[1:])
+"""
+"""A worker that has its first message in hand when a rebalance makes the rest of its queue obsolete."""
 
 
 class Client:
@@ -45,6 +75,73 @@ class Thread(transport._Thread):
         return await do(*arguments)
 
 
+class Bench:
+    """A worker's Faust app, whose consumer has been assigned a partition by no broker."""
+
+    def __init__(self, folder: Path) -> None:
+        settings = KafkaSettings(bootstrap="127.0.0.1:9", partitions=1, folder=folder)
+        config = load_config(None, ["grid.map_frame=odom"])
+        self.app = Worker(JUDGE, settings, play_of(JUDGE, config, settings)).app
+        self.consumer = cast(transport.Consumer, self.app.consumer)
+        self.committed: list[dict[TP, int]] = []
+        self.app.topics._acking_topics.add(BINNED)
+        self.app.consumer_generation_id = GENERATION
+        self.app.flow_control.resume()
+        self.assign({PLACE})
+        consumer = cast(Any, self.consumer)
+        consumer._commit = self._commit
+
+    def assign(self, places: set[TP]) -> None:
+        cast(Any, self.consumer).assignment = lambda: places
+
+    async def _commit(self, offsets: dict[TP, int]) -> bool:
+        self.committed.append(dict(offsets))
+        return True
+
+    async def stream(self, offsets: Sequence[int], generation: int = GENERATION) -> list[int]:
+        """Put messages into the agent's stream, and have it run dry; returns the offsets that came out."""
+        stream = self.app.agents[JUDGE].stream().noack()
+        for offset in offsets:
+            self.app.consumer_generation_id = generation
+            message = self.consumer._to_message(PLACE, _record(offset))
+            message.incref()
+            stream.channel.queue.put_nowait(await stream.channel.decode(message))
+        self.app.consumer_generation_id = GENERATION
+        seen: list[int] = []
+
+        async def take() -> None:
+            async for event in stream.events():
+                seen.append(event.message.offset)  # noqa: PERF401 - it is cancelled on the way
+
+        task = asyncio.create_task(take())
+        while not stream.channel.queue.empty():
+            await asyncio.sleep(0)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return seen
+
+
+def _record(offset: int) -> ConsumerRecord[bytes, bytes]:
+    return ConsumerRecord(
+        topic=BINNED, partition=0, offset=offset, timestamp=0, timestamp_type=0, key=b"ant", value=b"any",
+        checksum=None, serialized_key_size=3, serialized_value_size=3, headers=[],
+    )  # fmt: skip
+
+
+def on_bench(folder: Path, check: Callable[[Bench], Coroutine[Any, Any, None]]) -> None:
+    """Run a check in a loop of its own."""
+
+    async def run() -> None:
+        await check(Bench(folder))
+
+    asyncio.run(run())
+
+
+# ---- going back ----------------------------------------------------------------------------------------
+
+
 def test_partitions_without_a_committed_offset_are_read_from_their_beginning() -> None:
     never, zero, read = (TopicPartition("sweeps", partition) for partition in range(3))
     client = Client({never: None, zero: 0, read: 7})
@@ -59,5 +156,131 @@ def test_a_worker_reads_through_it(tmp_path: Path) -> None:
     settings = KafkaSettings(bootstrap="127.0.0.1:9", partitions=1, folder=tmp_path)
     config = load_config(None, ["grid.map_frame=odom"])
     worker = Worker(JUDGE, settings, play_of(JUDGE, config, settings))
-    consumer = cast(Any, worker.app.transport).Consumer
-    assert consumer._new_consumer_thread is transport._Consumer._new_consumer_thread
+    assert cast(Any, worker.app.transport).Consumer is transport.Consumer
+
+
+# ---- what is committed ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("why", ["generation", "suspended"])
+def test_what_faust_skips_is_not_committed(
+    why: str, compiled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not compiled:
+        monkeypatch.setattr(streams, "_CStreamIterator", None)
+
+    async def check(bench: Bench) -> None:
+        if why == "suspended":
+            bench.app.flow_control.suspend()
+        generation = GENERATION - 1 if why == "generation" else GENERATION
+        assert await bench.stream([5, 6], generation) == []
+        await bench.consumer.commit()
+        assert bench.committed == []
+
+    on_bench(tmp_path, check)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_what_is_handled_is_committed_once_it_is_said_to_be_done(
+    compiled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not compiled:
+        monkeypatch.setattr(streams, "_CStreamIterator", None)
+
+    async def check(bench: Bench) -> None:
+        assert await bench.stream([5, 6, 7]) == [5, 6, 7]
+        await bench.consumer.commit()
+        assert bench.committed == []
+        bench.consumer.acknowledge(PLACE, 7)
+        await bench.consumer.commit()
+        await bench.consumer.commit()
+        bench.consumer.acknowledge(PLACE, 6)  # an older word comes late
+        await bench.consumer.commit({BINNED})
+        bench.consumer.acknowledge(PLACE, 8)
+        await bench.consumer.commit({"another"})
+        assert bench.committed == [{PLACE: 7}]
+        await bench.consumer.commit({BINNED})
+        assert bench.committed == [{PLACE: 7}, {PLACE: 8}]
+
+    on_bench(tmp_path, check)
+
+
+def test_a_gap_in_what_was_read_commits_nothing(tmp_path: Path) -> None:
+    async def check(bench: Bench) -> None:
+        await bench.consumer._add_gap(PLACE, 5, 10)
+        await bench.stream([5])
+        bench.consumer.acknowledge(PLACE, 6)
+        await bench.consumer.commit()
+        assert bench.committed == [{PLACE: 6}]
+
+    on_bench(tmp_path, check)
+
+
+def test_only_partitions_that_are_assigned_are_committed(tmp_path: Path) -> None:
+    async def check(bench: Bench) -> None:
+        bench.consumer.acknowledge(PLACE, 4)
+        bench.consumer.acknowledge(OTHER, 4)
+        bench.consumer.acknowledge(TP(BINNED, 2), 0)  # nothing is done yet
+        bench.assign({PLACE, TP(BINNED, 2)})
+        await bench.consumer.commit()
+        assert bench.committed == [{PLACE: 4}]
+
+    on_bench(tmp_path, check)
+
+
+def test_what_was_done_before_a_rebalance_has_to_be_told_after_it(tmp_path: Path) -> None:
+    async def check(bench: Bench) -> None:
+        bench.consumer.acknowledge(PLACE, 4)
+        await bench.consumer.on_partitions_revoked({PLACE})
+        assert not bench.app.flow_control.is_active()
+        bench.consumer.acknowledge(PLACE, 5)
+        await bench.consumer.commit()
+        assert bench.committed == []
+        bench.app.flow_control.resume()
+        await bench.consumer.commit()
+        assert bench.committed == []
+        bench.consumer.acknowledge(PLACE, 5)
+        await bench.consumer.commit()
+        assert bench.committed == [{PLACE: 5}]
+
+    on_bench(tmp_path, check)
+
+
+def test_messages_that_faust_takes_for_unacknowledged_do_not_stay_in_memory(tmp_path: Path) -> None:
+    async def check(bench: Bench) -> None:
+        assert await bench.stream(range(12)) == list(range(12))
+        await bench.stream(range(12), GENERATION - 1)
+        gc.collect()
+        assert len(bench.consumer.unacked) == 0
+        assert sum(map(len, bench.consumer._acked.values())) == 0
+
+    on_bench(tmp_path, check)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_a_rebalance_commits_nothing_that_no_one_has_handled(kafka: LocalBroker, tmp_path: Path) -> None:
+    settings = KafkaSettings(bootstrap=kafka.bootstrap, partitions=1, folder=tmp_path / "state")
+    fresh_topics(settings)
+
+    async def produce() -> None:
+        async with AIOKafkaProducer(bootstrap_servers=settings.bootstrap) as producer:
+            for _ in range(MESSAGES):
+                await producer.send_and_wait(BINNED, b"any", key=b"ant")
+
+    def committed() -> list[int | None]:
+        return [lag.committed for lag in asyncio.run(lags(settings)) if lag.place == PLACE]
+
+    asyncio.run(produce())
+    code = ("-c", SKIPPING)
+    with Workers(settings, tmp_path, ["grid.map_frame=odom"], launcher=code) as workers:
+        workers.start("judge-0")
+        end = time.monotonic() + 120
+        while "in the way" not in workers.log("judge-0"):
+            assert time.monotonic() < end, workers.log("judge-0")
+            assert workers.ended() == {}
+            time.sleep(0.2)
+        time.sleep(3)  # six commits
+        assert committed()[0] is None
+        assert workers.ended() == {}

@@ -250,8 +250,8 @@ class RestoresANewerSnapshotThanItsOffset(Task):
 
     _earlier: Snapshot | None = None
 
-    def snapshot_of(self, data: bytes) -> Snapshot:
-        now = super().snapshot_of(data)
+    def snapshot_of(self, data: bytes, digest: str) -> Snapshot:
+        now = super().snapshot_of(data, digest)
         earlier, self._earlier = self._earlier or now, now
         return dataclasses.replace(earlier, agent=now.agent, digest=now.digest)
 

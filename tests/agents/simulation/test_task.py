@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +19,7 @@ from agents.simulation.faults import RATES
 from agents.simulation.log import Log
 from agents.simulation.outside import Outside, Snapshots
 from agents.simulation.world import make_world
-from agents.task import MAX_SKEW_MS, Answer, TakenOver, Task
+from agents.task import BUSY, MAX_SKEW_MS, SNAPSHOT_ENTRIES, Answer, TakenOver, Task, captured
 from agents.task_id import TaskId
 from stream.codecs.state import pack, unpack
 from stream.records import Event, ModelPublished
@@ -167,7 +168,7 @@ def test_a_snapshot_saves_folding_and_changes_nothing_else() -> None:
     task, steps = bench.task()
     bench.send(3)
     until(steps, "waiting")
-    bench.snapshots.write(bench.identity, task.snapshot_of(task.agent.snapshot()))
+    bench.snapshots.write(bench.identity, task.snapshot_of(*captured(task.agent)))
     again, steps = bench.task()
     until(steps, "restored")
     assert again.agent.snapshot() == task.agent.snapshot()
@@ -175,16 +176,53 @@ def test_a_snapshot_saves_folding_and_changes_nothing_else() -> None:
     assert again.positions == task.positions
 
 
+class Echo(Holder):
+    """Every sweep leads to a step of its own."""
+
+    def handle(self, record: Any) -> Step:
+        key = ("sweep", record.stream_id, record.stamp_ns, record.part)
+        return Step(outputs=(Event(kind="out", stamp_ns=record.stamp_ns),), released=(key,))
+
+
+@pytest.mark.parametrize("spare", [0, 3])
+def test_a_snapshot_waits_until_nothing_has_to_be_folded_but_not_for_ever(spare: int) -> None:
+    bench = Bench()
+    _, steps = bench.task(Echo())
+    bench.sweeps = [sweep_of(number) for number in range((2 * BUSY + 1) * SNAPSHOT_ENTRIES)]
+    bench.send(SNAPSHOT_ENTRIES + spare)
+    labels = [*itertools.takewhile(lambda label: label != "saved", steps)]
+    assert labels.count("handled") == SNAPSHOT_ENTRIES + spare
+    assert labels[-2:] == ["asked", "half saved"]
+    until(steps, "waiting")
+    bench.send(BUSY * SNAPSHOT_ENTRIES + spare)
+    labels = [*itertools.takewhile(lambda label: label != "saved", steps)]
+    assert labels.count("handled") == BUSY * SNAPSHOT_ENTRIES
+
+
+def test_a_task_that_is_left_has_nothing_to_fold_again() -> None:
+    bench = Bench()
+    driver = bench.driver(Holder())
+    bench.send(2)
+    until(iter(driver.step, None), "waiting")
+    assert bench.snapshots.newest(bench.identity) is None
+    driver.leave()
+    saved = bench.snapshots.newest(bench.identity)
+    assert saved is not None
+    assert saved.journal == bench.log.end(bench.identity.journal)
+    driver.leave()
+    assert bench.snapshots.newest(bench.identity) is saved
+
+
 def test_a_torn_snapshot_is_passed_over() -> None:
     bench = Bench()
     task, steps = bench.task()
     bench.send(2)
     until(steps, "waiting")
-    whole = task.snapshot_of(task.agent.snapshot())
+    whole = task.snapshot_of(*captured(task.agent))
     bench.snapshots.write(bench.identity, whole)
     bench.send(1)
     until(steps, "waiting")
-    torn = task.snapshot_of(task.agent.snapshot())
+    torn = task.snapshot_of(*captured(task.agent))
     bench.snapshots.write(bench.identity, dataclasses.replace(torn, agent=torn.agent[:9]))
     assert bench.snapshots.newest(bench.identity) is whole
 
