@@ -5,6 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 SEEDS  ?= 1000
 JOBS   ?= 1
+TEST_JOBS ?= auto
 KILLS  ?= 20
 KAFKA  ?= kafka
 EXTRAS := learn,kafka,test,lint,bench
@@ -24,7 +25,7 @@ demo: setup ## replay a simulated city, learn on the way, write a report
 	$(BIN)/octastream demo
 
 test: setup ## all tests but those of Kafka, with the recordings in OCTA_DATA (default ../shared/data)
-	$(BIN)/python -m pytest -q -m 'not kafka'
+	$(BIN)/python -m pytest -q -m 'not kafka' -n $(TEST_JOBS) --dist loadfile
 
 test-kafka: setup ## tests on a Kafka broker: OCTA_KAFKA=HOST:PORT, Docker, or Java 17 and Maven
 	$(BIN)/python -m pytest -q -m '$(KAFKA)'

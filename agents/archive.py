@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from agents.newest import Newest
 from agents.protocol import Step, StepBuilder, WriteEvent, WriteTable
 from stream.codecs.state import from_dict, pack, to_dict, unpack_fields
 from stream.features import digest_arrays
@@ -38,9 +39,11 @@ from stream.tables import (
 CHUNK_SWEEPS = 32
 """Sweeps a file; a chunk of the default grid holds a million prediction rows."""
 
+MAX_NAMES = 16_384
+"""Robots, and kinds of records of a stream, whose newest one is known: what comes again is told by it."""
 
 SNAPSHOT = frozenset(
-    ("chunks", "newest", "counts", "dead_letters", "digest", "batches", "tables", "predictions", "latency")
+    ("chunks", "known", "counts", "dead_letters", "digest", "batches", "tables", "predictions", "latency")
 )
 
 
@@ -104,7 +107,7 @@ class Archive:
         self.dead_letters: Counter[str] = Counter()
         self.digest = RunDigest()
         self._chunks: Counter[str] = Counter()  # written, by dataset
-        self._newest: dict[str, int] = {}  # seq by robot, stamp by kind and stream
+        self._newest = Newest(MAX_NAMES)  # seq by robot, stamp by kind and stream
         self._tables: dict[str, list[pa.Table]] = {}
         self._batches: list[pa.RecordBatch] = []
         self._predictions: list[Prediction] = []
@@ -134,9 +137,9 @@ class Archive:
 
     def _is_new(self, name: str, number: int) -> bool:
         """Whether a record is no redelivery: all of one name come with ascending numbers."""
-        new = number > self._newest.get(name, -1)
+        new = number > self._newest.get(name)
         if new:
-            self._newest[name] = number
+            self._newest.note(name, number)
         return new
 
     def _by_stamp(self, record: Prediction | Shadow | FeatureSample) -> None:
@@ -197,21 +200,21 @@ class Archive:
         return pack(
             {
                 "chunks": dict(self._chunks),
-                "newest": self._newest,
+                "known": self._newest.items(),
                 "counts": dict(self.counts),
                 "dead_letters": dict(self.dead_letters),
                 "digest": self.digest.state(),
                 "batches": [_to_bytes(pa.Table.from_batches([batch])) for batch in self._batches],
                 "tables": {name: _to_bytes(pa.concat_tables(t)) for name, t in self._tables.items()},
                 "predictions": [to_dict(record) for record in self._predictions],
-                "latency": self._latency,
+                "latency": list(self._latency.items()),
             }
         )
 
     def restore(self, data: bytes) -> None:
         """Continue from a snapshot; raises StateError, TableError (its records are of another version)."""
         tree = unpack_fields(data, SNAPSHOT)
-        self._chunks, self._newest = Counter(tree["chunks"]), dict(tree["newest"])
+        self._chunks, self._newest = Counter(tree["chunks"]), Newest(MAX_NAMES, tree["known"])
         self.counts, self.dead_letters = Counter(tree["counts"]), Counter(tree["dead_letters"])
         self.digest.restore(tree["digest"])
         self._batches = [_from_bytes(item).to_batches()[0] for item in tree["batches"]]

@@ -14,19 +14,38 @@ from stream.records import Binned, Prediction
 
 Made = Binned | Prediction
 
+EPOCH_RECORDS = 2**32
+"""Places in one epoch of a robot: what it sends from when Perceive first hears it until it is forgotten."""
+
+
+def first_seq(epoch: int) -> int:
+    """Place of an epoch's first record. Epochs of a robot ascend, so ``seq`` does over all of them."""
+    return epoch * EPOCH_RECORDS
+
+
+def epoch_of(seq: int) -> int:
+    """The epoch that a record belongs to; in a new one the rolling container began empty."""
+    return seq // EPOCH_RECORDS
+
 
 class InOrder:
     """Merges by ``seq``: a binned record comes before the predictions that name it as their last.
 
     max_waiting : binned records and predictions that wait for each other at most, each; beyond it the oldest
     goes on alone, > 0
+    next_seq : binned records before it have come already
     """
 
-    def __init__(self, max_waiting: int) -> None:
+    def __init__(self, max_waiting: int, next_seq: int = 0) -> None:
         self._max = max_waiting
-        self._next_seq = 0
+        self._next_seq = next_seq
         self._binned: deque[Binned] = deque()
         self._predictions: deque[Prediction] = deque()
+
+    @property
+    def next_seq(self) -> int:
+        """Binned records before it are not taken any more."""
+        return self._next_seq
 
     def add(self, record: Made) -> list[Made]:
         """Take one record; returns those whose turn has come. A binned record that comes again is dropped."""
@@ -64,8 +83,7 @@ class InOrder:
     @classmethod
     def from_state(cls, state: dict[str, Any], max_waiting: int) -> InOrder:
         """Rebuild from ``state``."""
-        order = cls(max_waiting)
-        order._next_seq = state["next_seq"]
+        order = cls(max_waiting, state["next_seq"])
         order._binned.extend(from_dict(Binned, values) for values in state["binned"])
         order._predictions.extend(from_dict(Prediction, values) for values in state["predictions"])
         return order

@@ -3,88 +3,36 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from agents.forgotten import Forgotten
 from agents.in_order import InOrder
+from agents.judge_stream import Observation, Pending, StreamState
 from agents.protocol import Key, Step, StepBuilder
+from agents.roster import Roster
 from models.scores.prequential import PrequentialScores
 from models.scores.regions import ErrorMap
 from native.index64 import ancestor
-from stream.codecs.state import from_dict, pack, to_dict, unpack_fields
+from stream.codecs.state import pack, unpack_fields
 from stream.config import Config
-from stream.records import HIT, SEEN_THROUGH, Binned, EndOfLog, Event, Outcome, Prediction, Shadow
+from stream.records import (
+    HIT,
+    Binned,
+    EndOfLog,
+    Event,
+    Outcome,
+    Prediction,
+    Shadow,
+)
 
 SHADOW_SWEEPS = 64
 """A forecast whose baselines have not come after so many later ones is scored without them."""
 
-
-@dataclass(slots=True)
-class Observation:
-    """Everything one sweep saw, over the parts received: cell_id ascending, hits and passes added up."""
-
-    parts: int
-    cell_id: NDArray[np.uint64]
-    hits: NDArray[np.uint64]
-    passes: NDArray[np.uint64]
-    received: set[int] = field(default_factory=set)
-
-    def add(self, record: Binned) -> None:
-        """Add one part; cells of both are merged."""
-        if record.part in self.received:
-            return
-        self.received.add(record.part)
-        ids = np.union1d(self.cell_id, record.cell_id)
-        hits, passes = np.zeros(len(ids), np.uint64), np.zeros(len(ids), np.uint64)
-        for cell_id, some_hits, some_passes in (
-            (self.cell_id, self.hits, self.passes),
-            (record.cell_id, record.hits, record.passes),
-        ):
-            row = np.searchsorted(ids, cell_id)
-            hits[row] += some_hits
-            passes[row] += some_passes
-        self.cell_id, self.hits, self.passes = ids, hits, passes
-
-    @property
-    def complete(self) -> bool:
-        """All parts are in."""
-        return len(self.received) == self.parts
-
-    def states(self, cell_id: NDArray[np.uint64]) -> NDArray[np.uint8]:
-        """UNOBSERVED, SEEN_THROUGH or HIT of each cell asked for, uint8 (N,)."""
-        row = np.searchsorted(self.cell_id, cell_id)
-        row[row == len(self.cell_id)] = 0
-        known = self.cell_id[row] == cell_id if len(self.cell_id) else np.zeros(len(cell_id), bool)
-        states = np.zeros(len(cell_id), np.uint8)
-        states[known & (self.passes[row] > 0 if len(self.passes) else known)] = SEEN_THROUGH
-        states[known & (self.hits[row] > 0 if len(self.hits) else known)] = HIT
-        return states
-
-
-@dataclass(slots=True)
-class Pending:
-    """A prediction that waits for outcomes, its place in the stream, and its baselines."""
-
-    prediction: Prediction
-    index: int
-    open_horizons: set[int]
-    shadow: Shadow | None = None
-    unscored: list[Outcome] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class StreamState:
-    """One stream: recent observations by stamp, and predictions that still wait."""
-
-    stamps: list[int] = field(default_factory=list)
-    observations: dict[int, Observation] = field(default_factory=dict)
-    pending: dict[str, Pending] = field(default_factory=dict)
-    early_shadows: dict[str, Shadow] = field(default_factory=dict)
-    predictions: int = 0
-    newest_ns: int = -1  # stamp of the newest prediction
+SNAPSHOT = frozenset(
+    ("scores", "error_map", "missed", "streams", "orders", "roster", "stream_rosters", "forgotten")
+)
 
 
 class Judge:
@@ -98,6 +46,9 @@ class Judge:
         self.missed: dict[int, int] = dict.fromkeys(task.horizons_ns, 0)
         self._streams: dict[str, StreamState] = {}
         self._orders: dict[str, InOrder] = {}
+        self._roster = Roster(config.limits.max_robots)
+        self._stream_rosters: dict[str, Roster] = {}  # by robot
+        self._forgotten = Forgotten()
 
     def handle(self, record: Any) -> Step:
         """Fold a Binned, Prediction, Shadow or EndOfLog."""
@@ -107,30 +58,47 @@ class Judge:
                 self._take(order.rest(), step)
             for stream in self._streams.values():
                 self._resolve(stream, step, ended=True)
-        elif isinstance(record, Shadow):
-            stream = self._stream(record.stream_id)
-            self._shadow(stream, record)
-            self._resolve(stream, step)
-            step.released.append(_key(record))
-        elif isinstance(record, Binned | Prediction):
-            self._take(self._order(record.robot_id).add(record), step)
+        elif isinstance(record, Binned | Prediction | Shadow):
+            if not self._forgotten.knows(record):
+                self._fold(record, step)
             step.released.append(_key(record))
         else:
             raise TypeError(f"Judge does not handle {type(record).__name__}")
         return step.build()
 
-    def _stream(self, stream_id: str) -> StreamState:
-        return self._streams.setdefault(stream_id, StreamState())
+    def _fold(self, record: Binned | Prediction | Shadow, step: StepBuilder) -> None:
+        order = self._order(record.robot_id, step)
+        if isinstance(record, Shadow):
+            stream = self._stream(record.robot_id, record.stream_id, step)
+            self._shadow(stream, record)
+            self._resolve(stream, step)
+        else:
+            self._take(order.add(record), step)
 
-    def _order(self, robot_id: str) -> InOrder:
+    def _order(self, robot_id: str, step: StepBuilder) -> InOrder:
+        for silent in self._roster.hear(robot_id):
+            self._forget_robot(silent, step)
         if robot_id not in self._orders:
-            self._orders[robot_id] = InOrder(self._config.window.max_records)
+            next_seq = self._forgotten.next_seq(robot_id)
+            self._orders[robot_id] = InOrder(self._config.window.max_records, next_seq)
+            self._stream_rosters[robot_id] = Roster(self._config.limits.max_streams)
         return self._orders[robot_id]
+
+    def _stream(self, robot_id: str, stream_id: str, step: StepBuilder) -> StreamState:
+        for silent in self._stream_rosters[robot_id].hear(stream_id):
+            newest_ns = self._forget_stream(silent, step)
+            fields = {"agent": "judge", "stream_id": silent, "max_streams": self._config.limits.max_streams}
+            step.outputs.append(
+                Event(kind="stream_forgotten", stamp_ns=newest_ns, robot_id=robot_id, fields=fields)
+            )
+        if stream_id not in self._streams:
+            self._streams[stream_id] = StreamState(newest_ns=self._forgotten.newest_ns(stream_id))
+        return self._streams[stream_id]
 
     def _take(self, records: list[Binned | Prediction], step: StepBuilder) -> None:
         """Fold records in Perceive's order, so that an outcome depends on what was made, not on arrival."""
         for record in records:
-            stream = self._stream(record.stream_id)
+            stream = self._stream(record.robot_id, record.stream_id, step)
             if isinstance(record, Binned):
                 self._observe(stream, record)
             else:
@@ -179,11 +147,16 @@ class Judge:
 
     # ---- the join --------------------------------------------------------------------------------------
 
-    def _resolve(self, stream: StreamState, step: StepBuilder, ended: bool = False) -> None:
-        """Decide every horizon whose observer is known; newest predictions first, their labels are fresh."""
+    def _resolve(
+        self, stream: StreamState, step: StepBuilder, ended: bool = False, forgotten: bool = False
+    ) -> None:
+        """Decide every horizon whose observer is known; newest predictions first, their labels are fresh.
+
+        ended : no shadow will come; forgotten : no sweep will, either, so every horizon is decided
+        """
         for prediction_id, pending in reversed(list(stream.pending.items())):
             for horizon in sorted(pending.open_horizons):
-                self._decide(stream, pending, horizon, step)
+                self._decide(stream, pending, horizon, step, forgotten)
             late = pending.index < stream.predictions - SHADOW_SWEEPS
             if pending.shadow is not None or ended or late:
                 for outcome in pending.unscored:
@@ -192,16 +165,19 @@ class Judge:
             if not pending.open_horizons and not pending.unscored:
                 del stream.pending[prediction_id]
 
-    def _decide(self, stream: StreamState, pending: Pending, horizon: int, step: StepBuilder) -> None:
-        """The observer is the sweep nearest in event time, known once a complete one is past the horizon."""
+    def _decide(
+        self, stream: StreamState, pending: Pending, horizon: int, step: StepBuilder, forgotten: bool
+    ) -> None:
+        """The observer is the sweep nearest in event time, known once a complete one is past the horizon, or
+        none can come any more."""
         target = pending.prediction.stamp_ns + horizon
         place = bisect_left(stream.stamps, target)
-        if place == len(stream.stamps):
+        candidates = stream.stamps[max(place - 1, 0) : place + 1] or [pending.prediction.stamp_ns]
+        after = candidates[-1]
+        if not forgotten and place == len(stream.stamps):
             return
-        after = stream.stamps[place]
-        if not stream.observations[after].complete and place == len(stream.stamps) - 1:
+        if not forgotten and place == len(stream.stamps) - 1 and not stream.observations[after].complete:
             return  # more parts may come; the next stamp says they will not
-        candidates = stream.stamps[max(place - 1, 0) : place + 1]
         observer = min(candidates, key=lambda stamp: (abs(stamp - target), stamp))
         pending.open_horizons.discard(horizon)
         if abs(observer - target) > self._config.task.tolerance_ns or observer <= pending.prediction.stamp_ns:
@@ -261,6 +237,27 @@ class Judge:
             region = ancestor(outcome.cell_id, lod)
             self.error_map.add(region, probability["online"], outcome.occupied)
 
+    # ---- forgetting ------------------------------------------------------------------------------------
+
+    def _forget_robot(self, robot_id: str, step: StepBuilder) -> None:
+        """End with a robot that others are heard instead of, as at the end of a log."""
+        order, roster = self._orders[robot_id], self._stream_rosters[robot_id]
+        self._take(order.rest(), step)
+        newest_ns = max([0, *(self._forget_stream(stream_id, step) for stream_id in roster.names())])
+        del self._orders[robot_id], self._stream_rosters[robot_id]
+        self._forgotten.robot(robot_id, order.next_seq)
+        fields = {"agent": "judge", "max_robots": self._config.limits.max_robots}
+        step.outputs.append(
+            Event(kind="robot_forgotten", stamp_ns=newest_ns, robot_id=robot_id, fields=fields)
+        )
+
+    def _forget_stream(self, stream_id: str, step: StepBuilder) -> int:
+        """Give every outcome that is possible, and say which are missed; the stream's newest stamp."""
+        stream = self._streams.pop(stream_id)
+        self._resolve(stream, step, ended=True, forgotten=True)
+        self._forgotten.stream(stream_id, stream.newest_ns)
+        return max([stream.newest_ns, *stream.stamps[-1:]])
+
     # ---- snapshots -------------------------------------------------------------------------------------
 
     def snapshot(self) -> bytes:
@@ -270,68 +267,31 @@ class Judge:
                 "scores": self.scores.state(),
                 "error_map": self.error_map.state(),
                 "missed": {str(horizon): count for horizon, count in self.missed.items()},
-                "streams": {name: _save_stream(stream) for name, stream in self._streams.items()},
-                "orders": {name: order.state() for name, order in self._orders.items()},
+                "streams": [[name, stream.state()] for name, stream in self._streams.items()],
+                "orders": [[name, order.state()] for name, order in self._orders.items()],
+                "roster": self._roster.names(),
+                "stream_rosters": [[name, roster.names()] for name, roster in self._stream_rosters.items()],
+                "forgotten": self._forgotten.state(),
             }
         )
 
     def restore(self, data: bytes) -> None:
         """Continue from a snapshot of a Judge with the same configuration; raises StateError."""
-        tree = unpack_fields(data, frozenset({"scores", "error_map", "missed", "streams", "orders"}))
+        tree = unpack_fields(data, SNAPSHOT)
         self.scores = PrequentialScores.from_state(tree["scores"])
         self.error_map = ErrorMap.from_state(tree["error_map"])
         self.missed = {int(horizon): count for horizon, count in tree["missed"].items()}
-        self._streams = {name: _load_stream(values) for name, values in tree["streams"].items()}
-        cap = self._config.window.max_records
-        self._orders = {name: InOrder.from_state(values, cap) for name, values in tree["orders"].items()}
+        self._streams = {name: StreamState.from_state(values) for name, values in tree["streams"]}
+        cap, limits = self._config.window.max_records, self._config.limits
+        self._orders = {name: InOrder.from_state(values, cap) for name, values in tree["orders"]}
+        self._roster = Roster(limits.max_robots, tree["roster"])
+        self._stream_rosters = {
+            name: Roster(limits.max_streams, names) for name, names in tree["stream_rosters"]
+        }
+        self._forgotten = Forgotten.from_state(tree["forgotten"])
 
 
 def _key(record: Binned | Prediction | Shadow) -> Key:
     """Names an input of Judge."""
     kind = type(record).__name__.lower()
     return (kind, record.stream_id, record.stamp_ns, getattr(record, "part", 0))
-
-
-def _save_stream(stream: StreamState) -> dict[str, Any]:
-    return {
-        "observations": [
-            {"stamp_ns": stamp, "received": sorted(seen.received), "parts": seen.parts,
-             "cell_id": seen.cell_id, "hits": seen.hits, "passes": seen.passes}
-            for stamp, seen in sorted(stream.observations.items())
-        ],
-        "pending": [
-            {
-                "prediction": to_dict(pending.prediction),
-                "index": pending.index,
-                "open_horizons": sorted(pending.open_horizons),
-                "shadow": to_dict(pending.shadow) if pending.shadow else None,
-                "unscored": [to_dict(outcome) for outcome in pending.unscored],
-            }
-            for pending in stream.pending.values()
-        ],
-        "early_shadows": [to_dict(shadow) for shadow in stream.early_shadows.values()],
-        "predictions": stream.predictions,
-        "newest_ns": stream.newest_ns,
-    }  # fmt: skip
-
-
-def _load_stream(values: dict[str, Any]) -> StreamState:
-    stream = StreamState(predictions=values["predictions"], newest_ns=values["newest_ns"])
-    for seen in values["observations"]:
-        stream.stamps.append(seen["stamp_ns"])
-        stream.observations[seen["stamp_ns"]] = Observation(
-            seen["parts"], seen["cell_id"], seen["hits"], seen["passes"], set(seen["received"])
-        )
-    for item in values["pending"]:
-        prediction = from_dict(Prediction, item["prediction"])
-        stream.pending[prediction.prediction_id] = Pending(
-            prediction=prediction,
-            index=item["index"],
-            open_horizons=set(item["open_horizons"]),
-            shadow=from_dict(Shadow, item["shadow"]) if item["shadow"] else None,
-            unscored=[from_dict(Outcome, outcome) for outcome in item["unscored"]],
-        )
-    for item in values["early_shadows"]:
-        shadow = from_dict(Shadow, item)
-        stream.early_shadows[shadow.prediction_id] = shadow
-    return stream

@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from agents.baselines import Baselines, Linear
+from agents.forgotten import Forgotten
 from agents.learn_robot import Pending, RobotState, sample_features
 from agents.lineage import Version
 from agents.lineages import Lineages
 from agents.protocol import Labels, Restore, Step, StepBuilder, Trained, TrainingFailed
+from agents.roster import Roster
 from models.model import Model
 from models.prior import Prior
 from stream.codecs.state import pack, unpack_fields
@@ -25,7 +27,9 @@ from stream.records import (
     Shadow,
 )
 
-SNAPSHOT = frozenset({"baselines", "frozen", "lineages", "predictions", "skewed", "robots"})
+SNAPSHOT = frozenset(
+    ("baselines", "frozen", "lineages", "predictions", "skewed", "robots", "roster", "forgotten")
+)
 
 
 class Learn:
@@ -53,19 +57,17 @@ class Learn:
         self._lineages = Lineages(config, schema, builtin, networks, priors)
         self._frozen: Version | None = None
         self._robots: dict[str, RobotState] = {}
+        self._roster = Roster(config.limits.max_robots)
+        self._forgotten = Forgotten()
         self._predictions = 0
         self.skewed = 0
 
     def handle(self, record: Any) -> Step:
         """Fold a Binned, Prediction, Outcome, ModelActivated, Trained, TrainingFailed or EndOfLog."""
         step = StepBuilder()
-        if isinstance(record, Binned | Prediction):
-            robot = self._robot(record.robot_id)
-            self._take(robot, robot.order.add(record), step)
-        elif isinstance(record, Outcome):
-            robot = self._robot(record.robot_id)
-            robot.held_outcomes.append(record)
-            self._release_outcomes(robot, step)
+        if isinstance(record, Binned | Prediction | Outcome):
+            if not self._forgotten.knows(record):
+                self._fold(record, step)
         elif isinstance(record, Trained):
             self._lineages.trained(record, step)
         elif isinstance(record, TrainingFailed):
@@ -80,9 +82,19 @@ class Learn:
             step.released.append(_key(record))
         return step.build()
 
-    def _robot(self, robot_id: str) -> RobotState:
+    def _fold(self, record: Binned | Prediction | Outcome, step: StepBuilder) -> None:
+        robot = self._robot(record.robot_id, step)
+        if isinstance(record, Outcome):
+            robot.held_outcomes.append(record)
+            self._release_outcomes(robot, step)
+        else:
+            self._take(robot, robot.order.add(record), step)
+
+    def _robot(self, robot_id: str, step: StepBuilder) -> RobotState:
+        for silent in self._roster.hear(robot_id):
+            self._forget_robot(silent, step)
         if robot_id not in self._robots:
-            self._robots[robot_id] = RobotState(self._config)
+            self._robots[robot_id] = RobotState(self._config, self._forgotten.next_seq(robot_id))
         return self._robots[robot_id]
 
     # ---- predictions -----------------------------------------------------------------------------------
@@ -92,11 +104,15 @@ class Learn:
             if isinstance(record, Prediction):
                 self._predicted(robot, record, step)
             else:
-                robot.container.fold(record)
-                robot.last_record = record
+                robot.fold(record)
 
     def _predicted(self, robot: RobotState, prediction: Prediction, step: StepBuilder) -> None:
-        if prediction.stamp_ns <= robot.newest_prediction.get(prediction.stream_id, -1):
+        for silent in robot.roster.hear(prediction.stream_id):
+            self._stream_forgotten(robot, silent, prediction.robot_id, step)
+        if prediction.stream_id not in robot.newest_prediction:
+            newest_ns = self._forgotten.newest_ns(prediction.stream_id)
+            robot.newest_prediction[prediction.stream_id] = newest_ns
+        if prediction.stamp_ns <= robot.newest_prediction[prediction.stream_id]:
             return  # redelivered: a stream is predicted in order of its stamps
         robot.newest_prediction[prediction.stream_id] = prediction.stamp_ns
         self._lineages.begin(prediction.stamp_ns, step)
@@ -150,19 +166,58 @@ class Learn:
             fields={"prediction_id": prediction.prediction_id, "reason": reason},
         )
 
+    # ---- forgetting ------------------------------------------------------------------------------------
+
     def _forget_old(self, robot: RobotState, step: StepBuilder) -> None:
         """Predictions whose outcomes have not come (sweeps were lost, Judge is behind) must not pile up."""
         for prediction_id in robot.older_than(2 * self._config.task.horizons_ns[-1]):
-            pending = robot.pending[prediction_id]
-            step.outputs.append(
-                Event(
-                    kind="forgotten",
-                    stamp_ns=pending.prediction.stamp_ns,
-                    robot_id=pending.prediction.robot_id,
-                    fields={"prediction_id": prediction_id, "horizons_ns": sorted(pending.open_horizons)},
-                )
+            self._forget(robot, prediction_id, step)
+
+    def _forget(self, robot: RobotState, prediction_id: str, step: StepBuilder) -> None:
+        pending = robot.pending[prediction_id]
+        step.outputs.append(
+            Event(
+                kind="forgotten",
+                stamp_ns=pending.prediction.stamp_ns,
+                robot_id=pending.prediction.robot_id,
+                fields={"prediction_id": prediction_id, "horizons_ns": sorted(pending.open_horizons)},
             )
-            self._close(robot, prediction_id)
+        )
+        self._close(robot, prediction_id)
+
+    def _forget_robot(self, robot_id: str, step: StepBuilder) -> None:
+        """End with a robot that others are heard instead of: learn what is there, forget the rest."""
+        robot = self._robots[robot_id]
+        self._take(robot, robot.order.rest(), step)
+        self._release_outcomes(robot, step, ended=True)
+        newest_ns = max([0, *robot.newest_prediction.values()])
+        for stream_id in list(robot.newest_prediction):
+            self._forget_stream(robot, stream_id, step)
+        del self._robots[robot_id]
+        self._forgotten.robot(robot_id, robot.order.next_seq)
+        fields = {"agent": "learn", "max_robots": self._config.limits.max_robots}
+        step.outputs.append(
+            Event(kind="robot_forgotten", stamp_ns=newest_ns, robot_id=robot_id, fields=fields)
+        )
+
+    def _stream_forgotten(self, robot: RobotState, stream_id: str, robot_id: str, step: StepBuilder) -> None:
+        """End with a stream that others of its robot are heard instead of, and say so."""
+        newest_ns = robot.newest_prediction[stream_id]
+        self._forget_stream(robot, stream_id, step)
+        fields = {"agent": "learn", "stream_id": stream_id, "max_streams": self._config.limits.max_streams}
+        step.outputs.append(
+            Event(kind="stream_forgotten", stamp_ns=newest_ns, robot_id=robot_id, fields=fields)
+        )
+
+    def _forget_stream(self, robot: RobotState, stream_id: str, step: StepBuilder) -> None:
+        held = [outcome for outcome in robot.held_outcomes if outcome.stream_id == stream_id]
+        robot.held_outcomes = [outcome for outcome in robot.held_outcomes if outcome not in held]
+        for outcome in held:
+            self._learn(robot, outcome, step)
+        for prediction_id, pending in list(robot.pending.items()):
+            if pending.prediction.stream_id == stream_id:
+                self._forget(robot, prediction_id, step)
+        self._forgotten.stream(stream_id, robot.newest_prediction.pop(stream_id))
 
     def _close(self, robot: RobotState, prediction_id: str) -> None:
         del robot.pending[prediction_id]
@@ -213,7 +268,9 @@ class Learn:
                 "lineages": self._lineages.state(),
                 "predictions": self._predictions,
                 "skewed": self.skewed,
-                "robots": {name: robot.state() for name, robot in self._robots.items()},
+                "robots": [[name, robot.state()] for name, robot in self._robots.items()],
+                "roster": self._roster.names(),
+                "forgotten": self._forgotten.state(),
             }
         )
 
@@ -224,9 +281,9 @@ class Learn:
         self._freeze(Version.from_state(tree["frozen"], self._load) if tree["frozen"] else None)
         self._lineages.restore(tree["lineages"], self._load)
         self._predictions, self.skewed = tree["predictions"], tree["skewed"]
-        self._robots = {
-            name: RobotState.from_state(state, self._config) for name, state in tree["robots"].items()
-        }
+        self._robots = {name: RobotState.from_state(state, self._config) for name, state in tree["robots"]}
+        self._roster = Roster(self._config.limits.max_robots, tree["roster"])
+        self._forgotten = Forgotten.from_state(tree["forgotten"])
 
     def resume(self) -> tuple[Restore, ...]:
         """What the trainers of a new process must be given after ``restore``, before they are asked to train.

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.in_order import InOrder
+from agents.in_order import InOrder, epoch_of
 from agents.protocol import Example
+from agents.roster import Roster
 from native.window import CellFeatures
 from stream.codecs.state import from_dict, to_dict
 from stream.config import Config
@@ -41,15 +42,28 @@ class Pending:
 
 
 class RobotState:
-    """One robot's container, the order of its records, and the predictions that wait for labels."""
+    """One robot's container, the order of its records, and the predictions that wait for labels.
 
-    def __init__(self, config: Config) -> None:
+    next_seq : binned records before it have come already
+    """
+
+    def __init__(self, config: Config, next_seq: int = 0) -> None:
+        self._config = config
         self.container = RollingContainer(config)
-        self.order = InOrder(config.window.max_records)
+        self.order = InOrder(config.window.max_records, next_seq)
+        self.roster = Roster(config.limits.max_streams)
         self.last_record: Binned | None = None
         self.pending: OrderedDict[str, Pending] = OrderedDict()
         self.newest_prediction: dict[str, int] = {}
         self.held_outcomes: list[Outcome] = []
+
+    def fold(self, record: Binned) -> None:
+        """Add a binned record; where Perceive had forgotten the robot, its container began empty."""
+        last = self.last_record
+        if last is not None and epoch_of(last.seq) != epoch_of(record.seq):
+            self.container = RollingContainer(self._config)
+        self.container.fold(record)
+        self.last_record = record
 
     def older_than(self, age_ns: int) -> list[str]:
         """Waiting predictions that are older than the newest one by more than this."""
@@ -72,7 +86,8 @@ class RobotState:
                 }
                 for pending in self.pending.values()
             ],
-            "newest_prediction": self.newest_prediction,
+            "newest_prediction": list(self.newest_prediction.items()),
+            "roster": self.roster.names(),
             "order": self.order.state(),
             "held_outcomes": [to_dict(outcome) for outcome in self.held_outcomes],
         }
@@ -95,6 +110,7 @@ class RobotState:
                 open_horizons=set(item["open_horizons"]),
             )
         robot.newest_prediction = dict(state["newest_prediction"])
+        robot.roster = Roster(config.limits.max_streams, state["roster"])
         robot.held_outcomes = [from_dict(Outcome, values) for values in state["held_outcomes"]]
         return robot
 

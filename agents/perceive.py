@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.perceive_robot import RobotState, StreamState
+from agents.perceive_robots import STATE, Robots
 from agents.perceive_sweep import Evidence, Placed, Unusable
 from agents.protocol import Key, ModelLoaded, Step, StepBuilder
 from agents.recorded_models import RecordedModels
@@ -21,12 +22,25 @@ from stream.codecs.state import pack, unpack_fields
 from stream.config import Config
 from stream.features import digest
 from stream.frames import FrameError, NoChainError, NotYet
-from stream.records import Binned, EndOfLog, Event, ModelActivated, ModelPublished, Prediction, SweepRejected
+from stream.records import (
+    Binned,
+    EndOfLog,
+    Event,
+    ModelActivated,
+    ModelPublished,
+    Prediction,
+    SweepRejected,
+    robot_of,
+)
 from stream.sweep import Sweep
 from stream.transform import Transform
 
 MAX_STAMP_NS = 2**61  # year 2043; beyond is a broken clock
 TOO_OLD = "older than the rolling container reaches"
+DONE_WITH = "not newer than what its robot had sent before it was forgotten (limits.max_robots)"
+
+CROWD = 4
+"""So many times ``window.max_records`` records may lie within the rolling container's reach."""
 
 
 def sweep_key(sweep: Sweep) -> Key:
@@ -52,7 +66,7 @@ class Perceive:
         self._stopwatch = stopwatch or Stopwatch()
         self._evidence = Evidence(config, self._stopwatch)
         self._models: ServedModels | RecordedModels = recorded or ServedModels(builtin)
-        self._robots: dict[str, RobotState] = {}
+        self._robots = Robots(config)
 
     def handle(self, record: Any) -> Step:
         """Fold a Sweep, Transform or tuple of them, ModelPublished, ModelLoaded or EndOfLog."""
@@ -70,21 +84,26 @@ class Perceive:
         elif isinstance(record, ModelLoaded):
             self._stage(record, step)
         elif isinstance(record, EndOfLog):
-            for robot in self._robots.values():
-                self._finish(robot, step)
+            for robot in self._robots:
+                self._finish(robot, "no_pose", "the log ended", step)
         else:
             raise TypeError(f"Perceive does not handle {type(record).__name__}")
         return step.build()
 
     # ---- inputs ----------------------------------------------------------------------------------------
 
-    def _robot(self, robot_id: str) -> RobotState:
-        if robot_id not in self._robots:
-            self._robots[robot_id] = RobotState(self._config)
+    def _robot(self, robot_id: str, step: StepBuilder) -> RobotState:
+        for silent, robot in self._robots.hear(robot_id):
+            self._forget_robot(silent, robot, step)
         return self._robots[robot_id]
 
+    def _stream(self, robot: RobotState, stream_id: str, step: StepBuilder) -> StreamState:
+        for silent, stream in self._robots.hear_stream(robot, stream_id):
+            self._forget_stream(robot, silent, stream, step)
+        return robot.streams[stream_id]
+
     def _transform(self, transform: Transform, step: StepBuilder) -> None:
-        robot = self._robot(transform.robot_id)
+        robot = self._robot(transform.robot_id, step)
         accepted, wrong = robot.admit_transform(transform)
         for far_ahead in wrong:
             self._refuse(far_ahead, "its stamp is far ahead of those before and after it", step)
@@ -110,7 +129,7 @@ class Perceive:
         if reason:
             self._reject(sweep, *reason, step)
             return
-        robot = self._robot(sweep.robot_id)
+        robot = self._robot(sweep.robot_id, step)
         accepted, wrong = robot.admit_sweep(sweep)
         for far_ahead in wrong:
             self._reject(far_ahead, "bad_stamp", "far ahead of the stamps before and after it", step)
@@ -128,6 +147,8 @@ class Perceive:
             )
             if key not in map(sweep_key, robot.held):  # else both are released when its fate is known
                 step.released.append(key)
+        elif sweep.stamp_ns <= robot.done_ns:
+            self._reject(sweep, "late", DONE_WITH, step)
         elif self._too_old(robot, sweep):
             self._reject(sweep, "late", TOO_OLD, step)
         else:
@@ -171,7 +192,7 @@ class Perceive:
         """Process held sweeps in event time; one that has to wait holds up its own stream only."""
         waiting: set[str] = set()
         for sweep in list(robot.held):
-            if sweep.stream_id in waiting:
+            if sweep.stream_id in waiting or sweep not in robot.held:  # its stream may just be forgotten
                 continue
             try:
                 placed = self._evidence.place(robot, sweep)
@@ -190,18 +211,49 @@ class Perceive:
         waited = robot.newest_input_ns - sweep.stamp_ns
         return waited > self._config.pose.max_wait_ns or len(robot.held) > self._config.pose.max_held_sweeps
 
-    def _finish(self, robot: RobotState, step: StepBuilder) -> None:
+    def _finish(self, robot: RobotState, reason: str, why: str, step: StepBuilder) -> None:
+        """Have nothing of a robot wait any more, since nothing more will come of it."""
         for clock in robot.edge_clocks.values():
             for transform in clock.give_up():
-                self._refuse(transform, "its stamp is far ahead of those before it, and the log ended", step)
+                self._refuse(transform, f"its stamp is far ahead of those before it, and {why}", step)
         for sweep in robot.clock.give_up():
-            self._reject(sweep, "bad_stamp", "far ahead of the stamps before it, and the log ended", step)
+            self._reject(sweep, "bad_stamp", f"far ahead of the stamps before it, and {why}", step)
         for sweep in robot.held:
-            reason = "the log ended before a transform reached its stamp"
-            self._discard(robot, sweep, "no_pose", reason, step)
+            self._discard(robot, sweep, reason, f"{why} before a transform reached its stamp", step)
         robot.held.clear()
         for stream in robot.streams.values():
             self._close(robot, stream, step)
+
+    # ---- forgetting ------------------------------------------------------------------------------------
+
+    def _forget_robot(self, robot_id: str, robot: RobotState, step: StepBuilder) -> None:
+        """End with a robot that others are heard instead of."""
+        most = self._config.limits.max_robots
+        why = f"its robot was forgotten, as {most} others were heard since (limits.max_robots)"
+        self._finish(robot, "forgotten", why, step)
+        fields = {"agent": "perceive", "max_robots": most}
+        step.outputs.append(
+            Event(kind="robot_forgotten", stamp_ns=robot.newest_ns, robot_id=robot_id, fields=fields)
+        )
+
+    def _forget_stream(
+        self, robot: RobotState, stream_id: str, stream: StreamState, step: StepBuilder
+    ) -> None:
+        """End with a stream that others of its robot are heard instead of; its evidence stays."""
+        most = self._config.limits.max_streams
+        why = f"its stream was forgotten, as {most} others were heard since (limits.max_streams)"
+        for sweep in [held for held in robot.held if held.stream_id == stream_id]:
+            self._discard(robot, sweep, "forgotten", f"{why} before a transform reached its stamp", step)
+            robot.held.remove(sweep)
+        self._close(robot, stream, step)
+        step.outputs.append(
+            Event(
+                kind="stream_forgotten",
+                stamp_ns=stream.newest_ns,
+                robot_id=robot_of(stream_id),
+                fields={"agent": "perceive", "stream_id": stream_id, "max_streams": most},
+            )
+        )
 
     # ---- from points to predictions --------------------------------------------------------------------
 
@@ -211,14 +263,19 @@ class Perceive:
         if self._too_old(robot, sweep):  # another sensor went on while it waited
             self._discard(robot, sweep, "late", TOO_OLD, step)
             return
+        if self._crowded(robot, sweep):
+            most = CROWD * self._config.window.max_records
+            detail = f"{most} sweeps and parts of its robot within the container's reach ({CROWD} times "
+            self._discard(robot, sweep, "too_many", detail + "window.max_records)", step)
+            return
         try:
             seen = self._evidence.bin(placed)
         except Unusable as fault:
             self._discard(robot, sweep, fault.reason, fault.detail, step)
             return
         self._close_expiring(robot, sweep.stamp_ns, step)
-        stream = robot.streams.setdefault(sweep.stream_id, StreamState())
-        late = sweep.stamp_ns < stream.newest_ns
+        stream = self._stream(robot, sweep.stream_id, step)
+        late = sweep.stamp_ns < stream.newest_ns or sweep.stamp_ns <= stream.done_ns
         if sweep.stamp_ns > stream.newest_ns:
             self._close(robot, stream, step)
             stream.newest_ns = sweep.stamp_ns
@@ -234,6 +291,12 @@ class Perceive:
         stream.open_record = record
         if len(stream.parts_seen) == sweep.parts:
             self._close(robot, stream, step)
+
+    def _crowded(self, robot: RobotState, sweep: Sweep) -> bool:
+        """Streams without number, at one time, must not fill the memory either."""
+        oldest = max(robot.container.newest_ns, sweep.stamp_ns) - robot.container.keep_ns
+        near = sum(record.stamp_ns >= oldest for record in robot.container.records())
+        return near >= CROWD * self._config.window.max_records
 
     def _close_expiring(self, robot: RobotState, stamp_ns: int, step: StepBuilder) -> None:
         """A sweep that still waits for parts is predicted before the container forgets it."""
@@ -322,22 +385,19 @@ class Perceive:
         )
 
     def _used_models(self) -> set[str]:
-        return {stream.model_id for robot in self._robots.values() for stream in robot.streams.values()}
+        return {stream.model_id for robot in self._robots for stream in robot.streams.values()}
 
     # ---- snapshots -------------------------------------------------------------------------------------
 
     def snapshot(self) -> bytes:
         """Transforms, held sweeps, retained records and names of serving models of every robot."""
-        robots = {name: robot.state() for name, robot in self._robots.items()}
-        return pack({"models": self._models.state(), "robots": robots})
+        return pack({"models": self._models.state(), **self._robots.state()})
 
     def restore(self, data: bytes) -> None:
         """Continue from a snapshot; ``missing_models`` says which models have to be loaded first."""
-        tree = unpack_fields(data, frozenset({"models", "robots"}))
+        tree = unpack_fields(data, STATE | {"models"})
         self._models.restore(tree["models"])
-        self._robots = {
-            name: RobotState.from_state(state, self._config) for name, state in tree["robots"].items()
-        }
+        self._robots = Robots.from_state(tree, self._config)
 
     def missing_models(self) -> tuple[str, ...]:
         """Models that the restored state serves and that have to be loaded before the next sweep."""

@@ -187,6 +187,28 @@ class PoseConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LimitsConfig:
+    """How many names an agent knows: beyond, the one that was silent longest is forgotten.
+
+    max_robots : robots of one task; Learn has one task for the robots of all partitions
+    max_streams : streams of one robot; max_frames : coordinate frames of one robot, beyond which transforms
+        that bring another one are refused, as a tree cannot do without its older ones
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    max_robots: int = 256
+    max_streams: int = 32
+    max_frames: int = 1024
+
+    def __post_init__(self) -> None:
+        for name in ("max_robots", "max_streams"):
+            _require(getattr(self, name) >= 1, f"limits.{name}", getattr(self, name), "must be >= 1")
+        _require(self.max_frames >= 2, "limits.max_frames", self.max_frames,
+                 "must be >= 2, a sensor's frame and the map's")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkConfig:
     """Shape of the BCC-convolution network."""
 
@@ -276,6 +298,7 @@ class Config:
     window: WindowConfig = field(default_factory=WindowConfig)
     task: TaskConfig = field(default_factory=TaskConfig)
     pose: PoseConfig = field(default_factory=PoseConfig)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     learn: LearnConfig = field(default_factory=LearnConfig)
 

@@ -18,7 +18,7 @@ UNIT_TOLERANCE = 1e-3
 """How far from 1 the length of a rotation's quaternion may be."""
 
 MAX_FRAMES = 1024
-"""Cap on the frames of one robot: names that keep changing are an error of the sender, not a tree."""
+"""Cap on the frames of one robot unless told otherwise: names that keep changing are the sender's error."""
 
 Matrix = NDArray[np.float64]
 
@@ -108,6 +108,7 @@ class FrameRegistry:
 
     max_gap_ns : neighbouring transforms of an edge further apart than this are not interpolated
     horizon_ns : each edge keeps the transforms of its newest ``horizon_ns`` and one older; None keeps all
+    max_frames : names of frames at most; a transform that brings another one is refused
     Raises ValueError for a value that is not > 0
 
     Poses depend on the transforms added, not on their order, except that the last of several for one edge and
@@ -115,12 +116,17 @@ class FrameRegistry:
     C core's, so equal on every machine.
     """
 
-    def __init__(self, *, max_gap_ns: int, horizon_ns: int | None = None) -> None:
+    def __init__(
+        self, *, max_gap_ns: int, horizon_ns: int | None = None, max_frames: int = MAX_FRAMES
+    ) -> None:
         if max_gap_ns <= 0:
             raise ValueError(f"max_gap_ns: expected > 0, got {max_gap_ns}")
         if horizon_ns is not None and horizon_ns <= 0:
             raise ValueError(f"horizon_ns: expected > 0 or None, got {horizon_ns}")
+        if max_frames <= 0:
+            raise ValueError(f"max_frames: expected > 0, got {max_frames}")
         self._max_gap_ns = max_gap_ns
+        self._max_frames = max_frames
         self._horizon_ns = horizon_ns
         self._edges: dict[str, _Edge] = {}
         self._frames: set[str] = set()
@@ -130,7 +136,7 @@ class FrameRegistry:
 
         Raises TransformError, and changes nothing, for values that are not finite, a rotation that is not a
         unit quaternion within 1e-3, a frame in itself, a second parent, a loop, an edge that is static and
-        dynamic at once, or more than MAX_FRAMES frames
+        dynamic at once, or more than ``max_frames`` frames
         """
         vector = _vector_of(transform)
         edge = self._edges.get(transform.child)
@@ -153,8 +159,11 @@ class FrameRegistry:
         above = [transform.parent, *(edge.parent for edge in self._chain(transform.parent))]
         if transform.child in above:
             raise TransformError(f"{' to '.join([*above[::-1], transform.child])}: frames form a loop")
-        if len(self._frames | {transform.parent, transform.child}) > MAX_FRAMES:
-            raise TransformError(f"{transform.parent} to {transform.child}: more than {MAX_FRAMES} frames")
+        most = self._max_frames
+        if len(self._frames | {transform.parent, transform.child}) > most:
+            raise TransformError(
+                f"{transform.parent} to {transform.child}: more than {most} frames (limits.max_frames)"
+            )
 
     def _chain(self, frame: str) -> Iterator[_Edge]:
         """Edges from a frame up to its root."""
@@ -227,6 +236,7 @@ class FrameRegistry:
         return {
             "max_gap_ns": self._max_gap_ns,
             "horizon_ns": self._horizon_ns,
+            "max_frames": self._max_frames,
             "edges": [
                 [
                     edge.parent,
@@ -242,7 +252,9 @@ class FrameRegistry:
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> FrameRegistry:
         """A registry that answers bit for bit as the one whose ``state`` this is."""
-        registry = cls(max_gap_ns=state["max_gap_ns"], horizon_ns=state["horizon_ns"])
+        registry = cls(
+            max_gap_ns=state["max_gap_ns"], horizon_ns=state["horizon_ns"], max_frames=state["max_frames"]
+        )
         for parent, child, static, stamps, vectors in state["edges"]:
             edge = _Edge(parent, child, static)
             edge.stamps = list(stamps)

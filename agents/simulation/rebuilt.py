@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.in_order import epoch_of
 from agents.simulation.outside import Outside
 from agents.simulation.topics import fingerprint
 from agents.simulation.world import World
@@ -132,7 +133,13 @@ class Rebuilt:
         container, streams = RollingContainer(self._config), dict[str, _Stream]()
         grid = grid_of(self._config)
         binner, rays = Binner(grid), Rays(grid)
+        last = records[0]
         for record in records:
+            if epoch_of(record.seq) != epoch_of(last.seq):  # the robot was forgotten and has come back
+                for stream in streams.values():
+                    self._close(container, stream, last.seq)
+                container, streams = RollingContainer(self._config), {}
+            last = record
             newest = max(container.newest_ns, record.stamp_ns)
             for other in streams.values():  # a sweep that waits for parts is predicted before it is forgotten
                 if other.opened is not None and other.opened.stamp_ns < newest - container.keep_ns:

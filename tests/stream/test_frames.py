@@ -268,7 +268,20 @@ def test_frames_are_capped() -> None:
     frames.add(dataclasses.replace(link("root", "f0", static=True), translation=(1.0, 0.0, 0.0)))
 
 
-@pytest.mark.parametrize("arguments", [{"max_gap_ns": 0}, {"max_gap_ns": 1, "horizon_ns": 0}])
+def test_the_cap_of_frames_is_chosen_and_restored() -> None:
+    frames = FrameRegistry(max_gap_ns=50 * MS, max_frames=3)
+    for child in ("base", "lidar"):
+        frames.add(link("root", child, static=True))
+    for kept in (frames, FrameRegistry.from_state(frames.state())):
+        with pytest.raises(TransformError, match="more than 3 frames"):
+            kept.add(link("root", "one more", static=True))
+        assert kept.frames() == ("base", "lidar", "root")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"max_gap_ns": 0}, {"max_gap_ns": 1, "horizon_ns": 0}, {"max_gap_ns": 1, "max_frames": 0}],
+)
 def test_arguments_are_checked(arguments: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="expected > 0"):
         FrameRegistry(**arguments)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from agents.journal import Order, Place
+from agents.newest import Newest
 from agents.protocol import Agent, Step, StoreModel, Train
 from agents.simulation.cast import Cast, make_archive, make_judge, make_learn, make_perceive
 from agents.simulation.driver import Driver
@@ -92,7 +93,7 @@ class ReplaysWithoutDedupe(Wrapped):
 
     def restore(self, data: bytes) -> None:
         tree = unpack(data)
-        for robot in tree["robots"].values():
+        for _, robot in tree["robots"]:
             robot["seen"] = []
         super().restore(pack(tree))
 
@@ -203,7 +204,7 @@ class ArchivesWhatComesAgain(Wrapped):
     """A record that comes twice is archived twice."""
 
     def handle(self, record: Any) -> Step:
-        self._agent._newest = {}
+        self._agent._newest = Newest(1)
         return super().handle(record)
 
 
