@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import yaml
 from numpy.typing import NDArray
 
+from agents.in_order import epoch_of
 from native.errors import OctaError
 from native.window import CellFeatures
 from stream.config import Config, ConfigError, parse_config
@@ -90,11 +91,14 @@ def _fold(folder: RunFolder, config: Config, stream_id: str, stamp_ns: int) -> C
     container = RollingContainer(config)
     last: Binned | None = None
     parts: set[int] = set()
+    epoch = 0
     records = folder.records(robot_of(stream_id), stamp_ns - container.keep_ns, 2**62)
     for record in records:
         own = record.stream_id == stream_id and not record.late
         if own and record.stamp_ns > stamp_ns:
             break  # it was predicted from before this one was folded, with a part missing
+        if epoch_of(record.seq) != epoch:  # the robot had been forgotten, and came back with nothing
+            container, epoch = RollingContainer(config), epoch_of(record.seq)
         container.fold(record)
         if own and record.stamp_ns == stamp_ns:
             last = record

@@ -11,8 +11,9 @@ import pytest
 import yaml
 
 from agents.explain import ExplainError, explain, rebuild, run_config
+from agents.in_order import epoch_of
 from agents.summary import rebuild_check
-from stream.config import ConfigError, to_dict
+from stream.config import Config, ConfigError, to_dict
 from stream.features import digest, schema_of
 from stream.records import Outcome, Prediction
 from stream.sources.base import Item
@@ -24,10 +25,10 @@ from tests.agents.worlds import STREAM, config_of, drive, parts_of, stamp_of, sw
 CONFIG = config_of()
 
 
-def run_of(path: Path, items: list[Item]) -> Loop:
+def run_of(path: Path, items: list[Item], config: Config = CONFIG) -> Loop:
     """A run folder with its configuration."""
-    loop = loop_of(CONFIG, path).run(items)
-    values = to_dict(CONFIG) | {"logs": ["made up"], "versions": {"numpy": "2"}}
+    loop = loop_of(config, path).run(items)
+    values = to_dict(config) | {"logs": ["made up"], "versions": {"numpy": "2"}}
     loop.folder.write_text("config.yaml", yaml.safe_dump(values))
     return loop
 
@@ -109,6 +110,19 @@ def test_whatever_the_order_every_prediction_is_rebuilt(tmp_path: Path, name: st
         found = explain(tmp_path, prediction.prediction_id)
         assert found.matches, prediction.prediction_id
         assert np.array_equal(found.probability, prediction.probability)
+
+
+def test_a_robot_that_was_forgotten_and_came_back_is_explained_without_what_it_saw_before(
+    tmp_path: Path,
+) -> None:
+    items: list[Item] = [*drive(9), sweep_of(4.6, stream_id="other/lidar")]
+    items.sort(key=lambda item: getattr(item, "stamp_ns", 0))
+    loop = run_of(tmp_path, items, config_of("limits.max_robots=1"))
+    made = [record for record in loop.perceive.outputs(Prediction) if record.robot_id == "robot"]
+    epochs = {epoch_of(record.seq) for record in made}
+    assert len(epochs) > 1
+    for prediction in made:
+        assert explain(tmp_path, prediction.prediction_id).matches, prediction.prediction_id
 
 
 @pytest.mark.parametrize("name", ["robot/lidar/1", "", "nonsense", "robot/other/5000000000"])

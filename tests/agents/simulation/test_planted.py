@@ -8,7 +8,7 @@ from agents.simulation.checkers import CHECKERS
 from agents.simulation.run import simulate
 from tests.agents.simulation.planted import BUGS, Bug
 
-MOST_SEEDS = 20
+MOST_SEEDS = 30
 """Of worlds in which little goes wrong but what brings the bug out; docs/simulation.md has the others."""
 
 
