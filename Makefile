@@ -1,13 +1,14 @@
 # Verbs of the project; `make` alone lists them. Needs Python 3.11 or newer, a C compiler and make.
 
-PYTHON ?= python3
-VENV   ?= .venv
-BIN    := $(VENV)/bin
-SEEDS  ?= 1000
-JOBS   ?= 1
-TEST_JOBS ?= auto
-KILLS  ?= 20
-KAFKA  ?= kafka
+PYTHON     ?= python3
+VENV       ?= .venv
+BIN        := $(VENV)/bin
+SEEDS      ?= 1000
+JOBS       ?= 1
+KILLS      ?= 20
+KAFKA      ?= kafka
+TEST_JOBS  ?= auto
+KAFKA_JOBS ?= 0
 EXTRAS := learn,kafka,test,lint,bench
 C_CODE := $(wildcard native/src/*.c native/src/*.h native/include/*.h)
 NATIVE := $(C_CODE) native/octa.cdef.txt native/build_ffi.py setup.py
@@ -28,7 +29,7 @@ test: setup ## all tests but those of Kafka, with the recordings in OCTA_DATA (d
 	$(BIN)/python -m pytest -q -m 'not kafka' -n $(TEST_JOBS) --dist loadfile
 
 test-kafka: setup ## tests on a Kafka broker: OCTA_KAFKA=HOST:PORT, Docker, or Java 17 and Maven
-	$(BIN)/python -m pytest -q -m '$(KAFKA)'
+	$(BIN)/python -m pytest -q -m '$(KAFKA)' -n $(KAFKA_JOBS) --dist loadfile tests/kafka
 
 kill-test: setup ## workers killed again and again on a broker; nothing may be lost: make kill-test KILLS=200
 	$(BIN)/python -m tests.kafka.kill_test --kills $(KILLS)

@@ -8,6 +8,7 @@ import uuid
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import docker
 import pytest
@@ -20,6 +21,9 @@ from tests.kafka.libraries import BrokerError
 BROKER_FIXTURES = {"kafka", "local_kafka"}
 CONTAINER_SECONDS = 120
 CHOSEN = pytest.StashKey[Choice]()
+REASONS = pytest.StashKey[list[str]]()
+"""Why each of several processes has chosen its broker."""
+BROKER = "kafka_broker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +40,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("kafka")
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Tell the process that started this one, where tests run in several, which broker was used."""
+    said = getattr(session.config, "workeroutput", None)
+    choice = session.config.stash.get(CHOSEN, None)
+    if said is not None and choice is not None:
+        said[BROKER] = choice.reason
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Note what one of several processes has told."""
+    reason = getattr(node, "workeroutput", {}).get(BROKER)
+    if reason is not None:
+        node.config.stash.setdefault(REASONS, []).append(reason)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say which broker was used, and whether the container path was run."""
     choice = config.stash.get(CHOSEN, None)
-    if choice is not None:
-        terminalreporter.write_line(f"Kafka broker: {choice.reason}")
+    for reason in dict.fromkeys(config.stash.get(REASONS, []) if choice is None else [choice.reason]):
+        terminalreporter.write_line(f"Kafka broker: {reason}")
 
 
 def _chosen() -> Choice:
