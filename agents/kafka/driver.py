@@ -284,10 +284,11 @@ class Driver:
             # By the broker's clock alone: all of this was appended before the ends are asked for.
             known_ms = max(self._queues[place][-1].appended_ms for place in inputs if self._queues[place])
             self._ends = await self._host.log.end(inputs)
-            for place, beginning in (await self._host.log.beginning(silent)).items():
+            self._ends_ms = known_ms
+            lacking = [place for place in silent if self.task.positions[place] < self._ends[place]]
+            for place, beginning in (await self._host.log.beginning(lacking) if lacking else {}).items():
                 if beginning >= self._ends[place]:  # all of it was deleted, nothing will come of it
                     self._ends[place] = 0
-            self._ends_ms = known_ms
         return all(self.task.positions[place] >= self._ends[place] for place in silent)
 
     def _decode(self, message: Message) -> Any:

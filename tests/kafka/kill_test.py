@@ -9,6 +9,7 @@ With ``--learn`` Learn is there and killed as well; the one process is then give
 from __future__ import annotations
 
 import argparse
+import asyncio
 import itertools
 import json
 import random
@@ -22,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from agents.kafka.lag import lags
 from agents.kafka.settings import KafkaSettings
 from agents.options import LogOptions
 from agents.simulation.topics import fingerprint, identity
@@ -29,7 +31,7 @@ from stream.config import load_config
 from stream.records import Binned, Outcome, Prediction, SweepRejected
 from stream.sources.base import Item
 from stream.sweep import Sweep
-from stream.topics import ACTIVATED, BINNED, OUTCOMES, PREDICTIONS, REJECTED
+from stream.topics import ACTIVATED, BINNED, OUTCOMES, PREDICTIONS, REJECTED, SWEEPS
 from tests.kafka.broker import LocalBroker
 from tests.kafka.harness import (
     Workers,
@@ -57,6 +59,11 @@ MARKS = (
 SELDOM = ("claimed", "restored", "replayed", "half saved", "saved")
 KINDS = {BINNED: Binned, PREDICTIONS: Prediction, OUTCOMES: Outcome, REJECTED: SweepRejected}
 STALLED_SECONDS = 120
+EARLY = 0.15
+"""Share of workers that may be killed before they run; the others have a while to work."""
+REST_SECONDS = 240
+BACKLOG = 60
+"""Sweeps that wait at most: robots must not drive far ahead of workers that are killed all the time."""
 RUNS = "runs on partitions"
 
 
@@ -70,14 +77,14 @@ class Robots:
     """All robots; what they see is sent when it is asked for."""
 
     def __init__(self, settings: KafkaSettings, seed: int, names: Sequence[str] = ROBOTS) -> None:
-        self._settings, self._seed = settings, seed
+        self.settings, self._seed = settings, seed
         self._logs = {robot: iter(world(robot, seed)) for robot in names}
         self._items = Counter[str]()
         self.sweeps = 0
 
     def drive(self, sweeps: int, speed: float | None = None) -> None:
         """Send the next sweeps of every robot, with all that comes before them; at once, or at a speed."""
-        send(self._settings, [list(self._next(robot, sweeps)) for robot in self._logs], speed)
+        send(self.settings, [list(self._next(robot, sweeps)) for robot in self._logs], speed)
 
     def _next(self, robot: str, sweeps: int) -> Iterator[Item]:
         left = sweeps
@@ -110,6 +117,7 @@ class Killer:
     _why: dict[str, str] = field(default_factory=dict)
     _due: dict[str, float] = field(default_factory=dict)
     _started: dict[str, tuple[float, int]] = field(default_factory=dict)
+    _calm: bool = False
 
     def start(self, name: str, calm: bool = False) -> None:
         """Start a worker, with its end already decided unless all is calm."""
@@ -123,7 +131,9 @@ class Killer:
         self.workers.start(name, f"{mark}:{count}" if mark else "")
         self._started[name] = (time.monotonic(), runs)
         self._why[name] = mark or "at random"
-        self._due[name] = float("inf") if calm else time.monotonic() + self.random.uniform(6, 16)
+        early = self.random.random() < EARLY and not calm
+        self._due[name] = time.monotonic() + self.random.uniform(0, 8) if early else float("inf")
+        self._calm = calm
 
     def look(self) -> None:
         """Note who runs, kill who is due, start again who is dead."""
@@ -147,6 +157,8 @@ class Killer:
             if self.workers.log(name).count(RUNS) > runs:
                 self.recoveries.append(time.monotonic() - since)
                 del self._started[name]
+                if not self._calm:
+                    self._due[name] = min(self._due[name], time.monotonic() + self.random.uniform(2, 10))
 
 
 def findings(expected: Sequence[Any], found: dict[str, list[Any]]) -> dict[str, Any]:
@@ -203,7 +215,7 @@ def run(kills: int, seed: int, folder: Path, learn: bool) -> dict[str, Any]:
                 workers.kill(name)
                 killer.start(name, calm=True)
             robots.drive(3)
-            wait_for_rest(workers, settings, AGENTS, 90)
+            wait_for_rest(workers, settings, AGENTS, REST_SECONDS)
             codes = workers.stop()
         found = {topic: read(settings, topic) for topic in KINDS}
         states = snapshot_digests(settings, AGENTS)
@@ -237,7 +249,8 @@ def _drive(kills: int, robots: Robots, killer: Killer) -> None:
         killer.start(name)
     last, progressed = 0, time.monotonic()
     while last < kills and not killer.wrong:
-        robots.drive(1)
+        if backlog(robots.settings) < BACKLOG:
+            robots.drive(1)
         killer.look()
         done = sum(killer.kills.values())
         if done > last:
@@ -245,8 +258,13 @@ def _drive(kills: int, robots: Robots, killer: Killer) -> None:
             print(f"\r{done} of {kills} kills, {robots.sweeps} sweeps", end="", file=sys.stderr)
         if time.monotonic() - progressed > STALLED_SECONDS:
             killer.wrong.append(f"no worker was killed for {STALLED_SECONDS} s")
-        time.sleep(0.3)
+        time.sleep(0.1)
     print(file=sys.stderr)
+
+
+def backlog(settings: KafkaSettings) -> int:
+    """Sweeps that no Perceive worker has acknowledged."""
+    return sum(lag.left for lag in asyncio.run(lags(settings)) if lag.place[0] == SWEEPS)
 
 
 def main() -> int:
