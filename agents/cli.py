@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from agents.cluster_options import TopicOptions
 from agents.failure import EXIT_DAMAGED, EXIT_ERROR, describe, require_learning
 from agents.kafka import commands as kafka_commands
-from agents.options import ConfigOptions, LogOptions, ReplayFlags, TopicOptions, spread
+from agents.options import ConfigOptions, LogOptions, ReplayFlags, spread
 
 if TYPE_CHECKING:
     from agents.replay import RunResult
@@ -31,7 +32,9 @@ app = typer.Typer(
 
 Log = Annotated[
     str,
-    typer.Argument(metavar="LOG", help="A log (MCAP, PCD or KITTI folder), sim:city?... or kafka://TOPIC"),
+    typer.Argument(
+        metavar="LOG", help="A log (MCAP, rosbag2, PCD, KITTI, nuScenes, LAS), sim:city?... or kafka://TOPIC"
+    ),
 ]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 

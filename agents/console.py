@@ -34,6 +34,9 @@ LEVELS = {"problem": "bold red", "warning": "yellow", "note": "cyan"}
 PIPE_WIDTH = 120
 """Columns where nobody's window sets them: nothing is cut off in a file or a pipe."""
 
+CRS_WIDTH = 90
+"""Characters that name a coordinate system; its definition in WKT goes on for a page."""
+
 ProgressCallback = Callable[[int, int | None, str], None]
 
 
@@ -94,7 +97,16 @@ def log_rows(info: SourceInfo) -> list[tuple[str, str]]:
     rows += _block("topics", [f"{topic}  {kind}  {count:,}" for topic, (kind, count) in topics])
     rows.append(("sensor frames", ", ".join(info.sensor_frames) or "none"))
     rows.append(("root frame", info.root_frame or "none: no transforms"))
+    if info.origin is not None:
+        x, y, z = info.origin
+        rows.append(("origin", f"the map's zero is {x:,.0f} {y:,.0f} {z:,.0f} of the log"))
+    if info.crs is not None:
+        rows.append(("coordinates", _cut(info.crs)))
     return rows
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= CRS_WIDTH else f"{text[:CRS_WIDTH]}…"
 
 
 def diagnosis_rows(diagnosis: Diagnosis) -> list[tuple[str, str]]:

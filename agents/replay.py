@@ -42,7 +42,7 @@ from stream.config import Config, ConfigError, NetworkConfig, to_dict
 from stream.features import FeatureSchema, schema_of
 from stream.records import robot_of
 from stream.run_folder import RunFolder
-from stream.sources.base import Damage, Item, Source, SourceError
+from stream.sources.base import Damage, Item, Source, SourceError, SourceInfo
 from stream.sweep import Sweep
 
 Progress = Callable[[int, int | None, str], None]
@@ -100,7 +100,7 @@ def replay(
     total = None if None in totals else sum(count for count in totals if count is not None)
     folder = RunFolder(out)
     folder.create()
-    folder.write_text("config.yaml", _config_text(config, [info.location for info in infos], followed))
+    folder.write_text("config.yaml", _config_text(config, infos, followed))
 
     done = 0
     latencies = Latencies()
@@ -277,9 +277,9 @@ def _describe(damages: Sequence[Damage | None]) -> str | None:
     return "; ".join(texts) or None
 
 
-def _config_text(config: Config, logs: list[str], followed: Sequence[ActivationLog]) -> str:
+def _config_text(config: Config, infos: Sequence[SourceInfo], followed: Sequence[ActivationLog]) -> str:
     """The resolved configuration, with what else decides the bits: logs by name, versions, machine type,
-    and the activations that were followed, by name and content."""
+    the activations that were followed, by name and content, and where the zero of a moved map was."""
     versions: dict[str, Any] = {"python": platform.python_version(), "machine": platform.machine()}
     for name in VERSIONED:
         try:
@@ -291,5 +291,15 @@ def _config_text(config: Config, logs: list[str], followed: Sequence[ActivationL
             {"file": f"{log.path.resolve().parent.name}/{log.path.name}", "sha256": log.sha256}
             for log in followed
         ]
-    names = [Path(log).name if "://" not in log and not log.startswith("sim:") else log for log in logs]
+    names = [_name_of(info.location) for info in infos]
+    moved = [(name, info) for name, info in zip(names, infos, strict=True) if info.origin is not None]
+    if moved:
+        versions["origins"] = [
+            {"log": name, "origin_m": list(info.origin or ()), "crs": info.crs} for name, info in moved
+        ]
     return yaml.safe_dump(to_dict(config) | {"logs": names, "versions": versions}, sort_keys=False)
+
+
+def _name_of(log: str) -> str:
+    """A log without the folders it lies in."""
+    return Path(log).name if "://" not in log and not log.startswith("sim:") else log

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.markup import escape
 
+from agents.cluster_options import KafkaOptions
 from agents.failure import EXIT_DAMAGED, EXIT_ERROR, require_learning
-from agents.options import LIVE_BUDGET_MS, ConfigOptions, KafkaOptions, LogOptions, spread
+from agents.options import LIVE_BUDGET_MS, ConfigOptions, LogOptions, spread
 
 if TYPE_CHECKING:
     from agents.kafka.dead_letters import Letter

@@ -101,7 +101,7 @@ class KafkaLog:
             found: list[Message] = []
             while await self._reader.position(at) < end:
                 for records in (await self._reader.getmany(at, timeout_ms=POLL_MS)).values():
-                    found += [message_of(record) for record in records]
+                    found += [message_of(record, self._settings) for record in records]
         return [message for message in found if message.offset < end]
 
     async def fetch(self, receipts: Sequence[Receipt]) -> dict[Receipt, Message]:
@@ -126,6 +126,6 @@ class KafkaLog:
             beginning = (await reader.beginning_offsets([at]))[at]
             reader.seek(at, max(first, beginning))
             async for record in reader:
-                yield message_of(record)
+                yield message_of(record, self._settings)
         finally:
             await reader.stop()

@@ -8,14 +8,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from agents.journal import Claim, Order, Place
+from agents.kafka.settings import KafkaSettings
 from agents.protocol import Example, Labels, LoadModel, ModelLoaded, Request, Train, Trained, TrainingFailed
 from agents.task import Answer, Snapshot, Undecodable
 from models.manifest import model_id_of
 from models.model import Model
+from stream.codecs.content_type import CDR
 from stream.codecs.inputs import dead_letter, decode_sweep, decode_transforms
 from stream.codecs.state import from_dict, pack, to_dict, unpack
 from stream.codecs.wire import WireError, decode
+from stream.sweep import Sweep
 from stream.topics import STATIC, SWEEPS, TRANSFORMS
+from stream.transform import Transform
 
 Headers = Sequence[tuple[str, bytes]]
 Make = Callable[[str, bytes], Model]
@@ -24,7 +28,11 @@ Make = Callable[[str, bytes], Model]
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Message:
-    """What a broker delivers, not decoded yet. appended_ms : the time at which it was appended."""
+    """What a broker delivers, not decoded yet.
+
+    appended_ms : the time at which it was appended
+    content_type : what value is in where headers do not say so
+    """
 
     place: Place
     offset: int
@@ -32,9 +40,10 @@ class Message:
     value: bytes | None
     headers: Headers
     appended_ms: int
+    content_type: str = CDR
 
 
-def message_of(record: Any) -> Message:
+def message_of(record: Any, settings: KafkaSettings) -> Message:
     """The message of what an aiokafka consumer delivers."""
     return Message(
         place=(record.topic, record.partition),
@@ -43,6 +52,19 @@ def message_of(record: Any) -> Message:
         value=record.value,
         headers=tuple(record.headers or ()),
         appended_ms=record.timestamp,
+        content_type=settings.content_types.get(record.topic, CDR),
+    )
+
+
+def sweep_of(message: Message) -> Sweep:
+    """The sweep, or part of one, of a message.  Raises WireError"""
+    return decode_sweep(message.value, message.headers, message.key, content_type=message.content_type)
+
+
+def transforms_of(message: Message, *, static: bool) -> list[Transform]:
+    """The transforms of a message.  Raises WireError"""
+    return decode_transforms(
+        message.value, message.headers, message.key, static=static, content_type=message.content_type
     )
 
 
@@ -51,10 +73,9 @@ def record_of(message: Message) -> Any:
     topic = message.place[0]
     try:
         if topic == SWEEPS:
-            return decode_sweep(message.value, message.headers, message.key)
+            return sweep_of(message)
         if topic in (TRANSFORMS, STATIC):
-            static = topic == STATIC
-            return tuple(decode_transforms(message.value, message.headers, message.key, static=static))
+            return tuple(transforms_of(message, static=topic == STATIC))
         return decode(topic, message.value)
     except WireError as error:
         return _undecodable(message, error)

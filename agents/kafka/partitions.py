@@ -54,8 +54,8 @@ def new_reader(
 class Partitions:
     """A consumer that is sent from one partition to another; one iteration at a time."""
 
-    def __init__(self, consumer: AIOKafkaConsumer) -> None:
-        self._consumer = consumer
+    def __init__(self, consumer: AIOKafkaConsumer, settings: KafkaSettings) -> None:
+        self._consumer, self._settings = consumer, settings
 
     @classmethod
     @asynccontextmanager
@@ -65,7 +65,7 @@ class Partitions:
         await consumer.start()
         await asyncio.sleep(0)  # stopped before its own tasks have begun, it would cancel whoever stops it
         try:
-            yield cls(consumer)
+            yield cls(consumer, settings)
         finally:
             await consumer.stop()
 
@@ -93,7 +93,7 @@ class Partitions:
         while await self._consumer.position(at) < offsets.stop:
             for record in (await self._consumer.getmany(at, timeout_ms=POLL_MS)).get(at, []):
                 if record.offset < offsets.stop:
-                    yield message_of(record)
+                    yield message_of(record, self._settings)
 
     async def merged(self, spans: Mapping[Place, range]) -> AsyncGenerator[Message]:
         """Messages of stretches of several partitions by the time at which they were appended.
@@ -130,7 +130,7 @@ class Partitions:
                 while await self._consumer.position(at) < stop:
                     found = await self._consumer.getmany(at, timeout_ms=POLL_MS, max_records=1)
                     for record in found.get(at, []):
-                        return message_of(record) if record.offset < stop else None
+                        return message_of(record, self._settings) if record.offset < stop else None
         except TimeoutError as error:
             raise ClusterError(
                 f"{place[0]}-{place[1]}: nothing has come for {STALL_SECONDS} s, but messages up to offset "

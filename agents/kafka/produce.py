@@ -13,7 +13,8 @@ from aiokafka import AIOKafkaProducer
 
 from agents.kafka.settings import KafkaSettings
 from stream.codecs import tf
-from stream.codecs.inputs import CDR, encode_pointcloud2, headers_of
+from stream.codecs.content_type import CDR
+from stream.codecs.inputs import encode_pointcloud2, headers_of
 from stream.codecs.wire import CONTENT_TYPE, encode
 from stream.records import SweepRejected
 from stream.sources.base import Damage, Item

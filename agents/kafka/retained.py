@@ -10,12 +10,12 @@ from aiokafka.errors import OffsetOutOfRangeError
 
 from agents.journal import Receipt
 from agents.kafka.admin import run
-from agents.kafka.messages import Message, record_of
+from agents.kafka.messages import Message, record_of, sweep_of
 from agents.kafka.partitions import Partitions
 from agents.kafka.settings import KafkaSettings
 from agents.kafka.stretch import Cut, Location, Stretch, find_stretch
 from agents.task import Undecodable
-from stream.codecs.inputs import dead_letter, decode_sweep
+from stream.codecs.inputs import dead_letter
 from stream.codecs.wire import WireError
 from stream.frames import FrameError, FrameRegistry
 from stream.records import SweepRejected
@@ -165,7 +165,7 @@ def items_of(message: Message) -> Sequence[Item]:
 
 def _sweep_of(message: Message) -> Sweep | SweepRejected:
     try:
-        return decode_sweep(message.value, message.headers, message.key)
+        return sweep_of(message)
     except WireError as error:
         topic, partition = message.place
         return dead_letter(

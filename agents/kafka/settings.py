@@ -52,6 +52,8 @@ class KafkaSettings:
     bootstrap : host:port of brokers, comma separated
     partitions : of every topic of robots; what ``octastream topics create`` made
     folder : models, snapshots and the archive; every worker must reach it
+    content_types : by topic, what messages are in whose producers send no header ``content-type``; the same
+        for all workers, as what was folded once must be decoded the same way again
     instance : stable name of a worker in its group, as ``perceive-0``: one that is back soon gets its
         partitions again and nobody else has to stop; two workers with one name fence each other
     """
@@ -60,6 +62,7 @@ class KafkaSettings:
     partitions: int
     folder: Path
     security: Security = field(default_factory=Security)
+    content_types: Mapping[str, str] = field(default_factory=dict)
     instance: str | None = None
 
     def clients(self) -> Mapping[str, Any]:

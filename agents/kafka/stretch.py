@@ -12,10 +12,9 @@ from urllib.parse import parse_qsl
 
 from agents.journal import Place
 from agents.kafka.admin import admin_client
-from agents.kafka.messages import Message
+from agents.kafka.messages import Message, sweep_of
 from agents.kafka.partitions import Partitions
 from agents.kafka.settings import KafkaSettings
-from stream.codecs.inputs import decode_sweep
 from stream.codecs.wire import WireError
 from stream.config import ConfigError
 from stream.sources.base import SourceError
@@ -198,7 +197,7 @@ async def _holds_sweeps(partitions: Partitions, topic: str, count: int) -> bool:
     if message is None:
         return False
     try:
-        decode_sweep(message.value, message.headers, message.key)
+        sweep_of(message)
     except WireError:
         return False
     return True

@@ -34,6 +34,7 @@ from agents.protocol import Agent
 from agents.task import TakenOver, Task
 from agents.task_id import TaskId
 from models.model import Model
+from stream.codecs.content_type import CDR
 from stream.topics import INPUTS, LEARN, MAX_MESSAGE_BYTES, PUBLISHED, group_of
 
 LOGGER = logging.getLogger(__name__)
@@ -157,7 +158,7 @@ class Worker:
                 self._fail(error)
 
     async def _take(self, event: EventT[Any]) -> None:
-        message = _message(event)
+        message = _message(event, self._settings)
         partition = 0 if self.agent == LEARN else message.place[1]
         running = self._running.get(partition)
         if running is None:  # of an assignment that is over; its new owner gets it
@@ -338,7 +339,7 @@ class Worker:
         os._exit(EXIT_FAILED)
 
 
-def _message(event: EventT[Any]) -> Message:
+def _message(event: EventT[Any], settings: KafkaSettings) -> Message:
     message = event.message
     headers: Any = message.headers or ()
     return Message(
@@ -348,6 +349,7 @@ def _message(event: EventT[Any]) -> Message:
         value=message.value,
         headers=tuple(headers.items() if isinstance(headers, dict) else headers),
         appended_ms=round(1e3 * message.timestamp),
+        content_type=settings.content_types.get(message.topic, CDR),
     )
 
 

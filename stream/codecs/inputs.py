@@ -1,7 +1,8 @@
 """Messages of producers as sweeps and transforms, and the headers of messages.
 
-The header ``content-type`` says what a payload is in: ROS 2's CDR when there is none, or the own format. The
-robot is the message's key. CloudEvents' binary mode puts what an event is into headers.
+The header ``content-type`` says what a payload is in: ROS 2's CDR when there is none, the own format, or
+Foxglove's protobuf. The robot is the message's key. CloudEvents' binary mode puts what an event is into
+headers.
 """
 
 from __future__ import annotations
@@ -9,12 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from stream.codecs import pointcloud2, tf
+from stream.codecs import foxglove, pointcloud2, tf
 from stream.codecs.cdr import CodecError
+from stream.codecs.content_type import CDR, ContentType
+from stream.codecs.pointcloud2 import Columns
 from stream.codecs.state import to_dict
 from stream.codecs.wire import CONTENT_TYPE, WireError, decode, decode_all
 from stream.records import (
@@ -30,9 +34,6 @@ from stream.sweep import Sweep
 from stream.topics import topic_of
 from stream.transform import Transform
 
-CDR = "application/cdr"
-"""ROS 2 messages: PointCloud2 on the topic of sweeps, TFMessage on those of transforms."""
-
 SENSOR, PART, PARTS, KIND, TRACE = "octa_sensor", "part", "parts", "content-type", "traceparent"
 
 Headers = Iterable[tuple[str, bytes | None]]
@@ -44,10 +45,13 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # ---- what producers send -------------------------------------------------------------------------------
 
 
-def decode_sweep(data: bytes | None, headers: Headers, key: bytes | None) -> Sweep:
+def decode_sweep(
+    data: bytes | None, headers: Headers, key: bytes | None, *, content_type: str = CDR
+) -> Sweep:
     """The sweep, or part of one, of a message on ``octa.sweep.received.v1``.
 
-    data : PointCloud2 as CDR, or a Sweep of the own format, by ``content-type``
+    data : PointCloud2 as CDR, a Sweep of the own format, or foxglove.PointCloud, by ``content-type``
+    content_type : what data is in where no header says so
     headers : ``octa_sensor`` names the sensor, else the frame does; ``part`` and ``parts`` place a part
     key : the robot id in UTF-8
     Returns the sweep as it was sent: whether its stamp is usable is for Perceive to judge
@@ -55,19 +59,16 @@ def decode_sweep(data: bytes | None, headers: Headers, key: bytes | None) -> Swe
     ``corrupt``; never reads past the end
     """
     found = _Headers(headers)
-    robot_id, kind = _robot_of(key), found.content_type()
+    robot_id, kind = _robot_of(key), found.content_type(content_type)
     part, sensor = found.part(), found.text(SENSOR)
     payload = _payload(data)
-    if kind == CONTENT_TYPE:
+    if kind.media == CONTENT_TYPE:
         sweep: Sweep = decode(Sweep, payload)
         _agree("bad_key", "key", robot_id, sweep.robot_id)
         _agree("bad_header", SENSOR, sensor, sweep.stream_id.partition("/")[2])
         _agree("bad_header", f"{PART}, {PARTS}", part, (sweep.part, sweep.parts))
         return sweep
-    try:
-        stamp_ns, frame, points, intensity, time_offset_ns = pointcloud2.decode_cdr(payload)
-    except CodecError as error:
-        raise WireError("corrupt", f"PointCloud2: {error}") from error
+    stamp_ns, frame, (points, intensity, time_offset_ns) = _cloud(kind, payload)
     number, parts = part or (0, 1)
     return Sweep(
         stream_id=f"{robot_id}/{sensor or frame}",
@@ -82,26 +83,66 @@ def decode_sweep(data: bytes | None, headers: Headers, key: bytes | None) -> Swe
 
 
 def decode_transforms(
-    data: bytes | None, headers: Headers, key: bytes | None, *, static: bool
+    data: bytes | None, headers: Headers, key: bytes | None, *, static: bool, content_type: str = CDR
 ) -> list[Transform]:
     """The transforms of a message on ``octa.transform.received.v1``, or of ``static`` ones, in its order.
 
-    data : TFMessage as CDR, or Transforms of the own format, by ``content-type``; key : the robot id in UTF-8
+    data : TFMessage as CDR, Transforms of the own format, or foxglove.FrameTransform(s), by ``content-type``
+    content_type : what data is in where no header says so; key : the robot id in UTF-8
     Returns transforms as they were sent; whether they are rigid is for the FrameRegistry to judge
     Raises WireError as ``decode_sweep``
     """
-    robot_id, kind = _robot_of(key), _Headers(headers).content_type()
+    robot_id, kind = _robot_of(key), _Headers(headers).content_type(content_type)
     payload = _payload(data)
-    if kind == CONTENT_TYPE:
+    if kind.media == CONTENT_TYPE:
         transforms: list[Transform] = decode_all(Transform, payload)
         for transform in transforms:
             _agree("bad_key", "key", robot_id, transform.robot_id)
             _agree("corrupt", "static, by the topic,", static, transform.static)
         return transforms
+    name, read = "TFMessage", tf.decode_cdr
+    if kind.media != CDR:
+        name, read = kind.schema_of(_TRANSFORMS), _TRANSFORMS[kind.schema]
+    with _refusing(name):
+        return read(kind.unframed(payload), robot_id=robot_id, static=static)
+
+
+_TRANSFORMS = {
+    foxglove.TRANSFORM: foxglove.decode_transform,
+    foxglove.TRANSFORMS: foxglove.decode_transforms,
+}
+
+
+def require_content_type(text: str, *, transforms: bool) -> None:
+    """Raises WireError, ``schema``, for a content type that no message of transforms, or of sweeps, is in.
+
+    ModuleNotFoundError where the package that reads it is not installed
+    """
+    kind = ContentType.parse(text)
+    if kind.schema:
+        kind.schema_of(_TRANSFORMS if transforms else [foxglove.CLOUD])
+        foxglove.require()
+
+
+def _cloud(kind: ContentType, payload: bytes) -> tuple[int, str, Columns]:
+    """Stamp, frame and columns of a cloud that is not in the own format."""
+    name, read = "PointCloud2", pointcloud2.decode_cdr
+    if kind.media != CDR:
+        name, read = kind.schema_of([foxglove.CLOUD]), foxglove.decode_cloud
+    with _refusing(name):
+        stamp_ns, frame, points, intensity, time_offset_ns = read(kind.unframed(payload))
+    return stamp_ns, frame, (points, intensity, time_offset_ns)
+
+
+@contextmanager
+def _refusing(name: str) -> Iterator[None]:
+    """Say what a message was taken for when it cannot be decoded."""
     try:
-        return tf.decode_cdr(payload, robot_id=robot_id, static=static)
+        yield
     except CodecError as error:
-        raise WireError("corrupt", f"TFMessage: {error}") from error
+        raise WireError("corrupt", f"{name}: {error}") from error
+    except ModuleNotFoundError as error:  # the message can be sent again once the package is there
+        raise WireError("schema", str(error)) from error
 
 
 def dead_letter(
@@ -135,6 +176,14 @@ def dead_letter(
     )
 
 
+def encode_foxglove(sweep: Sweep) -> bytes:
+    """A sweep as foxglove.PointCloud, otherwise as ``encode_pointcloud2``."""
+    _require_no_misses(sweep, foxglove.CLOUD)
+    return foxglove.encode_cloud(
+        sweep.stamp_ns, sweep.frame, sweep.points, sweep.intensity, sweep.time_offset_ns
+    )
+
+
 def encode_pointcloud2(sweep: Sweep) -> bytes:
     """A sweep as PointCloud2 in CDR, with the fields x y z intensity, and t where it has time offsets.
 
@@ -142,14 +191,18 @@ def encode_pointcloud2(sweep: Sweep) -> bytes:
     Raises ValueError for rays without return, which the message has no place for, and for a stamp outside
     0 <= stamp < 2^31 s
     """
-    if len(sweep.misses):
-        raise ValueError(
-            f"misses: PointCloud2 has no place for {len(sweep.misses)} rays without return; "
-            f"send the sweep as {CONTENT_TYPE}, or without them"
-        )
+    _require_no_misses(sweep, "PointCloud2")
     return pointcloud2.encode_cdr(
         sweep.stamp_ns, sweep.frame, sweep.points, sweep.intensity, sweep.time_offset_ns
     )
+
+
+def _require_no_misses(sweep: Sweep, message: str) -> None:
+    if len(sweep.misses):
+        raise ValueError(
+            f"misses: {message} has no place for {len(sweep.misses)} rays without return; "
+            f"send the sweep as {CONTENT_TYPE}, or without them"
+        )
 
 
 def _payload(data: bytes | None) -> bytes:
@@ -201,12 +254,9 @@ class _Headers:
             raise WireError("bad_header", f"{name}: is empty")
         return text
 
-    def content_type(self) -> str:
-        """What the payload is in, one of the formats known."""
-        kind = (self.text(KIND) or CDR).partition(";")[0].strip().lower()
-        if kind not in (CDR, CONTENT_TYPE):
-            raise WireError("schema", f"{KIND} {kind[:80]!r}, expected {CDR} (or none) or {CONTENT_TYPE}")
-        return kind
+    def content_type(self, otherwise: str) -> ContentType:
+        """What the payload is in, one of the formats known; ``otherwise`` where no header says so."""
+        return ContentType.parse(self.text(KIND) or otherwise)
 
     def part(self) -> tuple[int, int] | None:
         """Number of the part, and how many there are; None without such headers."""

@@ -50,6 +50,8 @@ class SourceInfo:
     start_ns, end_ns : stamps of the log's first and last message, None when unknown
     topics : topic (or file kind) to (type, count)
     root_frame : root of the transform tree the sweeps hang from, None when there are no transforms
+    origin : where the map's zero lies in the log's own coordinates, m; None when the map is not moved
+    crs : coordinate reference system of these coordinates, as the log says it (WKT or EPSG code)
     """
 
     location: str
@@ -60,6 +62,8 @@ class SourceInfo:
     topics: dict[str, tuple[str, int]] = field(default_factory=dict)
     sensor_frames: tuple[str, ...] = ()
     root_frame: str | None = None
+    origin: tuple[float, float, float] | None = None
+    crs: str | None = None
 
 
 Item = Sweep | Transform | SweepRejected | Damage

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.codecs.cdr import CodecError
+from stream.sources import nuscenes
 from stream.sources.base import SourceError, SourceOptions
 from stream.sources.sweep_files import SweepFiles, list_files
 
@@ -23,7 +24,7 @@ SUBFOLDERS = ("velodyne_points/data", "data", "velodyne")
 def sweep_folder(path: Path) -> Path | None:
     """The folder that holds the ``.bin`` files: this one or one of SUBFOLDERS; None when there are none."""
     places = [path, *(path / name for name in SUBFOLDERS)]
-    return next((place for place in places if place.is_dir() and list_files(place, SUFFIX)), None)
+    return next((place for place in places if place.is_dir() and _list(place)), None)
 
 
 def open_kitti(path: Path, options: SourceOptions) -> SweepFiles:
@@ -34,7 +35,7 @@ def open_kitti(path: Path, options: SourceOptions) -> SweepFiles:
     Raises SourceError for stamps that cannot be read or do not fit the sweeps
     """
     folder = (sweep_folder(path) or path) if path.is_dir() else path.parent
-    paths = list_files(folder, SUFFIX) if path.is_dir() else [path]
+    paths = _list(folder) if path.is_dir() else [path]
     around = [folder, folder.parent]
     if path.is_dir() and path not in around:
         around.append(path)
@@ -42,12 +43,18 @@ def open_kitti(path: Path, options: SourceOptions) -> SweepFiles:
     return SweepFiles(
         location=path,
         format="kitti",
+        suffix=SUFFIX,
         paths=paths,
         decode=decode_bin,
         pose_folders=around,
         options=options,
         stamps_ns=None if stamps is None else read_stamps(stamps, len(paths)),
     )
+
+
+def _list(folder: Path) -> list[Path]:
+    """The ``.bin`` files of a folder; those of nuScenes have five values a point."""
+    return [path for path in list_files(folder, SUFFIX) if not path.name.lower().endswith(nuscenes.SUFFIX)]
 
 
 def decode_bin(content: bytes) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -37,6 +37,7 @@ def open_pcd(path: Path, options: SourceOptions) -> SweepFiles:
     return SweepFiles(
         location=path,
         format="pcd",
+        suffix=SUFFIX,
         paths=list_files(path, SUFFIX) if path.is_dir() else [path],
         decode=decode_pcd,
         pose_folders=[folder],

@@ -24,22 +24,26 @@ Decode = Callable[[bytes], tuple[NDArray[np.float32], NDArray[np.float32]]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepFiles:
-    """Files as sweeps of the frame ``velodyne``, each preceded by its pose in ``odom``.
+    """Files as sweeps of one sensor, each preceded by its pose in ``odom``.
 
     location, format : for messages and ``info``
+    suffix : what the files' names end in
     paths : one file a sweep, in order
     decode : how to read one; a file it refuses is a SweepRejected with the reason ``corrupt``
     pose_folders : where to look for ``poses.txt`` when ``options.poses`` is None
     stamps_ns : stamps of the files, or None: then they are ``first_stamp_ns + i / rate_hz``
+    frame : name of the sensor's frame
     """
 
     location: Path
     format: str
+    suffix: str
     paths: Sequence[Path]
     decode: Decode
     pose_folders: Sequence[Path]
     options: SourceOptions
     stamps_ns: Sequence[int] | None = None
+    frame: str = SENSOR_FRAME
 
     def info(self) -> SourceInfo:
         """Describe the folder without opening its sweeps; stamps are None without a rate."""
@@ -52,8 +56,8 @@ class SweepFiles:
             sweeps=len(self.paths),
             start_ns=stamps[0],
             end_ns=stamps[-1],
-            topics={f"*{self.paths[0].suffix}": (self.format, len(self.paths))},
-            sensor_frames=(SENSOR_FRAME,),
+            topics={f"*{self.suffix}": (self.format, len(self.paths))},
+            sensor_frames=(self.frame,),
             root_frame=None if self._pose_file() is None else MAP_FRAME,
         )
 
@@ -71,27 +75,21 @@ class SweepFiles:
         return self._items(stamps, poses)
 
     def _items(self, stamps: Sequence[int], poses: list[NDArray[np.float64]]) -> Iterator[Item]:
+        robot_id = self.options.robot_id
         for path, stamp_ns, vector in zip(self.paths, stamps, poses, strict=True):
-            yield to_transform(vector, robot_id=self.options.robot_id, stamp_ns=stamp_ns)
+            yield to_transform(vector, robot_id=robot_id, stamp_ns=stamp_ns, child=self.frame)
             yield self._sweep(path, stamp_ns)
 
     def _sweep(self, path: Path, stamp_ns: int) -> Sweep | SweepRejected:
-        stream_id = f"{self.options.robot_id}/{SENSOR_FRAME}"
+        stream_id = f"{self.options.robot_id}/{self.frame}"
         try:
             points, intensity = self.decode(path.read_bytes())
         except (CodecError, OSError) as error:
-            return SweepRejected(
-                robot_id=self.options.robot_id,
-                stream_id=stream_id,
-                stamp_ns=stamp_ns,
-                part=0,
-                reason="corrupt",
-                detail=f"{path.name}: {error}",
-            )
+            return corrupt(path, stream_id, stamp_ns, error)
         return Sweep(
             stream_id=stream_id,
             stamp_ns=stamp_ns,
-            frame=SENSOR_FRAME,
+            frame=self.frame,
             points=points,
             intensity=intensity,
         )
@@ -99,24 +97,49 @@ class SweepFiles:
     def _stamps(self) -> Sequence[int]:
         if self.stamps_ns is not None:
             return self.stamps_ns
-        rate, first = self.options.rate_hz, self.options.first_stamp_ns
-        if rate is None:
-            raise SourceError(f"{self.location}: the sweeps have no stamps; give --rate-hz, for example 10")
-        if not (math.isfinite(rate) and rate > 0):
-            raise SourceError(f"{self.location}: rate_hz: {rate} must be > 0, for example 10")
-        last = first + (len(self.paths) - 1) * 1e9 / rate
-        if first <= 0 or last > MAX_STAMP_NS:
-            raise SourceError(f"{self.location}: stamps {first}..{last:.0f} ns are outside 1..2^63 - 1")
-        return [first + round(number * 1e9 / rate) for number in range(len(self.paths))]
+        return stamps_at_rate(self.location, self.options, len(self.paths))
 
     def _pose_file(self) -> Path | None:
-        if self.options.poses is not None:
-            return self.options.poses
-        places = (folder / POSES_NAME for folder in self.pose_folders)
-        return next((path for path in places if path.is_file()), None)
+        return find_poses(self.pose_folders, self.options)
+
+
+def stamps_at_rate(location: Path, options: SourceOptions, sweeps: int) -> list[int]:
+    """Stamps in nanoseconds of a log that has none, from ``options.rate_hz`` and ``options.first_stamp_ns``.
+
+    Raises SourceError without a rate, or for stamps outside 1..2^63 - 1
+    """
+    rate, first = options.rate_hz, options.first_stamp_ns
+    if rate is None:
+        raise SourceError(f"{location}: the sweeps have no stamps; give --rate-hz, for example 10")
+    if not (math.isfinite(rate) and rate > 0):
+        raise SourceError(f"{location}: rate_hz: {rate} must be > 0, for example 10")
+    last = first + (sweeps - 1) * 1e9 / rate
+    if first <= 0 or last > MAX_STAMP_NS:
+        raise SourceError(f"{location}: stamps {first}..{last:.0f} ns are outside 1..2^63 - 1")
+    return [first + round(number * 1e9 / rate) for number in range(sweeps)]
+
+
+def find_poses(folders: Sequence[Path], options: SourceOptions) -> Path | None:
+    """``options.poses``, else the first ``poses.txt`` in these folders, else None."""
+    if options.poses is not None:
+        return options.poses
+    places = (folder / POSES_NAME for folder in folders)
+    return next((path for path in places if path.is_file()), None)
+
+
+def corrupt(path: Path, stream_id: str, stamp_ns: int, error: Exception) -> SweepRejected:
+    """The dead letter of a file that cannot be read."""
+    return SweepRejected(
+        robot_id=stream_id.partition("/")[0],
+        stream_id=stream_id,
+        stamp_ns=stamp_ns,
+        part=0,
+        reason="corrupt",
+        detail=f"{path.name}: {error}",
+    )
 
 
 def list_files(folder: Path, suffix: str) -> list[Path]:
-    """Files of a folder with this suffix, in name order; hidden files are left out."""
-    found = (path for path in folder.iterdir() if path.suffix.lower() == suffix and path.is_file())
+    """Files of a folder whose names end so, in name order; hidden files are left out."""
+    found = (path for path in folder.iterdir() if path.name.lower().endswith(suffix) and path.is_file())
     return sorted(path for path in found if not path.name.startswith("."))

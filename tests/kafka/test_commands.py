@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import hashlib
 import json
 import os
@@ -13,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,14 +22,17 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import NewTopic
 
 from agents.cli import main
+from agents.cluster_options import PASSWORD, KafkaOptions
 from agents.failure import describe
 from agents.kafka.admin import ClusterError, admin_client, check_topics, create_topics, run
 from agents.kafka.commands import speed_of
 from agents.kafka.lag import Lag
+from agents.kafka.messages import message_of, record_of
 from agents.kafka.partitions import Partitions
 from agents.kafka.settings import KafkaSettings
 from agents.kafka.supervisor import Patience, supervise
-from agents.options import PASSWORD, ConfigOptions, KafkaOptions
+from agents.options import ConfigOptions
+from agents.task import Undecodable
 from stream.codecs.inputs import decode_sweep, headers_of
 from stream.codecs.wire import encode
 from stream.config import ConfigError
@@ -503,6 +508,31 @@ def test_options_become_settings_and_arguments(tmp_path: Path, monkeypatch: pyte
     assert KafkaOptions().arguments() == []
 
 
+def test_content_types_by_topic_become_settings_and_arguments() -> None:
+    kinds = {
+        SWEEPS: "application/x-protobuf; schema=foxglove.PointCloud; framing=confluent",
+        "mirror": "application/cdr",
+    }
+    given = [f"{topic}={kind}" for topic, kind in kinds.items()]
+    options = KafkaOptions(content_type=given)
+    settings = options.to_settings()
+    assert settings.content_types == kinds
+    assert options.arguments() == ["--content-type", given[0], "--content-type", given[1]]
+    framed = b"\x00\x00\x00\x00\x01\x00"
+    record = SimpleNamespace(
+        topic=SWEEPS, partition=0, offset=0, key=b"ant", value=framed, headers=(), timestamp=0
+    )
+    silent = message_of(record, settings)
+    said = dataclasses.replace(silent, headers=(("content-type", b"application/cdr"),))
+    for message, words in (
+        (silent, "foxglove.PointCloud: frame_id: the frame name is empty"),
+        (said, "PointCloud2: header.stamp.sec: 4 bytes expected, 2 left in the message"),
+    ):
+        letter = record_of(message)
+        assert isinstance(letter, Undecodable)
+        assert words in letter.letter.detail
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -512,6 +542,19 @@ def test_options_become_settings_and_arguments(tmp_path: Path, monkeypatch: pyte
         ({"username": "me"}, "--username 'me': needs --security-protocol SASL_SSL"),
         ({"ca_file": Path("ca.pem")}, "--ca-file ca.pem: needs --security-protocol SSL or SASL_SSL"),
         ({"security_protocol": "SSL", "ca_file": Path("no.pem")}, "--ca-file no.pem: no such file"),
+        (
+            {"content_type": ["octa.sweep.v1=application/cdr"]},
+            "--content-type 'octa.sweep.v1=application/cdr': producers send to octa.sweep.received.v1,",
+        ),
+        ({"content_type": ["mirror"]}, "--content-type 'mirror': must be TOPIC=TYPE: content-type ''"),
+        (
+            {"content_type": [f"{SWEEPS}=application/x-protobuf; schema=foxglove.FrameTransform"]},
+            "content-type: schema 'foxglove.FrameTransform', expected foxglove.PointCloud",
+        ),
+        (
+            {"content_type": ["mirror=application/cdr"] * 2},
+            "--content-type 'mirror=application/cdr': mirror is there twice",
+        ),
         ({"security_protocol": "SSL", "key_file": ROOT / "LICENSE"}, "needs --cert-file"),
         ({"security_protocol": "SSL", "ca_file": ROOT / "LICENSE"}, "not PEM files of TLS"),
         (

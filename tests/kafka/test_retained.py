@@ -17,6 +17,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import NewTopic, RecordsToDelete
 
 from agents.cli import main
+from agents.cluster_options import ClusterOptions, TopicOptions
 from agents.kafka import partitions as partitions_module
 from agents.kafka import stretch as stretch_module
 from agents.kafka.admin import ClusterError, admin_client, run
@@ -25,7 +26,7 @@ from agents.kafka.partitions import Partitions
 from agents.kafka.retained import items_of, open_retained
 from agents.kafka.settings import KafkaSettings
 from agents.kafka.stretch import Cut, Location, iso_of
-from agents.options import ClusterOptions, LogOptions, TopicOptions
+from agents.options import LogOptions
 from agents.simulation.topics import fingerprint, identity
 from stream.config import ConfigError, load_config
 from stream.records import Binned, Prediction, SweepRejected

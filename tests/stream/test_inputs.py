@@ -9,14 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from mcap.reader import make_reader
 
-from stream.codecs import tf
+from stream.codecs import foxglove, tf
+from stream.codecs.content_type import CDR
 from stream.codecs.inputs import (
-    CDR,
     dead_letter,
     decode_sweep,
     decode_transforms,
+    encode_foxglove,
     encode_pointcloud2,
     headers_of,
 )
@@ -24,7 +27,8 @@ from stream.codecs.wire import CONTENT_TYPE, WireError, encode, encode_all
 from stream.records import Binned, Event, ModelActivated, ModelPublished, Outcome, Prediction, SweepRejected
 from stream.sources import open_source
 from stream.sources.base import SourceOptions
-from stream.sources.mcap import POINTS_TYPE, STATIC_TOPIC
+from stream.sources.message_types import POINTS_TYPE
+from stream.sources.ros2 import STATIC_TOPIC
 from stream.sweep import Sweep
 from stream.topics import SWEEPS
 from stream.transform import Transform
@@ -128,6 +132,149 @@ def test_rays_without_return_are_not_dropped_in_silence() -> None:
         encode_pointcloud2(sweep(misses=np.array([[0, 0, 1]], np.float32)))
 
 
+# ---- Foxglove's protobuf ------------------------------------------------------------------------------
+
+
+def protobuf(schema: str, more: str = "") -> list[tuple[str, bytes]]:
+    return [("content-type", f"application/x-protobuf; schema={schema}{more}".encode())]
+
+
+POINTS, FRAME, FRAMES = "foxglove.PointCloud", "foxglove.FrameTransform", "foxglove.FrameTransforms"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"points": np.empty((0, 3), np.float32), "intensity": np.empty(0, np.float32)},
+        {"time_offset_ns": np.array([0, -5], np.int32)},
+        {"part": 2, "parts": 3},
+    ],
+)
+def test_a_sweep_comes_back_from_foxglove(changes: dict[str, Any]) -> None:
+    sent = sweep(**changes)
+    headers = headers_of(sent, "octastream", content_type=protobuf(POINTS)[0][1].decode())
+    assert plain(decode_sweep(encode_foxglove(sent), headers, b"r2")) == plain(sent)
+    with pytest.raises(ValueError, match=r"misses: foxglove\.PointCloud has no place for 1 rays"):
+        encode_foxglove(sweep(misses=np.array([[0, 0, 1]], np.float32)))
+
+
+@pytest.mark.parametrize("static", [False, True])
+def test_transforms_come_back_from_foxglove(static: bool) -> None:
+    sent = [transform(child=name, static=static) for name in ("base", "lidar")]
+    assert decode_transforms(foxglove.encode_transforms(sent), protobuf(FRAMES), b"r2", static=static) == sent
+    one = decode_transforms(foxglove.encode_transform(sent[0]), protobuf(FRAME), b"r2", static=static)
+    assert one == sent[:1]
+
+
+@pytest.mark.parametrize(
+    "spelt",
+    [
+        "application/x-protobuf; schema=foxglove.PointCloud",
+        "Application/X-Protobuf;schema=foxglove.PointCloud;charset=binary",
+        'application/protobuf; Schema="foxglove.PointCloud"',
+    ],
+)
+def test_spellings_of_the_content_type(spelt: str) -> None:
+    got = decode_sweep(encode_foxglove(sweep()), [("content-type", spelt.encode())], b"r2")
+    assert got.stamp_ns == sweep().stamp_ns
+
+
+def test_the_framing_of_a_schema_registry_is_stripped() -> None:
+    headers = protobuf(POINTS, "; framing=confluent")
+    data = encode_foxglove(sweep())
+    for head in (b"\0\0\0\0\7\0", b"\0\0\0\0\7\2\0"):
+        assert plain(decode_sweep(head + data, headers, b"r2")) == plain(
+            decode_sweep(data, protobuf(POINTS), b"r2")
+        )
+    assert refused(decode_sweep, data, headers, b"r2") == (
+        "corrupt: foxglove.PointCloud: the message begins with 0a, framing=confluent expects 00"
+    )
+    moved = b"\0\0\0\0\7\0" + foxglove.encode_transform(transform())
+    framed = protobuf(FRAME, "; framing=Confluent")
+    assert decode_transforms(moved, framed, b"r2", static=False) == [transform()]
+
+
+def test_without_a_header_the_configured_content_type_counts() -> None:
+    kind = protobuf(POINTS)[0][1].decode()
+    assert decode_sweep(encode_foxglove(sweep()), [], b"r2", content_type=kind).robot_id == "r2"
+    assert decode_sweep(CLOUD, [("content-type", CDR.encode())], b"r2", content_type=kind).robot_id == "r2"
+    moved = foxglove.encode_transforms([transform()])
+    kind = protobuf(FRAMES)[0][1].decode()
+    assert decode_transforms(moved, [], b"r2", static=False, content_type=kind) == [transform()]
+
+
+@pytest.mark.parametrize(
+    ("headers", "message"),
+    [
+        (
+            [("content-type", b"application/x-protobuf")],
+            "schema: content-type application/x-protobuf names no message: append ; schema=NAME",
+        ),
+        (protobuf(FRAME), f"schema: content-type: schema '{FRAME}', expected {POINTS}"),
+        (
+            protobuf(POINTS, "; framing=avro"),
+            "schema: content-type: framing 'avro', expected confluent or none",
+        ),
+    ],
+)
+def test_content_types_of_protobuf_that_are_none(headers: Any, message: str) -> None:
+    assert refused(decode_sweep, encode_foxglove(sweep()), headers, b"r2") == message
+
+
+def test_payloads_of_protobuf_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encode_foxglove(sweep())
+    assert refused(decode_sweep, None, protobuf(POINTS), b"r2") == "corrupt: the message has no payload"
+    assert refused(decode_sweep, data[:-1], protobuf(POINTS), b"r2").startswith(
+        f"corrupt: {POINTS}: 32 bytes"
+    )
+    assert refused(decode_sweep, CLOUD, protobuf(POINTS), b"r2").startswith(f"corrupt: {POINTS}: ")
+    assert refused(decode_transforms, data, protobuf(POINTS), b"r2", static=False) == (
+        f"schema: content-type: schema '{POINTS}', expected {FRAME} or {FRAMES}"
+    )
+    assert refused(decode_transforms, b"\xff", protobuf(FRAME), b"r2", static=False).startswith(
+        f"corrupt: {FRAME}: "
+    )
+
+    def absent() -> Any:
+        raise ModuleNotFoundError("Foxglove messages need it: pip install 'octastream[formats]'")
+
+    monkeypatch.setattr(foxglove, "require", absent)
+    assert refused(decode_sweep, data, protobuf(POINTS), b"r2") == (
+        "schema: Foxglove messages need it: pip install 'octastream[formats]'"
+    )
+
+
+FRAMED = b"\0\0\0\0\7\2\0"
+
+
+@pytest.mark.parametrize("schema", [POINTS, FRAME, FRAMES])
+@given(data=st.data())
+@settings(max_examples=200, deadline=None)
+def test_damage_to_protobuf_gives_a_wire_error_or_a_record(schema: str, data: st.DataObject) -> None:
+    whole = {
+        POINTS: encode_foxglove(sweep(time_offset_ns=np.array([0, -5], np.int32))),
+        FRAME: foxglove.encode_transform(transform()),
+        FRAMES: foxglove.encode_transforms([transform(), transform(child="arm")]),
+    }[schema]
+    framed = data.draw(st.booleans())
+    message = bytearray(FRAMED + whole if framed else whole)
+    for _ in range(data.draw(st.integers(0, 3))):
+        message[data.draw(st.integers(0, len(message) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    del message[data.draw(st.integers(0, len(message))) :]
+    headers = protobuf(schema, "; framing=confluent" if framed else "")
+    try:
+        if schema == POINTS:
+            got = decode_sweep(bytes(message), headers, b"r2")
+            assert got.points.shape == (len(got.intensity), 3)
+        else:
+            found = decode_transforms(bytes(message), headers, b"r2", static=False)
+            assert all(item.parent and item.child for item in found)
+    except WireError as error:
+        assert error.reason == "corrupt"
+        assert "\n" not in str(error)
+
+
 # ---- what is refused -----------------------------------------------------------------------------------
 
 
@@ -164,8 +311,8 @@ def test_keys_that_name_no_robot(key: bytes | None, message: str) -> None:
         ([("octa_sensor", b"a"), ("octa_sensor", b"b")], "bad_header: octa_sensor: is there twice"),
         (
             [("content-type", b"application/json")],
-            "schema: content-type 'application/json', expected application/cdr (or none) or "
-            "application/vnd.octastream.v1+arrow",
+            "schema: content-type 'application/json', expected application/cdr, "
+            "application/vnd.octastream.v1+arrow or application/x-protobuf",
         ),
     ],
 )

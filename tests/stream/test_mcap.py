@@ -17,8 +17,8 @@ from stream.frames import FrameRegistry
 from stream.records import SweepRejected
 from stream.sources import open_source
 from stream.sources.base import Damage, Item, SourceError, SourceOptions
-from stream.sources.mcap import POINTS_TYPE, TF_TYPE
 from stream.sources.mcap_file import McapFile
+from stream.sources.message_types import POINTS_TYPE, TF_TYPE
 from stream.sweep import Sweep
 from stream.transform import Transform
 from tests.data import data_path

@@ -257,7 +257,7 @@ def test_open_source_refuses_in_one_line(tmp_path: Path) -> None:
     empty, other, mixed = tmp_path / "empty", tmp_path / "other", tmp_path / "mixed"
     for place in (empty, other, mixed):
         place.mkdir()
-    (other / "a.las").write_bytes(b"LASF")
+    (other / "a.e57").write_bytes(b"ASTM-E57")
     shutil.copy(folder / "000.pcd", mixed)
     (mixed / "0.bin").write_bytes(bytes(16))
     for location, message in (
@@ -265,7 +265,7 @@ def test_open_source_refuses_in_one_line(tmp_path: Path) -> None:
         (tmp_path / "missing", "no such file or folder"),
         (empty, "the folder is empty; expected an MCAP log"),
         (other, "holds no sweeps; expected"),
-        (other / "a.las", r"unknown format \.las; expected"),
+        (other / "a.e57", r"unknown format \.e57; expected"),
         (mixed, r"holds \.pcd and \.bin files"),
     ):
         with pytest.raises(SourceError, match=message) as caught:
