@@ -65,6 +65,8 @@ OPERATION_SECONDS = 90.0
 """Longer than any client waits for a broker that is away."""
 FILLED = 16
 """So many messages that were not delivered are read at once; sweeps are large."""
+SMALL_BYTES = 4096
+"""A message up to this size, as of a transform, is decoded sooner than another thread begins with it."""
 MAY_RUN_AHEAD = (TRANSFORMS, STATIC)
 """Folding these a little early does no harm. A sweep that runs ahead of its transforms may wait too long for
 them: where a log is sent faster than recorded, MAX_SKEW_MS are many of its seconds."""
@@ -169,9 +171,10 @@ class Driver:
         self._fetched: dict[Receipt, Message] = {}
         self._pending: Operation | None = None
         self._saving: asyncio.Task[None] | None = None
+        self._encoded: dict[int, asyncio.Task[bytes]] = {}  # outputs of the step in hand, by identity
         self._do: dict[type[Any], Callable[[Any], Awaitable[Any]]] = {
             Next: lambda _: self._choose(),
-            Handle: lambda op: host.run(self._handle, op.record),
+            Handle: self._handle_and_encode,
             AppendJournal: self._append_journal,
             ReadJournal: self._read_journal,
             Read: self._read,
@@ -246,7 +249,8 @@ class Driver:
         self._queues[head.place].popleft()
         if isinstance(head, Entry):
             return head
-        record: Any = await self._host.run(self._decode, head)
+        small = len(head.value or b"") <= SMALL_BYTES and head.place in self.task.identity.inputs
+        record: Any = self._decode(head) if small else await self._host.run(self._decode, head)
         return Entry(head.place, head.offset, record, head.appended_ms)
 
     async def _without_hole(self, head: Message | Entry) -> Message | Entry:
@@ -299,6 +303,16 @@ class Driver:
             return poison_of(message)
         return self._host.crashes.run(identity, receipt, record_of, message)
 
+    async def _handle_and_encode(self, op: Handle) -> Step:
+        """Encode outputs while the journal is written, which has to come before they are sent."""
+        step: Step = await self._host.run(self._handle, op.record)
+        if not self.task.recovering:
+            loop = asyncio.get_running_loop()
+            self._encoded = {
+                id(record): loop.create_task(self._host.run(encode, record)) for record in step.outputs
+            }
+        return step
+
     def _handle(self, record: Any) -> Step:
         """Have the agent handle what the task has in hand; an answer is no input that could be given up."""
         identity, receipt = self.task.identity, self.task.in_hand
@@ -331,9 +345,10 @@ class Driver:
 
     async def _send(self, record: Any) -> None:
         partition = 0 if isinstance(record, ModelPublished) else None
+        encoded = self._encoded.pop(id(record), None)
         await self._host.log.append(
             topic_of(record),
-            await self._host.run(encode, record),
+            await (encoded if encoded is not None else self._host.run(encode, record)),
             key=key_of(record),
             partition=partition,
             headers=headers_of(record, self._host.source),

@@ -1,4 +1,4 @@
-"""Faust's transport, mended in two places.
+"""Faust's transport, mended in three places.
 
 During a rebalance Faust drops what it has fetched already, and goes back to the committed offset afterwards.
 Where nothing is committed yet, aiokafka goes nowhere: what was dropped would never be read.
@@ -7,6 +7,9 @@ Faust finds the offset to commit in its own list of acknowledged messages. It al
 during a rebalance, what it could not decode, and gaps in what it has read; and where nothing is committed
 yet, it begins with whichever message comes first in the list. Here the worker says how far it is, and only
 that counts.
+
+Faust waits a second for the partitions that flow when it begins to wait. One that was held up meanwhile, and
+is let go, is not asked for until then: at ten sweeps a second the next ones are held up again, and so on.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ from typing import Any
 
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
+
+POLL_SECONDS = 0.05
 
 
 class _Thread(driver.AIOKafkaConsumerThread):
@@ -63,6 +68,10 @@ class Consumer(driver.Consumer):
 
     def _new_offset(self, tp: TP) -> int | None:
         return self._done.get(tp)
+
+    async def _getmany(self, active_partitions: Any, timeout: float) -> Any:
+        """Ask again soon: a partition that flows again is not heard of before."""
+        return await super()._getmany(active_partitions, min(timeout, POLL_SECONDS))
 
     def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
         return _Thread(self, loop=self.loop, beacon=self.beacon)

@@ -7,6 +7,7 @@ import faulthandler
 import logging
 import os
 import socket
+import sys
 import tempfile
 import threading
 import time
@@ -43,6 +44,9 @@ EXIT_FAILED = 70
 """An error that going on would hide: the process ends, unacknowledged inputs come again."""
 HANDLER_SECONDS = 20
 """A handler that is in flight for longer hangs; neither a broker nor a long queue is waited for there."""
+SWITCH_SECONDS = 0.001
+"""Threads of the client, the loop and the agent take turns so often: a sweep passes from one to the next a
+dozen times, and would wait up to 5 ms each time."""
 QUEUE_FULL, QUEUE_LOW = 32, 8
 """Messages of one partition at which it is paused and resumed."""
 OLD_MODELS = 8
@@ -65,12 +69,18 @@ class Play:
 
 @dataclass(slots=True, eq=False)
 class Running:
-    """A task with what drives it, and who reads models for it."""
+    """A task with what drives it, who reads models for it, and the partitions that are held up for it.
+
+    turn : held while it folds; wake : there is something new to fold; ended : it is another's business now
+    """
 
     driver: Driver
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    follower: asyncio.Task[None] | None = None
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
     paused: set[Place] = field(default_factory=set)
+    pump: asyncio.Task[None] | None = None
+    follower: asyncio.Task[None] | None = None
+    ended: bool = False
 
 
 class Runner(faust.Worker):
@@ -94,13 +104,13 @@ class Worker:
         self._crashes: Crashes | None = None
         self._scratch = tempfile.TemporaryDirectory(prefix="octastream-")
         self._shared: Host | None = None
-        self._pumps: set[asyncio.Task[None]] = set()
         self.app = self._new_app()
 
     def run(self) -> None:
         """Work until told to stop (SIGTERM, SIGINT); does not return."""
         self._crashes = Crashes(self._settings.folder, self._process)
         self._crashes.watch_signals()
+        sys.setswitchinterval(SWITCH_SECONDS)
         threading.Thread(target=self._watch, daemon=True, name="watchdog").start()
         worker = Runner(self.app, loglevel="WARNING", quiet=True, redirect_stdouts=False)
         worker.spinner = None  # it would write to logs
@@ -153,29 +163,34 @@ class Worker:
     async def _fold(self, stream: Any) -> None:
         async for event in stream.noack().events():
             try:
-                await self._take(event)
+                self._take(event)
             except Exception as error:
                 self._fail(error)
 
-    async def _take(self, event: EventT[Any]) -> None:
+    def _take(self, event: EventT[Any]) -> None:
+        """Queue an event. Folding goes on beside it, so that Faust has nothing to hold up."""
         message = _message(event, self._settings)
         partition = 0 if self.agent == LEARN else message.place[1]
         running = self._running.get(partition)
         if running is None:  # of an assignment that is over; its new owner gets it
             return
         running.driver.offer(message)
+        running.wake.set()
         self._slow_down(running, message.place)
-        await self._pump(running)
 
     async def _pump(self, running: Running) -> None:
+        """Fold whenever there is something new, as long as the task is ours."""
         try:
-            async with running.turn:
-                await running.driver.pump()
-        except TakenOver:
-            if running in self._running.values():
-                raise
-            return  # given away meanwhile, and its new owner has begun
-        self._speed_up(running)
+            while not running.ended:
+                await running.wake.wait()
+                running.wake.clear()
+                async with running.turn:
+                    await running.driver.pump()
+        except TakenOver as error:
+            if not running.ended:  # else it was given away, and its new owner has begun
+                self._fail(error)
+        except Exception as error:
+            self._fail(error)
 
     def _slow_down(self, running: Running, place: Place) -> None:
         """One topic may not fill the memory while another is waited for.
@@ -195,6 +210,8 @@ class Worker:
     async def _acknowledge(self, done: dict[Place, int]) -> None:
         for place, end in done.items():
             self.app.consumer.acknowledge(TP(*place), end)
+        for running in self._running.values():
+            self._speed_up(running)
 
     # ---- tasks -----------------------------------------------------------------------------------------
 
@@ -259,8 +276,10 @@ class Worker:
         running = Running(Driver(task, host, effects, self._failpoint, self._acknowledge))
         self._running[partition] = running
         await running.driver.recover()
+        loop = asyncio.get_running_loop()
+        running.pump = loop.create_task(self._pump(running))
         if (PUBLISHED, 0) in identity.sources:
-            running.follower = asyncio.get_running_loop().create_task(self._follow(running, host))
+            running.follower = loop.create_task(self._follow(running, host))
 
     async def _leave(self, *_: Any, **__: Any) -> None:
         """Last snapshots: a worker that is started again long after has nothing to fold again.
@@ -275,6 +294,8 @@ class Worker:
                 LOGGER.warning("%s: no last snapshot: %s", running.driver.task.identity, error)
 
     def _end(self, running: Running) -> None:
+        running.ended = True
+        running.wake.set()
         if running.follower is not None:
             running.follower.cancel()
 
@@ -287,22 +308,14 @@ class Worker:
                 first = max(0, (await host.log.end([place]))[place] - OLD_MODELS)
             async for message in host.log.follow(place, first):
                 running.driver.offer(message)
-                await self._pump(running)
+                running.wake.set()
         except Exception as error:
             self._fail(error)
 
     def _answered(self) -> None:
         """An answer is there: have the tasks look."""
         for running in self._running.values():
-            pump = asyncio.get_running_loop().create_task(self._pump_safely(running))
-            self._pumps.add(pump)  # a loop alone does not keep its tasks alive
-            pump.add_done_callback(self._pumps.discard)
-
-    async def _pump_safely(self, running: Running) -> None:
-        try:
-            await self._pump(running)
-        except Exception as error:
-            self._fail(error)
+            running.wake.set()
 
     # ---- ends ------------------------------------------------------------------------------------------
 
