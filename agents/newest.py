@@ -12,9 +12,9 @@ class Newest:
     most : names at most, > 0; items : name and number, the longest ago first
     """
 
-    def __init__(self, most: int, items: Iterable[Iterable[Any]] = ()) -> None:
+    def __init__(self, most: int, items: Iterable[Any] = ()) -> None:
         self._most = most
-        self._numbers: dict[str, int] = dict(items)  # type: ignore[arg-type]
+        self._numbers: dict[str, int] = dict(items)
 
     def get(self, name: str) -> int:
         """The number noted last, -1 for a name that is not known."""

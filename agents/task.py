@@ -24,12 +24,29 @@ is the log, the store and its snapshots.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from agents.journal import Claim, Order, Place, Receipt
+from agents.operations import (
+    AppendJournal,
+    Ask,
+    Capture,
+    FindSnapshot,
+    Handle,
+    LoadMissing,
+    Mark,
+    Next,
+    Operation,
+    Read,
+    ReadJournal,
+    Save,
+    Send,
+    Snapshot,
+    Steer,
+    Store,
+)
 from agents.protocol import Agent, Key, Request, Restore, Step, Storage
 from agents.task_id import TaskId, input_key
 from stream.records import SweepRejected
@@ -41,6 +58,7 @@ BUSY = 2
 """After so many times as many a task is interrupted for it."""
 
 T = TypeVar("T")
+Steps = Generator[Operation, Any, T]
 
 
 class Entry(Protocol):
@@ -79,147 +97,6 @@ class Undecodable:
 
 class TakenOver(Exception):
     """Another process has claimed the task; whoever drives it must end."""
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Snapshot:
-    """State of a task after an entry of its journal.
-
-    claim : under which it was taken; journal : offset of the first entry that is not in it
-    positions : of every source; waiting : inputs folded and not released; open : requests without an answer
-    """
-
-    agent: bytes
-    digest: str
-    claim: int
-    journal: int
-    positions: dict[Place, int]
-    waiting: dict[Key, list[Receipt]]
-    open: dict[str, Request]
-
-    @property
-    def whole(self) -> bool:
-        """The bytes are those that were written."""
-        return digest_of(self.agent) == self.digest
-
-
-def digest_of(data: bytes) -> str:
-    """Digest of a snapshot's bytes."""
-    return hashlib.sha256(data).hexdigest()
-
-
-def captured(agent: Agent) -> tuple[bytes, str]:
-    """What Capture asks for."""
-    data = agent.snapshot()
-    return data, digest_of(data)
-
-
-# ---- what has to be done -------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Mark:
-    """A place at which the process may die; the driver may do other things here. Nothing is sent back.
-
-    ``waiting`` means that there is nothing to do.
-    """
-
-    label: str
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Next:
-    """Send back the entry to fold next, or None when none may be folded now."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Handle:
-    """Have the agent handle a record; send back its Step."""
-
-    record: Any
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class AppendJournal:
-    """Append to the task's journal; send back the offset."""
-
-    entry: Order | Claim
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ReadJournal:
-    """Send back the journal's entries from ``first`` up to but without ``end``."""
-
-    first: int
-    end: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Read:
-    """Send back the entries of inputs that were folded before, in the same order."""
-
-    inputs: tuple[Receipt, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Store:
-    """Make an effect durable under a name; the same name again changes nothing."""
-
-    name: str
-    effect: Storage
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Send:
-    """Append a record to its topic, and come back only when that is confirmed."""
-
-    record: Any
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Ask:
-    """Start on an open request, unless this process has; its answer comes as a record."""
-
-    request: str
-    effect: Request
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Steer:
-    """Give a trainer of this process other weights."""
-
-    effect: Restore
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FindSnapshot:
-    """Send back the newest whole snapshot, or None."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LoadMissing:
-    """Load a model that a restored agent serves, and send back a ModelLoaded; without it the process ends."""
-
-    model_id: str
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Capture:
-    """Send back the agent's state, as bytes, and their digest."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Save:
-    """Write a snapshot, perhaps later. One that fails costs time at the next recovery, nothing else."""
-
-    snapshot: Snapshot
-
-
-Operation = (
-    Mark | Next | Handle | AppendJournal | ReadJournal | Read | Store | Send | Ask | Steer | FindSnapshot
-    | LoadMissing | Capture | Save
-)  # fmt: skip
-Steps = Generator[Operation, Any, T]
 
 
 class Task:

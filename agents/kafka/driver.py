@@ -29,10 +29,7 @@ from agents.kafka.messages import (
 from agents.kafka.poison import Crashes
 from agents.kafka.requests import Requests
 from agents.kafka.snapshots import SnapshotStore
-from agents.protocol import LoadModel, ModelLoaded, Step
-from agents.task import (
-    MAX_SKEW_MS,
-    Answer,
+from agents.operations import (
     AppendJournal,
     Ask,
     Capture,
@@ -49,10 +46,10 @@ from agents.task import (
     Snapshot,
     Steer,
     Store,
-    TakenOver,
-    Task,
     captured,
 )
+from agents.protocol import LoadModel, ModelLoaded, Step
+from agents.task import MAX_SKEW_MS, Answer, TakenOver, Task
 from models.manifest import ModelRefused
 from stream.codecs.inputs import headers_of
 from stream.codecs.wire import encode

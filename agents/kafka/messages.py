@@ -9,8 +9,9 @@ from typing import Any
 
 from agents.journal import Claim, Order, Place
 from agents.kafka.settings import KafkaSettings
+from agents.operations import Snapshot
 from agents.protocol import Example, Labels, LoadModel, ModelLoaded, Request, Train, Trained, TrainingFailed
-from agents.task import Answer, Snapshot, Undecodable
+from agents.task import Answer, Undecodable
 from models.manifest import model_id_of
 from models.model import Model
 from stream.codecs.content_type import CDR

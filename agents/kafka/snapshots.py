@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pyarrow import fs
 
 from agents.kafka.messages import decode_snapshot, encode_snapshot
-from agents.task import Snapshot
+from agents.operations import Snapshot
 from agents.task_id import TaskId
 from stream.codecs.state import StateError
 

@@ -8,14 +8,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from agents.journal import Place
-from agents.protocol import LoadModel, ModelLoaded
-from agents.simulation.dice import Dice
-from agents.simulation.faults import Died, SendFailed
-from agents.simulation.log import Entry, Log
-from agents.simulation.outside import Outside, Snapshots
-from agents.simulation.topics import place_of
-from agents.task import (
-    MAX_SKEW_MS,
+from agents.operations import (
     AppendJournal,
     Ask,
     Capture,
@@ -32,9 +25,15 @@ from agents.task import (
     Snapshot,
     Steer,
     Store,
-    Task,
     captured,
 )
+from agents.protocol import LoadModel, ModelLoaded
+from agents.simulation.dice import Dice
+from agents.simulation.faults import Died, SendFailed
+from agents.simulation.log import Entry, Log
+from agents.simulation.outside import Outside, Snapshots
+from agents.simulation.topics import place_of
+from agents.task import MAX_SKEW_MS, Task
 
 
 class Host(Protocol):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agents.manifests import requirements_of
+from agents.operations import Snapshot
 from agents.protocol import (
     LoadModel,
     ModelLoaded,
@@ -21,7 +22,6 @@ from agents.simulation.dice import Dice
 from agents.simulation.faults import DiskFailed
 from agents.simulation.models import Trainer, loader
 from agents.simulation.world import World
-from agents.task import Snapshot
 from agents.task_id import TaskId
 from models import canary
 from models.manifest import Manifest, ModelRefused, sha256_of

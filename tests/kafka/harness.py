@@ -31,9 +31,10 @@ from agents.kafka.requests import Requests
 from agents.kafka.settings import KafkaSettings
 from agents.kafka.snapshots import SnapshotStore
 from agents.manifests import requirements_of
+from agents.operations import captured
 from agents.perceive import Perceive
 from agents.recorded_models import RecordedModels
-from agents.task import Task, captured
+from agents.task import Task
 from agents.task_id import TaskId
 from models.online.builtin import builtin_of
 from models.registry import ModelRegistry

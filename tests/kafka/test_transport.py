@@ -41,7 +41,11 @@ async def take(self, event):
     self.app.consumer_generation_id += 1
     print("in the way of a rebalance", flush=True)
 
-Worker._take = take
+async def fold(self, stream):
+    async for event in stream.noack().events():
+        await take(self, event)
+
+Worker._fold = fold
 launch.main(*sys.argv[1:])
 """
 """A worker that has its first message in hand when a rebalance makes the rest of its queue obsolete."""

@@ -12,13 +12,14 @@ import numpy as np
 
 from agents.journal import Order, Place
 from agents.newest import Newest
+from agents.operations import Mark, Snapshot, Store
 from agents.protocol import Agent, Step, StoreModel, Train
 from agents.simulation.cast import Cast, make_archive, make_judge, make_learn, make_perceive
 from agents.simulation.driver import Driver
 from agents.simulation.faults import RATES, SendFailed
 from agents.simulation.log import PARTITIONS
 from agents.simulation.outside import Outside
-from agents.task import Entry, Mark, Snapshot, Steps, Store, Task
+from agents.task import Entry, Steps, Task
 from stream.codecs.state import pack, unpack
 from stream.config import Config
 from stream.records import Binned, ModelActivated, Outcome, Prediction, SweepRejected

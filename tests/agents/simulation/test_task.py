@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from agents.journal import Claim, Order
+from agents.operations import captured
 from agents.protocol import Key, LoadModel, ModelLoaded, Restore, Step, WriteEvent
 from agents.simulation.dice import Dice
 from agents.simulation.driver import Driver
@@ -19,7 +20,7 @@ from agents.simulation.faults import RATES
 from agents.simulation.log import Log
 from agents.simulation.outside import Outside, Snapshots
 from agents.simulation.world import make_world
-from agents.task import BUSY, MAX_SKEW_MS, SNAPSHOT_ENTRIES, Answer, TakenOver, Task, captured
+from agents.task import BUSY, MAX_SKEW_MS, SNAPSHOT_ENTRIES, Answer, TakenOver, Task
 from agents.task_id import TaskId
 from stream.codecs.state import pack, unpack
 from stream.records import Event, ModelPublished
