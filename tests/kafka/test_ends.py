@@ -1,0 +1,88 @@
+"""How workers end, told to or by a crash, and how the next ones go on."""
+
+from __future__ import annotations
+
+import itertools
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from stream.config import load_config
+from stream.sources.base import Item
+from stream.sweep import Sweep
+from stream.topics import REJECTED
+from tests.kafka.broker import LocalBroker
+from tests.kafka.harness import read, uninterrupted, wait_for_rest
+from tests.kafka.kill_test import KINDS, SETTINGS, findings, world
+from tests.kafka.scenes import EXIT_FAILED, REST_SECONDS, WRONG, scene
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+CRASHING = """
+import ctypes, sys
+from agents.perceive import Perceive
+from stream.sweep import Sweep
+from tests.kafka import launch
+whole = Perceive.handle
+def handle(self, record):
+    if isinstance(record, Sweep) and record.prediction_id in RAISE:
+        raise RuntimeError("no one has thought of this sweep")
+    if isinstance(record, Sweep) and record.prediction_id in SEGFAULT:
+        ctypes.string_at(0)
+    return whole(self, record)
+Perceive.handle = handle
+launch.main(*sys.argv[1:])
+"""
+"""A worker that crashes on some sweeps."""
+
+
+def test_a_worker_that_is_told_to_stop_ends_in_good_order_and_the_next_goes_on(
+    local_kafka: LocalBroker, tmp_path: Path
+) -> None:
+    with scene(local_kafka, tmp_path, "perceive-0", "perceive-1", "judge-0") as here:
+        for name in ("perceive-0", "judge-0", "perceive-1"):
+            here.robots.drive(8)  # more than is done when the signal comes
+            assert here.workers.terminate(name) == 0
+            here.workers.start(name)
+        here.assert_complete()
+        assert here.workers.ended() == {}
+
+
+def test_sweeps_that_crash_their_worker_are_dead_letters_after_three_crashes(
+    local_kafka: LocalBroker, tmp_path: Path
+) -> None:
+    def third(robot: str) -> str:
+        sweeps = [item for item in itertools.islice(world(robot, 1), 100) if isinstance(item, Sweep)]
+        return sweeps[2].prediction_id
+
+    raises, faults = third("robot0"), third("robot1")
+    code = f"RAISE, SEGFAULT = [{raises!r}], [{faults!r}]" + CRASHING
+    with scene(local_kafka, tmp_path, "perceive-0", "judge-0", launcher=("-c", code)) as here:
+        workers, codes = here.workers, Counter[int]()
+        here.robots.drive(5)
+        end = time.monotonic() + 240
+        while codes.total() < 6:
+            assert time.monotonic() < end, codes
+            if "perceive-0" in workers.ended():
+                codes[workers.ended()["perceive-0"]] += 1
+                workers.start("perceive-0")
+            time.sleep(0.2)
+        assert codes == {EXIT_FAILED: 3, -signal.SIGSEGV: 3}
+        here.robots.drive(2)
+        wait_for_rest(workers, here.settings, ["perceive", "judge"], REST_SECONDS)
+        assert workers.ended() == {}
+        found = {topic: read(here.settings, topic) for topic in KINDS}
+        letters = [letter for letter in found[REJECTED] if letter.reason == "poison"]
+        assert {letter.robot_id for letter in letters} == {"robot0", "robot1"}
+        found[REJECTED] = [letter for letter in found[REJECTED] if letter.reason != "poison"]
+
+        def good(item: Item) -> bool:
+            return not isinstance(item, Sweep) or item.prediction_id not in (raises, faults)
+
+        logs = [filter(good, log) for log in here.robots.logs()]
+        result = findings(uninterrupted(load_config(None, list(SETTINGS)), logs), found)
+        assert not any(result[name] for name in WRONG), result
