@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from agents.newest import Newest
-from stream.records import Binned, Outcome, Prediction, Shadow
+from stream.config import LimitsConfig
+from stream.records import Binned, Event, Outcome, Prediction, Shadow, robot_of
 
 REMEMBERED = 4096
 """Robots and streams, each, whose place is kept after they were forgotten: a hundred bytes for one."""
@@ -54,3 +55,15 @@ class Forgotten:
         forgotten._robots = Newest(REMEMBERED, state["robots"])
         forgotten._streams = Newest(REMEMBERED, state["streams"])
         return forgotten
+
+
+def robot_forgotten(agent: str, robot_id: str, stamp_ns: int, limits: LimitsConfig) -> Event:
+    """What an agent says when it forgets a robot. stamp_ns : the newest that it knew of it"""
+    fields = {"agent": agent, "max_robots": limits.max_robots}
+    return Event(kind="robot_forgotten", stamp_ns=stamp_ns, robot_id=robot_id, fields=fields)
+
+
+def stream_forgotten(agent: str, stream_id: str, stamp_ns: int, limits: LimitsConfig) -> Event:
+    """What an agent says when it forgets a stream. stamp_ns : the newest that it knew of it"""
+    fields = {"agent": agent, "stream_id": stream_id, "max_streams": limits.max_streams}
+    return Event(kind="stream_forgotten", stamp_ns=stamp_ns, robot_id=robot_of(stream_id), fields=fields)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from agents.forgotten import Forgotten
+from agents.forgotten import Forgotten, robot_forgotten, stream_forgotten
 from agents.in_order import InOrder
 from agents.judge_stream import Observation, Pending, StreamState
 from agents.protocol import Key, Step, StepBuilder
@@ -87,10 +87,7 @@ class Judge:
     def _stream(self, robot_id: str, stream_id: str, step: StepBuilder) -> StreamState:
         for silent in self._stream_rosters[robot_id].hear(stream_id):
             newest_ns = self._forget_stream(silent, step)
-            fields = {"agent": "judge", "stream_id": silent, "max_streams": self._config.limits.max_streams}
-            step.outputs.append(
-                Event(kind="stream_forgotten", stamp_ns=newest_ns, robot_id=robot_id, fields=fields)
-            )
+            step.outputs.append(stream_forgotten("judge", silent, newest_ns, self._config.limits))
         if stream_id not in self._streams:
             self._streams[stream_id] = StreamState(newest_ns=self._forgotten.newest_ns(stream_id))
         return self._streams[stream_id]
@@ -246,10 +243,7 @@ class Judge:
         newest_ns = max([0, *(self._forget_stream(stream_id, step) for stream_id in roster.names())])
         del self._orders[robot_id], self._stream_rosters[robot_id]
         self._forgotten.robot(robot_id, order.next_seq)
-        fields = {"agent": "judge", "max_robots": self._config.limits.max_robots}
-        step.outputs.append(
-            Event(kind="robot_forgotten", stamp_ns=newest_ns, robot_id=robot_id, fields=fields)
-        )
+        step.outputs.append(robot_forgotten("judge", robot_id, newest_ns, self._config.limits))
 
     def _forget_stream(self, stream_id: str, step: StepBuilder) -> int:
         """Give every outcome that is possible, and say which are missed; the stream's newest stamp."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from agents.baselines import Baselines, Linear
-from agents.forgotten import Forgotten
+from agents.forgotten import Forgotten, robot_forgotten, stream_forgotten
 from agents.learn_robot import Pending, RobotState, sample_features
 from agents.lineage import Version
 from agents.lineages import Lineages
@@ -108,7 +108,7 @@ class Learn:
 
     def _predicted(self, robot: RobotState, prediction: Prediction, step: StepBuilder) -> None:
         for silent in robot.roster.hear(prediction.stream_id):
-            self._stream_forgotten(robot, silent, prediction.robot_id, step)
+            self._stream_forgotten(robot, silent, step)
         if prediction.stream_id not in robot.newest_prediction:
             newest_ns = self._forgotten.newest_ns(prediction.stream_id)
             robot.newest_prediction[prediction.stream_id] = newest_ns
@@ -195,19 +195,13 @@ class Learn:
             self._forget_stream(robot, stream_id, step)
         del self._robots[robot_id]
         self._forgotten.robot(robot_id, robot.order.next_seq)
-        fields = {"agent": "learn", "max_robots": self._config.limits.max_robots}
-        step.outputs.append(
-            Event(kind="robot_forgotten", stamp_ns=newest_ns, robot_id=robot_id, fields=fields)
-        )
+        step.outputs.append(robot_forgotten("learn", robot_id, newest_ns, self._config.limits))
 
-    def _stream_forgotten(self, robot: RobotState, stream_id: str, robot_id: str, step: StepBuilder) -> None:
+    def _stream_forgotten(self, robot: RobotState, stream_id: str, step: StepBuilder) -> None:
         """End with a stream that others of its robot are heard instead of, and say so."""
         newest_ns = robot.newest_prediction[stream_id]
         self._forget_stream(robot, stream_id, step)
-        fields = {"agent": "learn", "stream_id": stream_id, "max_streams": self._config.limits.max_streams}
-        step.outputs.append(
-            Event(kind="stream_forgotten", stamp_ns=newest_ns, robot_id=robot_id, fields=fields)
-        )
+        step.outputs.append(stream_forgotten("learn", stream_id, newest_ns, self._config.limits))
 
     def _forget_stream(self, robot: RobotState, stream_id: str, step: StepBuilder) -> None:
         held = [outcome for outcome in robot.held_outcomes if outcome.stream_id == stream_id]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.forgotten import robot_forgotten, stream_forgotten
 from agents.perceive_robot import RobotState, StreamState
 from agents.perceive_robots import STATE, Robots
 from agents.perceive_sweep import Evidence, Placed, Unusable
@@ -30,7 +31,6 @@ from stream.records import (
     ModelPublished,
     Prediction,
     SweepRejected,
-    robot_of,
 )
 from stream.sweep import Sweep
 from stream.transform import Transform
@@ -231,10 +231,7 @@ class Perceive:
         most = self._config.limits.max_robots
         why = f"its robot was forgotten, as {most} others were heard since (limits.max_robots)"
         self._finish(robot, "forgotten", why, step)
-        fields = {"agent": "perceive", "max_robots": most}
-        step.outputs.append(
-            Event(kind="robot_forgotten", stamp_ns=robot.newest_ns, robot_id=robot_id, fields=fields)
-        )
+        step.outputs.append(robot_forgotten("perceive", robot_id, robot.newest_ns, self._config.limits))
 
     def _forget_stream(
         self, robot: RobotState, stream_id: str, stream: StreamState, step: StepBuilder
@@ -246,14 +243,7 @@ class Perceive:
             self._discard(robot, sweep, "forgotten", f"{why} before a transform reached its stamp", step)
             robot.held.remove(sweep)
         self._close(robot, stream, step)
-        step.outputs.append(
-            Event(
-                kind="stream_forgotten",
-                stamp_ns=stream.newest_ns,
-                robot_id=robot_of(stream_id),
-                fields={"agent": "perceive", "stream_id": stream_id, "max_streams": most},
-            )
-        )
+        step.outputs.append(stream_forgotten("perceive", stream_id, stream.newest_ns, self._config.limits))
 
     # ---- from points to predictions --------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from stream.codecs.content_type import CDR
 from stream.codecs.inputs import dead_letter, decode_sweep, decode_transforms
 from stream.codecs.state import from_dict, pack, to_dict, unpack
 from stream.codecs.wire import WireError, decode
+from stream.records import SweepRejected
 from stream.sweep import Sweep
 from stream.topics import STATIC, SWEEPS, TRANSFORMS
 from stream.transform import Transform
@@ -79,26 +80,26 @@ def record_of(message: Message) -> Any:
             return tuple(transforms_of(message, static=topic == STATIC))
         return decode(topic, message.value)
     except WireError as error:
-        return _undecodable(message, error)
+        return Undecodable(letter_of(message, error))
 
 
 def poison_of(message: Message) -> Undecodable:
     """The dead letter of an input that is not to be handled any more."""
-    return _undecodable(message, WireError("poison", "handling it has ended the process again and again"))
+    error = WireError("poison", "handling it has ended the process again and again")
+    return Undecodable(letter_of(message, error))
 
 
-def _undecodable(message: Message, error: WireError) -> Undecodable:
+def letter_of(message: Message, error: WireError) -> SweepRejected:
+    """The dead letter of a message that cannot be decoded, or is not to be handled."""
     topic, partition = message.place
-    return Undecodable(
-        dead_letter(
-            error,
-            key=message.key,
-            data=message.value,
-            topic=topic,
-            partition=partition,
-            offset=message.offset,
-            appended_ns=message.appended_ms * 1_000_000,
-        )
+    return dead_letter(
+        error,
+        key=message.key,
+        data=message.value,
+        topic=topic,
+        partition=partition,
+        offset=message.offset,
+        appended_ns=message.appended_ms * 1_000_000,
     )
 
 

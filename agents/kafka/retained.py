@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 
@@ -10,14 +11,13 @@ from aiokafka.errors import OffsetOutOfRangeError
 
 from agents.journal import Receipt
 from agents.kafka.admin import run
-from agents.kafka.messages import Message, record_of, sweep_of
+from agents.kafka.messages import Message, letter_of, record_of, sweep_of
 from agents.kafka.partitions import Partitions
 from agents.kafka.settings import KafkaSettings
 from agents.kafka.stretch import Cut, Location, Stretch, find_stretch
 from agents.task import Undecodable
-from stream.codecs.inputs import dead_letter
 from stream.codecs.wire import WireError
-from stream.frames import FrameError, FrameRegistry
+from stream.frame_tree import FrameTree
 from stream.records import SweepRejected
 from stream.sources.base import Item, SourceError, SourceInfo
 from stream.sweep import Sweep
@@ -167,16 +167,7 @@ def _sweep_of(message: Message) -> Sweep | SweepRejected:
     try:
         return sweep_of(message)
     except WireError as error:
-        topic, partition = message.place
-        return dead_letter(
-            error,
-            key=message.key,
-            data=message.value,
-            topic=topic,
-            partition=partition,
-            offset=message.offset,
-            appended_ns=message.appended_ms * 1_000_000,
-        )
+        return letter_of(message, error)
 
 
 def _stepwise(items: AsyncGenerator[Item]) -> Iterator[Item]:
@@ -198,8 +189,7 @@ class _Tree:
 
     def __init__(self) -> None:
         self.sensors: list[tuple[str, str]] = []
-        self._edges: set[tuple[str, str, str]] = set()
-        self._robots: dict[str, FrameRegistry] = {}
+        self._robots: dict[str, FrameTree] = defaultdict(FrameTree)
 
     def note(self, message: Message) -> None:
         """Look at one message; what is wrong with it is said when it is read."""
@@ -207,22 +197,11 @@ class _Tree:
             if isinstance(item, Sweep):
                 self.sensors.append((item.robot_id, item.frame))
             elif isinstance(item, Transform):
-                self._link(item)
-
-    def _link(self, transform: Transform) -> None:
-        edge = (transform.robot_id, transform.parent, transform.child)
-        if edge in self._edges:
-            return
-        registry = self._robots.setdefault(transform.robot_id, FrameRegistry(max_gap_ns=1))
-        try:
-            registry.add(transform)
-        except FrameError:
-            return  # refused, with its reason, when it is used
-        self._edges.add(edge)
+                self._robots[item.robot_id].link(item)
 
     def root(self) -> str | None:
         """Root above the first sensor that hangs from its robot's tree, else of the first tree there is."""
         frames = [(robot, frame) for robot, tree in self._robots.items() for frame in tree.frames()]
         known = set(frames)
         hanging = [sensor for sensor in self.sensors if sensor in known] or frames
-        return self._robots[hanging[0][0]].root(hanging[0][1]) if hanging else None
+        return self._robots[hanging[0][0]].root(hanging[0][1:]) if hanging else None

@@ -65,6 +65,11 @@ class KafkaSettings:
     content_types: Mapping[str, str] = field(default_factory=dict)
     instance: str | None = None
 
+    @property
+    def snapshots(self) -> str:
+        """URI of the folder of snapshots."""
+        return f"file://{self.folder.resolve() / 'snapshots'}"
+
     def clients(self) -> Mapping[str, Any]:
         """Options of every aiokafka client."""
         return {"bootstrap_servers": self.bootstrap, **self.security.client_options()}

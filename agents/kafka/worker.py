@@ -260,7 +260,7 @@ class Worker:
             log = await KafkaLog(self._settings).__aenter__()
             self._shared = Host(
                 log=log,
-                snapshots=SnapshotStore(f"file://{self._settings.folder.resolve() / 'snapshots'}"),
+                snapshots=SnapshotStore(self._settings.snapshots),
                 requests=Requests(self._fail, self._answered),
                 thread=self._thread,
                 crashes=self._crashes,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 from agents.journal import Place
@@ -89,12 +90,11 @@ class Driver:
 
     def leave(self) -> None:
         """Write a last snapshot, where the task waits.  Raises TakenOver"""
-        for operation in (steps := self.task.leave()):
-            while not isinstance(operation, Mark):
-                try:
-                    operation = steps.send(self._do[type(operation)](operation))
-                except StopIteration:
-                    return
+        steps, reply = self.task.leave(), None
+        with suppress(StopIteration):
+            while True:
+                operation = steps.send(reply)
+                reply = None if isinstance(operation, Mark) else self._do[type(operation)](operation)
 
     @property
     def ready(self) -> bool:

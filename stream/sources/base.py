@@ -16,6 +16,11 @@ class SourceError(ValueError):
     """A log that cannot be read: one line that names the file, what is wrong and the way out."""
 
 
+def one_line(error: Exception) -> str:
+    """What an error of a library says, or its class where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Damage:
     """The log is damaged here and nothing after it can be read; everything before was delivered."""

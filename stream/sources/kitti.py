@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.codecs.cdr import CodecError
 from stream.sources import nuscenes
 from stream.sources.base import SourceError, SourceOptions
-from stream.sources.sweep_files import SweepFiles, list_files
+from stream.sources.sweep_files import SweepFiles, float_columns, list_files
 
 SUFFIX = ".bin"
 STAMPS_NAME = "timestamps.txt"
-POINT_BYTES = 16
+VALUES = ("x", "y", "z", "intensity")
+"""Of a point, float32 each."""
 SUBFOLDERS = ("velodyne_points/data", "data", "velodyne")
 """Where a drive (raw), its sensor folder or a sequence (odometry) keeps the files."""
 
@@ -59,14 +59,7 @@ def _list(folder: Path) -> list[Path]:
 
 def decode_bin(content: bytes) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Points float32 (N, 3) m and intensity float32 (N,), 0..1.  Raises CodecError for a bad size."""
-    if not content:
-        raise CodecError("the file is empty")
-    if len(content) % POINT_BYTES:
-        raise CodecError(
-            f"{len(content)} bytes are not a multiple of {POINT_BYTES} (float32 x y z intensity)"
-        )
-    table = np.frombuffer(content, "<f4").reshape(-1, 4)
-    return table[:, :3].astype(np.float32), table[:, 3].astype(np.float32)
+    return float_columns(content, VALUES)
 
 
 def read_stamps(path: Path, sweeps: int) -> list[int]:

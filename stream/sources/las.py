@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from native import pose
 from stream.codecs.cdr import CodecError
 from stream.records import SweepRejected
-from stream.sources.base import Item, SourceError, SourceInfo, SourceOptions
+from stream.sources.base import Item, SourceError, SourceInfo, SourceOptions, one_line
 from stream.sources.pcd import MAX_POINTS
 from stream.sources.pose_file import MAP_FRAME, read_poses, require_count, to_transform
 from stream.sources.sweep_files import corrupt, find_poses, list_files, stamps_at_rate
@@ -232,9 +232,7 @@ def _opened(path: Path) -> Iterator[LasReader]:
         except CodecError:
             raise
         except Exception as error:  # parsers of laspy and lazrs raise nearly anything for damaged input
-            raise CodecError(
-                f"cannot be read: {' '.join(str(error).split()) or type(error).__name__}"
-            ) from error
+            raise CodecError(f"cannot be read: {one_line(error)}") from error
 
 
 def _backends() -> Any:
@@ -295,7 +293,3 @@ def _crs(header: LasHeader) -> str | None:
         if key is not None and key.tiff_tag_location == 0 and 0 < key.value_offset < 32767:
             return f"EPSG:{key.value_offset}"
     return None
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.codecs.cdr import CodecError
 from stream.sources.base import SourceError, SourceOptions
-from stream.sources.sweep_files import SweepFiles, list_files
+from stream.sources.sweep_files import SweepFiles, float_columns, list_files
 from stream.sweep import MAX_STAMP_NS
 
 SUFFIX = ".pcd.bin"
 SENSOR_FRAME = "LIDAR_TOP"
-POINT_BYTES = 20
+VALUES = ("x", "y", "z", "intensity", "ring")
+"""Of a point, float32 each."""
 
 _STAMP = re.compile(r"__([0-9]{1,19})\.pcd\.bin", re.IGNORECASE)
 """``LOG__LIDAR_TOP__1532402927647951.pcd.bin``: microseconds since the epoch."""
@@ -52,14 +52,7 @@ def open_nuscenes(path: Path, options: SourceOptions) -> SweepFiles:
 
 def decode_pcd_bin(content: bytes) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Points float32 (N, 3) m and intensity float32 (N,), 0..255.  Raises CodecError for a bad size."""
-    if not content:
-        raise CodecError("the file is empty")
-    if len(content) % POINT_BYTES:
-        raise CodecError(
-            f"{len(content)} bytes are not a multiple of {POINT_BYTES} (float32 x y z intensity ring)"
-        )
-    table = np.frombuffer(content, "<f4").reshape(-1, 5)
-    return table[:, :3].astype(np.float32), table[:, 3].astype(np.float32)
+    return float_columns(content, VALUES)
 
 
 def _stamp(path: Path) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.codecs.cdr import CodecError
-from stream.frames import FrameError, FrameRegistry
+from stream.frame_tree import FrameTree
 from stream.records import SweepRejected
 from stream.sources.base import Damage, Item, SourceError, SourceInfo, SourceOptions
 from stream.sources.message_types import (
@@ -248,9 +248,8 @@ class _Survey:
         self.end_ns: int | None = None
         self.sensors: set[tuple[str, str]] = set()
         self.damage = log.damage or ""
-        self._edges: set[Edge] = set()
         self._published: Counter[Edge] = Counter()
-        self._registry = FrameRegistry(max_gap_ns=1)
+        self._tree = FrameTree()
         for message in log.messages(lambda topic, kind: True):
             if isinstance(message, Damage):
                 self.damage = message.detail
@@ -272,15 +271,8 @@ class _Survey:
 
     def _link(self, message: LoggedMessage) -> None:
         for transform in TRANSFORMS[message.kind](message.data, robot_id=""):
-            edge = (transform.parent, transform.child)
-            self._published[edge] += 1
-            if edge in self._edges:
-                continue
-            try:
-                self._registry.add(transform)
-            except FrameError:
-                continue  # refused, with its reason, when it is used
-            self._edges.add(edge)
+            self._published[transform.parent, transform.child] += 1
+            self._tree.link(transform)
 
     def mounts(self) -> frozenset[Edge]:
         """Edges of which there is one transform."""
@@ -288,6 +280,4 @@ class _Survey:
 
     def root(self, sensors: tuple[str, ...]) -> str | None:
         """Root above the first sensor that hangs from a tree, else of the first tree there is."""
-        known = self._registry.frames()
-        hanging = [frame for frame in sensors if frame in known] or known
-        return self._registry.root(hanging[0]) if hanging else None
+        return self._tree.root(sensors)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 import zstandard
 
-from stream.sources.base import Damage, SourceError, SourceOptions
+from stream.sources.base import Damage, SourceError, SourceOptions, one_line
 from stream.sources.ros2 import LoggedMessage, Ros2Source, Wanted
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class BagLog:
             try:
                 yield from map(unpack, merged)
             except Exception as error:  # SQLite, zstd and the parsers of rosbags have no class in common
-                yield Damage(location=str(self.path), detail=f"the bag cannot be read on: {_one_line(error)}")
+                yield Damage(location=str(self.path), detail=f"the bag cannot be read on: {one_line(error)}")
 
     @contextmanager
     def _open(self) -> Iterator[Reader]:
@@ -92,7 +92,7 @@ class BagLog:
             reader = Reader(self.path)
             reader.open()
         except Exception as error:  # as above
-            raise SourceError(f"{self.path}: not a readable rosbag2 recording: {_one_line(error)}") from error
+            raise SourceError(f"{self.path}: not a readable rosbag2 recording: {one_line(error)}") from error
         try:
             yield reader
         finally:
@@ -155,13 +155,9 @@ def _read_metadata(folder: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text("utf8"))
     except (ValueError, yaml.YAMLError) as error:
-        raise SourceError(f"{path}: not the metadata of a bag: {_one_line(error)}") from error
+        raise SourceError(f"{path}: not the metadata of a bag: {one_line(error)}") from error
     key = "rosbag2_bagfile_information"
     found = content.get(key) if isinstance(content, dict) else None
     if not isinstance(found, dict):
         raise SourceError(f"{path}: not the metadata of a bag: no {key}; ros2 bag reindex makes them anew")
     return found
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -127,6 +127,21 @@ def find_poses(folders: Sequence[Path], options: SourceOptions) -> Path | None:
     return next((path for path in places if path.is_file()), None)
 
 
+def float_columns(content: bytes, names: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Points float32 (N, 3) m and intensity float32 (N,) of a file of little-endian float32, nothing else.
+
+    names : of the values of a point, which begin with x y z intensity
+    Raises CodecError for a bad size
+    """
+    if not content:
+        raise CodecError("the file is empty")
+    size = 4 * len(names)
+    if len(content) % size:
+        raise CodecError(f"{len(content)} bytes are not a multiple of {size} (float32 {' '.join(names)})")
+    table = np.frombuffer(content, "<f4").reshape(-1, len(names))
+    return table[:, :3].astype(np.float32), table[:, 3].astype(np.float32)
+
+
 def corrupt(path: Path, stream_id: str, stamp_ns: int, error: Exception) -> SweepRejected:
     """The dead letter of a file that cannot be read."""
     return SweepRejected(

@@ -31,11 +31,10 @@ from agents.kafka.admin import admin_client
 from agents.kafka.partitions import new_reader
 from agents.kafka.produce import Message, Producer, messages_of
 from agents.kafka.settings import KafkaSettings
-from agents.manifests import architecture_of, requirements_of
 from agents.options import LogOptions
 from agents.perceive import Perceive
+from agents.replay import CHAMPION_LINEAGE, priors_of
 from models.online.builtin import builtin_of
-from models.prior import SHIPPED, load_prior
 from stream.config import load_config
 from stream.features import schema_of
 from stream.sweep import Sweep
@@ -67,8 +66,8 @@ def log_messages(robot: str) -> list[tuple[int, Message]]:
 def step_ms() -> list[float]:
     """What Perceive takes for a sweep in this process, with the network that ships."""
     config = load_config(None, list(OVERRIDES))
-    prior = load_prior(SHIPPED, requirements_of(config, schema_of(config)), architecture_of(config.network))
-    perceive, found = Perceive(config, prior.model), []
+    priors, _ = priors_of(config, schema_of(config))
+    perceive, found = Perceive(config, priors[CHAMPION_LINEAGE].model), []
     for item in LogOptions(robot="robot").open(str(data_path(LOG))):
         begin = time.perf_counter()
         perceive.handle(item)

@@ -234,7 +234,7 @@ def recorded_models(config: Config, settings: KafkaSettings) -> RecordedModels:
 
 def snapshot_digests(settings: KafkaSettings, agents: Sequence[str]) -> dict[str, str]:
     """Digests of the newest snapshots: of the last state, when all workers were told to stop."""
-    store = SnapshotStore(f"file://{settings.folder.resolve() / 'snapshots'}")
+    store = SnapshotStore(settings.snapshots)
     found = {str(task): store.newest(task) for task in _tasks(settings, agents)}
     return {name: snapshot.digest for name, snapshot in found.items() if snapshot is not None}
 

@@ -122,11 +122,7 @@ class Killer:
     def start(self, name: str, calm: bool = False) -> None:
         """Start a worker, with its end already decided unless all is calm."""
         mark = self.random.choice(MARKS) if self.random.random() < 0.6 and not calm else ""
-        count = (
-            1
-            if mark in ("claimed", "restored", "replayed", "half saved", "saved")
-            else self.random.randint(1, 60)
-        )
+        count = 1 if mark in SELDOM else self.random.randint(1, 60)
         runs = self.workers.log(name).count(RUNS) if name in self.workers.processes else 0
         self.workers.start(name, f"{mark}:{count}" if mark else "")
         self._started[name] = (time.monotonic(), runs)
