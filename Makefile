@@ -50,7 +50,7 @@ bench: setup ## run every benchmark; results go to tests/bench/results
 	@for name in $(BENCH); do echo "== $$name"; $(BIN)/python -m tests.bench.$$name || exit 1; done
 
 bench-core: setup ## the C core beside its peers (installs the extra "peers": about 1 GB)
-	@$(BIN)/python -m pip install -q '.[peers]' || echo "peers that cannot be had here are listed with their reason"
+	@$(BIN)/python -m pip install -q -c constraints.txt --no-build-isolation -e '.[peers]' || echo "peers that cannot be had here are listed with their reason"
 	$(BIN)/python -m tests.bench.bench_core
 	$(BIN)/python -m tests.bench.plot_core
 

@@ -56,7 +56,7 @@ class Roofline:
         if self._call(*arguments):
             return None
 
-        def run() -> None:
+        def run(_kept: Sweep = sweep) -> None:  # the pointers alone do not keep its arrays
             self._call(*arguments)
 
         return run

@@ -46,7 +46,7 @@ OCTA_HOT static uint64_t snap_plain(const octa_sensor *s, const float *points, c
 
 #ifdef OCTA_HAVE_AVX2
 /* The core's own AVX2 snap, without range, counts and sums. */
-AVX2 static uint64_t snap_core(const octa_snap *snap, const float *points, const float *intensity, size_t n) {
+OCTA_AVX2 static uint64_t snap_core(const octa_snap *snap, const float *points, const float *intensity, size_t n) {
     _Alignas(64) uint32_t low[BLOCK], high[BLOCK];
     const wide w = spread(snap);
     uint64_t check = 0;
