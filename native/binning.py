@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,26 +53,14 @@ class Binner:
     def run(
         self, points: NDArray[np.float32], intensity: NDArray[np.float32], pose: NDArray[np.float64]
     ) -> Bins:
-        """Transform, snap and aggregate.
+        """Transform, snap, aggregate, and put the cells in order.
 
         points : float32 (N, 3), metres, sensor frame, N <= 524287; values that are not finite are counted
         intensity : float32 (N,)
         pose : float64 (12,), sensor frame to map frame
         Raises DomainError, PoseError, RangeError (the sensor is off the map); equal on every machine
         """
-        counts, cells = ffi.new("octa_bin_counts *"), ffi.new("size_t *")
-        code = lib.octa_binner_run(
-            self._handle,
-            readable(points, np.float32, (None, 3), "points"),
-            readable(intensity, np.float32, (len(points),), "intensity"),
-            len(points),
-            readable(pose, np.float64, (12,), "pose"),
-            counts,
-            cells,
-        )
-        check(code, "points" if code == lib.OCTA_E_DOMAIN else "pose")
-        self._points = len(points)
-        size = int(cells[0])
+        counts, size = self.aggregate(points, intensity, pose)
         ids, hits = np.empty(size, np.uint64), np.empty(size, np.uint32)
         sums = np.empty((size, SUMS), np.int32)
         check(
@@ -89,6 +78,24 @@ class Binner:
             out_of_range=int(counts.out_of_range), off_map=int(counts.off_map),
             intensity_clamped=int(counts.intensity_clamped),
         )  # fmt: skip
+
+    def aggregate(
+        self, points: NDArray[np.float32], intensity: NDArray[np.float32], pose: NDArray[np.float64]
+    ) -> tuple[Any, int]:
+        """The part of ``run`` that touches every point: C counts, and how many cells were hit."""
+        counts, cells = ffi.new("octa_bin_counts *"), ffi.new("size_t *")
+        code = lib.octa_binner_run(
+            self._handle,
+            readable(points, np.float32, (None, 3), "points"),
+            readable(intensity, np.float32, (len(points),), "intensity"),
+            len(points),
+            readable(pose, np.float64, (12,), "pose"),
+            counts,
+            cells,
+        )
+        check(code, "points" if code == lib.OCTA_E_DOMAIN else "pose")
+        self._points = len(points)
+        return counts, int(cells[0])
 
     def point_rows(self) -> NDArray[np.int32]:
         """Row in the last ``Bins`` of every point of that sweep, int32 (N,), -1 for points in no cell."""

@@ -109,6 +109,21 @@ octa_error octa_pose_compose(const double *a, const double *b, double *out);
 /** Inverse of a rigid pose matrix.  @return OCTA_E_POSE */
 octa_error octa_pose_invert(const double *a, double *out);
 
+/* ---- deskewing --------------------------------------------------------------------------------------- */
+
+/** Move the points of a sensor that moved while it turned to where it saw them from at the sweep's stamp.
+ *  Each point moves by the pose at its own time, interpolated as octa_pose_interpolate does. Points at the
+ *  origin, not finite or beyond 10 km stay as they are.
+ *  @param points     n x 3, metres, sensor frame at each point's own time
+ *  @param offset_ns  n, times of the points from the stamp, within the first and the last knot
+ *  @param knot_ns    strictly ascending, two at least
+ *  @param poses      knots x 7 pose vectors, sensor frame at the knot to sensor frame at the stamp
+ *  @param out        n x 3, sensor frame at the stamp
+ *  @return OCTA_E_DOMAIN (fewer than two knots, a time outside them, a motion beyond 10 km), OCTA_E_ORDER,
+ *          OCTA_E_POSE */
+octa_error octa_deskew(const float *points, const int32_t *offset_ns, size_t n, const int32_t *knot_ns,
+                       const double *poses, size_t knots, float *out);
+
 /* ---- binning ----------------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -164,13 +179,14 @@ void octa_binner_free(octa_binner *binner);
 octa_error octa_binner_run(octa_binner *binner, const float *points, const float *intensity, size_t n,
                            const double *pose, octa_bin_counts *counts, size_t *cells);
 
-/** Copy the result, rows ascending by id: ids m, hits m, sums m x OCTA_SUMS.
+/** Put the cells of the last run in order and copy them, rows ascending by id: ids m, hits m, sums m x
+ * OCTA_SUMS.
  *  @return OCTA_E_CAPACITY if capacity is less than the cells of the last run */
-octa_error octa_binner_copy(const octa_binner *binner, size_t capacity, uint64_t *ids, uint32_t *hits,
+octa_error octa_binner_copy(octa_binner *binner, size_t capacity, uint64_t *ids, uint32_t *hits,
                             int32_t *sums);
 
 /** Row of each point of the last run in the copied result, -1 for points in no cell. */
-octa_error octa_binner_point_rows(const octa_binner *binner, size_t capacity, int32_t *rows);
+octa_error octa_binner_point_rows(octa_binner *binner, size_t capacity, int32_t *rows);
 
 /* ---- visibility -------------------------------------------------------------------------------------- */
 

@@ -30,8 +30,9 @@ struct octa_binner {
     uint64_t *keys;       /* of each line */
     uint32_t *run_begins; /* first point of each run */
     uint32_t *run_lines;
-    uint64_t *order;        /* twice the capacity: codes of cells and scratch */
-    const uint64_t *sorted; /* in order: words with the cells in their low bits, ascending by id */
+    uint64_t *order; /* twice the capacity: codes of cells and scratch */
+    const uint64_t
+        *sorted; /* words with the cells in their low bits, ascending by id; NULL until asked for */
 };
 
 octa_error octa_binner_new(const octa_grid *grid, octa_binner **out) {
@@ -86,7 +87,7 @@ static octa_error reserve(octa_binner *binner, size_t points) {
     bigger.lines = (int32_t *)(void *)(((uintptr_t)bigger.lines_block + line - 1) & ~(uintptr_t)(line - 1));
     memset(bigger.slots, 0, bigger.max_slots * sizeof *bigger.slots);
     bigger.epoch = 0;
-    bigger.sorted = bigger.order;
+    bigger.sorted = NULL;
     bigger.capacity = points;
     bigger.cells = bigger.points = bigger.runs = 0;
     *binner = bigger;
@@ -131,6 +132,7 @@ static void start(octa_binner *binner) {
     while (slots < binner->max_slots && slots < 4 * (binner->cells + 1))
         slots *= 2;
     binner->cells = binner->runs = 0;
+    binner->sorted = NULL;
     binner->keys[0] = (uint64_t)OCTA_NO_CELL_HIGH << 32 | OCTA_NO_CELL_LOW;
     memset(binner->lines, 0, OCTA_LANES * sizeof *binner->lines);
     resize(binner, slots);
@@ -270,7 +272,7 @@ OCTA_HOT static void make_codes(const coding *c, const uint64_t *keys, size_t n,
 /* Give the cells their canonical order: ascending by id, whatever order the points came in. */
 static void sort_cells(octa_binner *binner) {
     const uint64_t *keys = binner->keys + 1;
-    if (binner->cells == 0)
+    if (binner->cells == 0 || binner->sorted)
         return;
     const coding c = coding_of(keys, binner->cells);
     make_codes(&c, keys, binner->cells, binner->order);
@@ -290,7 +292,6 @@ octa_error octa_binner_run(octa_binner *binner, const float *points, const float
     start(binner);
     binner->points = n;
     bin_points(binner, &snap, points, intensity, n, &fates);
-    sort_cells(binner);
     *counts = (octa_bin_counts){.binned = fates.binned,
                                 .rays = fates.rays,
                                 .not_finite = n - fates.finite,
@@ -311,10 +312,11 @@ OCTA_HOT static void keys_to_ids(uint64_t prefix, uint64_t *ids, size_t n) {
         ids[i] = prefix | morton(ids[i], ids[i] >> 16, ids[i] >> 32);
 }
 
-octa_error octa_binner_copy(const octa_binner *binner, size_t capacity, uint64_t *ids, uint32_t *hits,
+octa_error octa_binner_copy(octa_binner *binner, size_t capacity, uint64_t *ids, uint32_t *hits,
                             int32_t *sums) {
     if (capacity < binner->cells)
         return OCTA_E_CAPACITY;
+    sort_cells(binner);
     for (size_t i = 0; i < binner->cells; i++) {
         const size_t at = sorted_line(binner, i);
         const int32_t *line = binner->lines + at * OCTA_LANES;
@@ -327,12 +329,13 @@ octa_error octa_binner_copy(const octa_binner *binner, size_t capacity, uint64_t
     return OCTA_OK;
 }
 
-octa_error octa_binner_point_rows(const octa_binner *binner, size_t capacity, int32_t *rows) {
+octa_error octa_binner_point_rows(octa_binner *binner, size_t capacity, int32_t *rows) {
     if (capacity < binner->points)
         return OCTA_E_CAPACITY;
     int32_t *row_of = OCTA_MALLOC((binner->cells + 1) * sizeof *row_of);
     if (!row_of)
         return OCTA_E_MEMORY;
+    sort_cells(binner);
     row_of[0] = -1;
     for (size_t i = 0; i < binner->cells; i++)
         row_of[sorted_line(binner, i)] = (int32_t)i;

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -116,38 +117,52 @@ def octaindex3d(edge_m: float, kept: str) -> Callable[[Sweep], Task]:
     return crate.binning(edge_m / EQUAL_VOLUME, kept)
 
 
-PEERS: dict[str, tuple[str, bool, Prepare]] = {
-    "kiss-icp voxel grid": ("kiss-icp", False, kiss_icp_grid),
-    "kiss-icp voxel map": ("kiss-icp", True, kiss_icp_map),
-    "Open3D legacy": ("open3d", True, open3d_legacy),
-    "Open3D tensor": ("open3d", True, open3d_tensor),
-    "spconv Point2VoxelCPU, 1 kept": ("spconv", False, partial(spconv_cpu, kept=1)),
-    "spconv Point2VoxelCPU, 32 kept": ("spconv", True, partial(spconv_cpu, kept=32)),
-    "numpy unique": ("numpy", True, numpy_unique),
-    "OctaIndex3D, occupancy": (crate.PACKAGE, True, partial(octaindex3d, kept="occupancy")),
-    "OctaIndex3D, count and sums": (crate.PACKAGE, True, partial(octaindex3d, kept="sums")),
+@dataclass(frozen=True)
+class Peer:
+    """package : distribution; prepare : given a voxel edge in metres
+
+    whole : the result covers more than the first point of a voxel
+    shipped : nothing but calls of the library; else the adding up is ours, on a map of its own kind
+    """
+
+    package: str
+    prepare: Prepare
+    whole: bool = True
+    shipped: bool = True
+
+
+PEERS = {
+    "kiss-icp voxel grid": Peer("kiss-icp", kiss_icp_grid, whole=False),
+    "kiss-icp voxel map": Peer("kiss-icp", kiss_icp_map),
+    "Open3D legacy": Peer("open3d", open3d_legacy),
+    "Open3D tensor": Peer("open3d", open3d_tensor),
+    "spconv Point2VoxelCPU, 1 kept": Peer("spconv", partial(spconv_cpu, kept=1), whole=False),
+    "spconv Point2VoxelCPU, 32 kept": Peer("spconv", partial(spconv_cpu, kept=32)),
+    "numpy unique": Peer("numpy", numpy_unique),
+    "OctaIndex3D, occupancy": Peer(crate.PACKAGE, partial(octaindex3d, kept="occupancy")),
+    "OctaIndex3D, count and sums": Peer(crate.PACKAGE, partial(octaindex3d, kept="sums"), shipped=False),
 }
-"""By name: package; whether the result covers more than the first point of a voxel; how to prepare it."""
+"""By name."""
 
 
 def available(edge_m: float) -> tuple[dict[str, Prepare], dict[str, str]]:
     """Peers that work here, tried with a voxel edge, and why the others do not."""
     there, missing = {}, {}
-    for name, (package, _, prepare) in PEERS.items():
+    for name, peer in PEERS.items():
         try:
-            prepare(edge_m)
+            peer.prepare(edge_m)
         except (ImportError, AttributeError, RuntimeError, TypeError, OSError) as error:
             text = str(error).strip() or repr(error)
-            missing[name] = f"{package}: {text.splitlines()[0]}"
+            missing[name] = f"{peer.package}: {text.splitlines()[0]}"
         else:
-            there[name] = prepare
+            there[name] = peer.prepare
     return there, missing
 
 
 def versions() -> dict[str, str]:
     """Version of every peer's package, or that it is not installed."""
     found = {crate.PACKAGE: crate.VERSION}
-    for package in {package for package, _, _ in PEERS.values()} - {crate.PACKAGE}:
+    for package in {peer.package for peer in PEERS.values()} - {crate.PACKAGE}:
         try:
             found[package] = version(package)
         except PackageNotFoundError:

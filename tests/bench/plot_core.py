@@ -49,7 +49,7 @@ def _binning(axis: Any, rows: list[dict[str, Any]]) -> None:
             rate = row["mpts_per_s"].get(name)
             if rate is None:
                 continue
-            color = OURS if name == "octastream" else ROOF if "only" in name else THEIRS
+            color = OURS if name.startswith("octastream") else ROOF if "only" in name else THEIRS
             y = i + (k - (len(rows) - 1) / 2) * height
             spread = [[rate["median"] - rate["min"]], [rate["max"] - rate["median"]]]
             axis.barh(
