@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 
 from agents.newest import Newest
-from agents.protocol import Step, StepBuilder, WriteEvent, WriteTable
-from stream.codecs.state import from_dict, pack, to_dict, unpack_fields
+from agents.protocol import Agent, Step, StepBuilder, WriteEvent, WriteTable
+from stream.codecs.state import from_dict, to_dict, unpack_fields
 from stream.features import digest_arrays
 from stream.records import (
     Binned,
@@ -95,7 +95,7 @@ class RunDigest:
         self._parts = {(table, name, horizon): part for table, name, horizon, part in state}
 
 
-class Archive:
+class Archive(Agent):
     """Every record in; chunks of tables and lines of events out, as effects.
 
     chunk_sweeps : predictions a chunk, > 0; containers hold up to twice as many sweeps and parts
@@ -195,21 +195,19 @@ class Archive:
         step.effects.append(WriteTable(dataset=dataset, table=table, chunk=self._chunks[dataset]))
         self._chunks[dataset] += 1
 
-    def snapshot(self) -> bytes:
+    def state(self) -> dict[str, Any]:
         """Counts, digest and the records of the open chunk."""
-        return pack(
-            {
-                "chunks": dict(self._chunks),
-                "known": self._newest.items(),
-                "counts": dict(self.counts),
-                "dead_letters": dict(self.dead_letters),
-                "digest": self.digest.state(),
-                "batches": [_to_bytes(pa.Table.from_batches([batch])) for batch in self._batches],
-                "tables": {name: _to_bytes(pa.concat_tables(t)) for name, t in self._tables.items()},
-                "predictions": [to_dict(record) for record in self._predictions],
-                "latency": list(self._latency.items()),
-            }
-        )
+        return {
+            "chunks": dict(self._chunks),
+            "known": self._newest.items(),
+            "counts": dict(self.counts),
+            "dead_letters": dict(self.dead_letters),
+            "digest": self.digest.state(),
+            "batches": [_to_bytes(pa.Table.from_batches([batch])) for batch in self._batches],
+            "tables": {name: _to_bytes(pa.concat_tables(t)) for name, t in self._tables.items()},
+            "predictions": [to_dict(record) for record in self._predictions],
+            "latency": list(self._latency.items()),
+        }
 
     def restore(self, data: bytes) -> None:
         """Continue from a snapshot; raises StateError, TableError (its records are of another version)."""

@@ -10,12 +10,12 @@ import numpy as np
 from agents.forgotten import Forgotten, robot_forgotten, stream_forgotten
 from agents.in_order import InOrder
 from agents.judge_stream import Observation, Pending, StreamState
-from agents.protocol import Key, Step, StepBuilder
+from agents.protocol import Agent, Key, Step, StepBuilder
 from agents.roster import Roster
 from models.scores.prequential import PrequentialScores
 from models.scores.regions import ErrorMap
 from native.index64 import ancestor
-from stream.codecs.state import pack, unpack_fields
+from stream.codecs.state import unpack_fields
 from stream.config import Config
 from stream.records import (
     HIT,
@@ -35,7 +35,7 @@ SNAPSHOT = frozenset(
 )
 
 
-class Judge:
+class Judge(Agent):
     """Binned sweeps, predictions and shadows in; outcomes out, with running scores and the error map."""
 
     def __init__(self, config: Config) -> None:
@@ -254,20 +254,18 @@ class Judge:
 
     # ---- snapshots -------------------------------------------------------------------------------------
 
-    def snapshot(self) -> bytes:
+    def state(self) -> dict[str, Any]:
         """Scores, error map, recent observations and waiting predictions."""
-        return pack(
-            {
-                "scores": self.scores.state(),
-                "error_map": self.error_map.state(),
-                "missed": {str(horizon): count for horizon, count in self.missed.items()},
-                "streams": [[name, stream.state()] for name, stream in self._streams.items()],
-                "orders": [[name, order.state()] for name, order in self._orders.items()],
-                "roster": self._roster.names(),
-                "stream_rosters": [[name, roster.names()] for name, roster in self._stream_rosters.items()],
-                "forgotten": self._forgotten.state(),
-            }
-        )
+        return {
+            "scores": self.scores.state(),
+            "error_map": self.error_map.state(),
+            "missed": {str(horizon): count for horizon, count in self.missed.items()},
+            "streams": [[name, stream.state()] for name, stream in self._streams.items()],
+            "orders": [[name, order.state()] for name, order in self._orders.items()],
+            "roster": self._roster.names(),
+            "stream_rosters": [[name, roster.names()] for name, roster in self._stream_rosters.items()],
+            "forgotten": self._forgotten.state(),
+        }
 
     def restore(self, data: bytes) -> None:
         """Continue from a snapshot of a Judge with the same configuration; raises StateError."""

@@ -10,11 +10,11 @@ from agents.forgotten import Forgotten, robot_forgotten, stream_forgotten
 from agents.learn_robot import Pending, RobotState, sample_features
 from agents.lineage import Version
 from agents.lineages import Lineages
-from agents.protocol import Labels, Restore, Step, StepBuilder, Trained, TrainingFailed
+from agents.protocol import Agent, Labels, Restore, Step, StepBuilder, Trained, TrainingFailed
 from agents.roster import Roster
 from models.model import Model
 from models.prior import Prior
-from stream.codecs.state import pack, unpack_fields
+from stream.codecs.state import unpack_fields
 from stream.config import Config, NetworkConfig
 from stream.features import FeatureSchema, digest
 from stream.records import (
@@ -32,7 +32,7 @@ SNAPSHOT = frozenset(
 )
 
 
-class Learn:
+class Learn(Agent):
     """Binned sweeps, predictions and outcomes in; shadows, models and training requests out.
 
     networks : networks to train by lineage name; empty when learning is off
@@ -253,20 +253,18 @@ class Learn:
 
     # ---- snapshots -------------------------------------------------------------------------------------
 
-    def snapshot(self) -> bytes:
+    def state(self) -> dict[str, Any]:
         """Everything but the trainers, which the runtime owns."""
-        return pack(
-            {
-                "baselines": self._baselines.state(),
-                "frozen": self._frozen.state() if self._frozen else None,
-                "lineages": self._lineages.state(),
-                "predictions": self._predictions,
-                "skewed": self.skewed,
-                "robots": [[name, robot.state()] for name, robot in self._robots.items()],
-                "roster": self._roster.names(),
-                "forgotten": self._forgotten.state(),
-            }
-        )
+        return {
+            "baselines": self._baselines.state(),
+            "frozen": self._frozen.state() if self._frozen else None,
+            "lineages": self._lineages.state(),
+            "predictions": self._predictions,
+            "skewed": self.skewed,
+            "robots": [[name, robot.state()] for name, robot in self._robots.items()],
+            "roster": self._roster.names(),
+            "forgotten": self._forgotten.state(),
+        }
 
     def restore(self, data: bytes) -> None:
         """Continue from a snapshot of a Learn with the same configuration; raises StateError."""

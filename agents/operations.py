@@ -7,24 +7,38 @@ from dataclasses import dataclass
 from typing import Any
 
 from agents.journal import Claim, Order, Place, Receipt
-from agents.protocol import Agent, Key, Request, Restore, Storage
+from agents.protocol import Key, Request, Restore, Storage
+from stream.codecs.state import Frozen
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Snapshot:
-    """State of a task after an entry of its journal.
+class Memory:
+    """What a task itself remembers after an entry of its journal.
 
-    claim : under which it was taken; journal : offset of the first entry that is not in it
+    claim : under which it folds; journal : offset of the first entry that it has not folded
     positions : of every source; waiting : inputs folded and not released; open : requests without an answer
     """
 
-    agent: bytes
-    digest: str
     claim: int
     journal: int
     positions: dict[Place, int]
     waiting: dict[Key, list[Receipt]]
     open: dict[str, Request]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Snapshot:
+    """State of a task after an entry of its journal; ``agent`` is that of its agent."""
+
+    agent: bytes
+    digest: str
+    memory: Memory
+
+    @classmethod
+    def of(cls, agent: Frozen, memory: Memory) -> Snapshot:
+        """Make the bytes; it takes its time, and nothing that is folded meanwhile shows."""
+        data = agent.pack()
+        return cls(agent=data, digest=digest_of(data), memory=memory)
 
     @property
     def whole(self) -> bool:
@@ -35,12 +49,6 @@ class Snapshot:
 def digest_of(data: bytes) -> str:
     """Digest of a snapshot's bytes."""
     return hashlib.sha256(data).hexdigest()
-
-
-def captured(agent: Agent) -> tuple[bytes, str]:
-    """What Capture asks for."""
-    data = agent.snapshot()
-    return data, digest_of(data)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,9 +105,12 @@ class Store:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Send:
-    """Append a record to its topic, and come back only when that is confirmed."""
+    """Append records to their topics, and come back only when all are confirmed.
 
-    record: Any
+    Until then each may be there or not, whatever the others are; those of one topic come in order.
+    """
+
+    records: tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,14 +142,15 @@ class LoadMissing:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Capture:
-    """Send back the agent's state, as bytes, and their digest."""
+    """Send back the agent's state, frozen."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Save:
-    """Write a snapshot, perhaps later. One that fails costs time at the next recovery, nothing else."""
+    """Write a snapshot of both, perhaps later. One that fails costs time at a recovery, nothing else."""
 
-    snapshot: Snapshot
+    agent: Frozen
+    memory: Memory
 
 
 Operation = (

@@ -12,14 +12,14 @@ from agents.forgotten import robot_forgotten, stream_forgotten
 from agents.perceive_robot import RobotState, StreamState
 from agents.perceive_robots import STATE, Robots
 from agents.perceive_sweep import Evidence, Placed, Unusable
-from agents.protocol import Key, ModelLoaded, Step, StepBuilder
+from agents.protocol import Agent, Key, ModelLoaded, Step, StepBuilder
 from agents.recorded_models import RecordedModels
 from agents.served_models import ServedModels
 from agents.stopwatch import Stopwatch
 from models.model import Model
 from models.runtime import ModelFailed
 from native.binning import MAX_POINTS
-from stream.codecs.state import pack, unpack_fields
+from stream.codecs.state import unpack_fields
 from stream.config import Config
 from stream.features import digest
 from stream.frames import FrameError, NoChainError, NotYet
@@ -48,7 +48,7 @@ def sweep_key(sweep: Sweep) -> Key:
     return ("sweep", sweep.stream_id, sweep.stamp_ns, sweep.part)
 
 
-class Perceive:
+class Perceive(Agent):
     """Sweeps and transforms in; binned sweeps, activations, predictions and rejections out.
 
     builtin : the model that serves until another one is activated
@@ -379,9 +379,9 @@ class Perceive:
 
     # ---- snapshots -------------------------------------------------------------------------------------
 
-    def snapshot(self) -> bytes:
+    def state(self) -> dict[str, Any]:
         """Transforms, held sweeps, retained records and names of serving models of every robot."""
-        return pack({"models": self._models.state(), **self._robots.state()})
+        return {"models": self._models.state(), **self._robots.state()}
 
     def restore(self, data: bytes) -> None:
         """Continue from a snapshot; ``missing_models`` says which models have to be loaded first."""

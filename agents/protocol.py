@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from models.manifest import Manifest
 from models.model import Model
+from stream.codecs.state import pack
 
 Key = tuple[str | int, ...]
 """Names an input: kind, then what makes it unique."""
@@ -184,9 +185,13 @@ class Agent(Protocol):
         """Fold one record."""
         ...
 
-    def snapshot(self) -> bytes:
-        """The whole state."""
+    def state(self) -> Mapping[str, Any]:
+        """The whole state, a tree for ``Frozen``; arrays in it that are read-only stay as they are."""
         ...
+
+    def snapshot(self) -> bytes:
+        """The whole state as bytes."""
+        return pack(self.state())
 
     def restore(self, data: bytes) -> None:
         """Continue from a snapshot of an agent with the same configuration."""

@@ -12,7 +12,8 @@ is the log, the store and its snapshots.
    Where a newer claim lies before an entry, another process has taken over: the entry is void, and its
    writer ends. It notices by the offset that its append was given, so nothing more has to be read.
 3. Then, in this order and each confirmed: what the step stores (models, files, under names made of the
-   journal offset), its outputs, the acknowledgement of what it released, and its requests. Nothing is
+   journal offset), the activations among its outputs, the other outputs (sent at once: after a crash some may
+   be there and others not), the acknowledgement of what it released, and its requests. Nothing is
    acknowledged that no journal entry names, so a group's offsets never pass its journal.
 4. Results of requests are records too: appended to a topic of the task, folded and journaled like any other.
    An answer to a request that is not open is dropped.
@@ -37,6 +38,7 @@ from agents.operations import (
     Handle,
     LoadMissing,
     Mark,
+    Memory,
     Next,
     Operation,
     Read,
@@ -49,7 +51,8 @@ from agents.operations import (
 )
 from agents.protocol import Agent, Key, Request, Restore, Step, Storage
 from agents.task_id import TaskId, input_key
-from stream.records import SweepRejected
+from stream.codecs.state import Frozen
+from stream.records import ModelActivated, SweepRejected
 
 MAX_SKEW_MS = 150.0
 SNAPSHOT_ENTRIES = 15
@@ -93,6 +96,20 @@ class Undecodable:
     """An input that is no record; its fate is a dead letter."""
 
     letter: SweepRejected
+
+
+def together(outputs: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """Outputs in batches to send at once: an activation is durable before what is said under it."""
+    batches: list[tuple[Any, ...]] = []
+    alone = True
+    for record in outputs:
+        activation = isinstance(record, ModelActivated)
+        if alone or activation:
+            batches.append((record,))
+        else:
+            batches[-1] += (record,)
+        alone = activation
+    return batches
 
 
 class TakenOver(Exception):
@@ -209,15 +226,15 @@ class Task:
         return any(isinstance(entry.record, Claim) for entry in entries)
 
     def deliver(self, step: Step, number: int) -> Steps[None]:
-        """Store, then send, one after the other; each is durable before the next."""
+        """Store, one after the other, then send; each is durable before the next."""
         for place, effect in enumerate(step.effects):
             if isinstance(effect, Restore):
                 yield Steer(effect)
             elif isinstance(effect, Storage):
                 yield Store(f"{self.identity}/{number}/{place}", effect)
                 yield Mark("stored")
-        for record in step.outputs:
-            yield Send(record)
+        for records in together(step.outputs):
+            yield Send(records)
             yield Mark("sent")
 
     def release(self, step: Step) -> None:
@@ -246,17 +263,16 @@ class Task:
     def _save(self) -> Steps[None]:
         if self.pending:
             yield from self._write_order()
-        snapshot = self.snapshot_of(*(yield Capture()))
+        agent: Frozen = yield Capture()
+        memory = self.memory()
         self._saved = self.expected
         yield Mark("half saved")
-        yield Save(snapshot)
+        yield Save(agent, memory)
         yield Mark("saved")
 
-    def snapshot_of(self, data: bytes, digest: str) -> Snapshot:
-        """The agent's bytes with everything the task itself remembers."""
-        return Snapshot(
-            agent=data,
-            digest=digest,
+    def memory(self) -> Memory:
+        """Everything the task itself remembers."""
+        return Memory(
             claim=self._claim,
             journal=self.expected,
             positions=dict(self.positions),
@@ -290,13 +306,14 @@ class Task:
         if snapshot is None:
             return 0
         self.agent.restore(snapshot.agent)
-        self.positions |= snapshot.positions
-        self.waiting = {key: list(receipts) for key, receipts in snapshot.waiting.items()}
-        self.open = dict(snapshot.open)
-        self._claim = snapshot.claim
+        memory = snapshot.memory
+        self.positions |= memory.positions
+        self.waiting = {key: list(receipts) for key, receipts in memory.waiting.items()}
+        self.open = dict(memory.open)
+        self._claim = memory.claim
         for model_id in getattr(self.agent, "missing_models", tuple)():
             self.agent.handle((yield LoadMissing(model_id)))
-        return snapshot.journal
+        return memory.journal
 
     def replayed_from(self, first: int) -> int:
         """Where in the journal to begin behind a snapshot."""

@@ -5,7 +5,7 @@ Records are values: arrays inside are never written to after construction.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,14 @@ BINNED_VERSION = 3
 
 UNOBSERVED, SEEN_THROUGH, HIT = 0, 1, 2
 """State of a cell in one sweep: no ray reached it, a ray crossed it, a return lies in it."""
+
+
+def hold(record: object) -> None:
+    """Make a record's arrays read-only, so that whoever keeps one may rely on it."""
+    for field_ in fields(record):  # type: ignore[arg-type]
+        value = getattr(record, field_.name)
+        if isinstance(value, np.ndarray):
+            value.flags.writeable = False
 
 
 def robot_of(stream_id: str) -> str:
@@ -36,7 +44,7 @@ class Binned:
     sums : int32 (M, 11), fixed-point sums of the M cells with hits > 0, in row order
     beams : int16 (B, 3), directions of a sample of the rays, sensor frame, units of 1/32767
     points : points in the sweep; masked : of these, and of rays without return, what the mask dropped
-    rays : finite returns and rays without return; misses : the latter alone
+    rays : finite returns and rays without return, 0 for a sweep of hits only; misses : the latter alone
     binned : returns that fell into a cell
     evicted : cells dropped by this fold to stay within the window's caps
     """
@@ -61,6 +69,9 @@ class Binned:
     misses: int = 0
     masked: int = 0
     evicted: int = 0
+
+    def __post_init__(self) -> None:
+        hold(self)
 
     @property
     def prediction_id(self) -> str:
@@ -91,6 +102,9 @@ class Prediction:
     before: NDArray[np.uint8]
     feature_digest: str
     state_digest: str
+
+    def __post_init__(self) -> None:
+        hold(self)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -126,6 +140,9 @@ class Outcome:
     cell_id: NDArray[np.uint64]
     occupied: NDArray[np.bool_]
     before: NDArray[np.uint8]
+
+    def __post_init__(self) -> None:
+        hold(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

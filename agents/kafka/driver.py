@@ -15,7 +15,7 @@ from typing import Any
 
 from agents.effects import LocalEffects
 from agents.journal import Order, Place, Receipt
-from agents.kafka.log import KafkaLog, LogError
+from agents.kafka.log import KafkaLog, LogError, Outgoing
 from agents.kafka.messages import (
     Make,
     Message,
@@ -46,12 +46,12 @@ from agents.operations import (
     Snapshot,
     Steer,
     Store,
-    captured,
 )
 from agents.protocol import LoadModel, ModelLoaded, Step
 from agents.task import MAX_SKEW_MS, Answer, TakenOver, Task
 from models.manifest import ModelRefused
 from stream.codecs.inputs import headers_of
+from stream.codecs.state import Frozen
 from stream.codecs.wire import encode
 from stream.records import Event, ModelPublished
 from stream.topics import STATIC, TRANSFORMS, key_of, topic_of
@@ -176,13 +176,13 @@ class Driver:
             ReadJournal: self._read_journal,
             Read: self._read,
             Store: lambda op: host.run(effects.perform, op.effect),
-            Send: lambda op: self._send(op.record),
+            Send: lambda op: self._send(op.records),
             Ask: self._ask,
             Steer: lambda op: host.run(effects.perform, op.effect),
             FindSnapshot: lambda _: host.run(host.snapshots.newest, task.identity),
             LoadMissing: self._load_missing,
-            Capture: lambda _: host.run(captured, task.agent),
-            Save: lambda op: self._save(op.snapshot),
+            Capture: lambda _: host.run(lambda: Frozen(task.agent.state())),
+            Save: self._save,
         }
 
     async def recover(self) -> None:
@@ -272,7 +272,7 @@ class Driver:
         LOGGER.error("%s: %s-%s was deleted unread from %s to %s", self.task.identity, *place, first, end)
         fields = {"topic": topic, "partition": partition, "from": first, "to": end}
         fields["agent"] = self.task.identity.agent
-        await self._send(Event(kind="gap", stamp_ns=appended_ms * 1_000_000, fields=fields))
+        await self._send((Event(kind="gap", stamp_ns=appended_ms * 1_000_000, fields=fields),))
 
     async def _is_first(self, head: Message | Entry) -> bool:
         """Whether every partition without a head had come to its end before the head was appended."""
@@ -340,15 +340,23 @@ class Driver:
             for message in messages
         ]
 
-    async def _send(self, record: Any) -> None:
-        partition = 0 if isinstance(record, ModelPublished) else None
-        encoded = self._encoded.pop(id(record), None)
-        await self._host.log.append(
-            topic_of(record),
-            await (encoded if encoded is not None else self._host.run(encode, record)),
-            key=key_of(record),
-            partition=partition,
-            headers=headers_of(record, self._host.source),
+    async def _send(self, records: tuple[Any, ...]) -> None:
+        """Wait for the last one's encoding before the first is sent, so that they share a request."""
+        for record in records:
+            if id(record) not in self._encoded:
+                self._encoded[id(record)] = asyncio.create_task(self._host.run(encode, record))
+        values = [await self._encoded.pop(id(record)) for record in records]
+        await self._host.log.append_all(
+            [
+                Outgoing(
+                    topic=topic_of(record),
+                    value=value,
+                    key=key_of(record),
+                    partition=0 if isinstance(record, ModelPublished) else None,
+                    headers=headers_of(record, self._host.source),
+                )
+                for record, value in zip(records, values, strict=True)
+            ]
         )
 
     # ---- the outside -----------------------------------------------------------------------------------
@@ -396,13 +404,16 @@ class Driver:
         if self._saving is not None:
             await self._saving
 
-    async def _save(self, snapshot: Snapshot) -> None:
+    async def _save(self, op: Save) -> None:
         """Write it in the background; a disk that is slower than that is waited for."""
         await self.saved()
-        self._saving = asyncio.get_running_loop().create_task(self._write(snapshot))
+        self._saving = asyncio.get_running_loop().create_task(self._write(op))
 
-    async def _write(self, snapshot: Snapshot) -> None:
+    async def _write(self, op: Save) -> None:
+        def write() -> None:
+            self._host.snapshots.write(self.task.identity, Snapshot.of(op.agent, op.memory))
+
         try:
-            await asyncio.to_thread(self._host.snapshots.write, self.task.identity, snapshot)
+            await asyncio.to_thread(write)
         except OSError as error:  # the one before will do
             LOGGER.warning("%s: no snapshot: %s", self.task.identity, error)

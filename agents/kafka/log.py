@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 
 from aiokafka import AIOKafkaProducer, TopicPartition
@@ -19,6 +20,17 @@ REQUEST_MS = 60_000
 
 class LogError(Exception):
     """The log does not hold what was written there; says which partition and offset."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Outgoing:
+    """A message to append; without a partition its key decides."""
+
+    topic: str
+    value: bytes
+    key: bytes | None = None
+    partition: int | None = None
+    headers: Headers = ()
 
 
 class KafkaLog:
@@ -68,10 +80,21 @@ class KafkaLog:
         headers: Headers = (),
     ) -> int:
         """Append one message and wait until it is durable; returns its offset.  Raises KafkaError"""
-        sent = await self._producer.send_and_wait(
-            topic, value, key=key, partition=partition, headers=list(headers)
-        )
-        return int(sent.offset)
+        message = Outgoing(topic=topic, value=value, key=key, partition=partition, headers=headers)
+        return (await self.append_all([message]))[0]
+
+    async def append_all(self, messages: Sequence[Outgoing]) -> list[int]:
+        """Append messages, those of a partition in order, and wait until all are durable; their offsets.
+
+        Raises KafkaError when one is not known to be
+        """
+        sent = [
+            await self._producer.send(
+                item.topic, item.value, key=item.key, partition=item.partition, headers=list(item.headers)
+            )
+            for item in messages
+        ]
+        return [int(found.offset) for found in await asyncio.gather(*sent)]
 
     async def end(self, places: Sequence[Place]) -> dict[Place, int]:
         """The offset that the next message of each partition will have."""

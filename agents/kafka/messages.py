@@ -9,7 +9,7 @@ from typing import Any
 
 from agents.journal import Claim, Order, Place
 from agents.kafka.settings import KafkaSettings
-from agents.operations import Snapshot
+from agents.operations import Memory, Snapshot
 from agents.protocol import Example, Labels, LoadModel, ModelLoaded, Request, Train, Trained, TrainingFailed
 from agents.task import Answer, Undecodable
 from models.manifest import model_id_of
@@ -170,18 +170,19 @@ def decode_answer(data: bytes, load: Callable[[LoadModel], ModelLoaded], make: M
 
 def encode_snapshot(snapshot: Snapshot) -> bytes:
     """A snapshot as bytes."""
+    memory = snapshot.memory
     return pack(
         {
             "agent": snapshot.agent,
             "digest": snapshot.digest,
-            "claim": snapshot.claim,
-            "journal": snapshot.journal,
-            "positions": [[*place, offset] for place, offset in sorted(snapshot.positions.items())],
+            "claim": memory.claim,
+            "journal": memory.journal,
+            "positions": [[*place, offset] for place, offset in sorted(memory.positions.items())],
             "waiting": [
                 [list(key), [[*place, offset] for place, offset in receipts]]
-                for key, receipts in snapshot.waiting.items()
+                for key, receipts in memory.waiting.items()
             ],
-            "open": {request: _encode_request(effect) for request, effect in snapshot.open.items()},
+            "open": {request: _encode_request(effect) for request, effect in memory.open.items()},
         }
     )
 
@@ -189,9 +190,7 @@ def encode_snapshot(snapshot: Snapshot) -> bytes:
 def decode_snapshot(data: bytes) -> Snapshot:
     """The inverse. Raises StateError for what is no snapshot, or is cut short"""
     tree = unpack(data)
-    return Snapshot(
-        agent=tree["agent"],
-        digest=tree["digest"],
+    memory = Memory(
         claim=tree["claim"],
         journal=tree["journal"],
         positions={(topic, partition): offset for topic, partition, offset in tree["positions"]},
@@ -201,6 +200,7 @@ def decode_snapshot(data: bytes) -> Snapshot:
         },
         open={request: _decode_request(values) for request, values in tree["open"].items()},
     )
+    return Snapshot(agent=tree["agent"], digest=tree["digest"], memory=memory)
 
 
 def _encode_request(effect: Request) -> dict[str, Any]:

@@ -29,7 +29,7 @@ class SnapshotStore:
     def write(self, task: TaskId, snapshot: Snapshot) -> None:
         """Add one; older ones beyond KEEP go.  Raises OSError"""
         folder, data = f"{self._root}/{task}", encode_snapshot(snapshot)
-        path = f"{folder}/{snapshot.journal:020d}.state"
+        path = f"{folder}/{snapshot.memory.journal:020d}.state"
         self._files.create_dir(folder, recursive=True)
         with self._files.open_output_stream(f"{path}.writing") as stream:
             stream.write(zlib.crc32(data).to_bytes(_CHECK, "little"))

@@ -14,6 +14,8 @@ TOTAL = "total"
 QUANTILES = (("p50", "median"), ("p99", "99th percentile"), ("max", "maximum"))
 TURNS = {"promoted": "promoted", "rejected": "rejected", "refused": "refused", "rolled_back": "rolled back"}
 MAX_TURNS = 12
+LANES = ("built in", "prior", "update")
+"""From the top; others follow by name."""
 ENDED = {"rejected": "rejected", "refused": "refused", "rolled_back": "rolled back"}
 
 
@@ -169,7 +171,7 @@ def lineage_chart(models: list[Lineage], run: RunFolder) -> Figure | None:
     if not any(model.kind != "built in" for model in models):
         return None
     lanes = list(dict.fromkeys(model.kind for model in models))
-    lanes.sort(key=lambda kind: (kind != "built in", kind != "update", kind))
+    lanes.sort(key=lambda kind: (LANES.index(kind) if kind in LANES else len(LANES), kind))
     states = [
         _state(models, ("active",), "served", "circle", "@s-online"),
         _state(models, ("not used",), "not served", "circle-open", "@muted"),

@@ -26,7 +26,6 @@ from agents.operations import (
     Snapshot,
     Steer,
     Store,
-    captured,
 )
 from agents.protocol import LoadModel, ModelLoaded
 from agents.simulation.dice import Dice
@@ -35,6 +34,7 @@ from agents.simulation.log import Entry, Log
 from agents.simulation.outside import Outside, Snapshots
 from agents.simulation.topics import place_of
 from agents.task import MAX_SKEW_MS, Task
+from stream.codecs.state import Frozen
 
 
 class Host(Protocol):
@@ -71,13 +71,13 @@ class Driver:
             ReadJournal: self._read_journal,
             Read: lambda op: [host.log.get(place, offset) for place, offset in op.inputs],
             Store: lambda op: host.outside.store(op.name, op.effect),
-            Send: lambda op: self.send(op.record),
+            Send: lambda op: self.send(op.records),
             Ask: self._ask,
             Steer: lambda op: host.outside.restore(host.process, op.effect),
             FindSnapshot: lambda _: self.newest(),
             LoadMissing: self._load_missing,
-            Capture: lambda _: captured(task.agent),
-            Save: lambda op: self._save(op.snapshot),
+            Capture: lambda _: Frozen(task.agent.state()),
+            Save: lambda op: self._save(Snapshot.of(op.agent, op.memory)),
         }
 
     def step(self) -> str:
@@ -140,15 +140,20 @@ class Driver:
         journal = self.task.identity.journal
         return [self.host.log.get(journal, offset) for offset in range(op.first, op.end)]
 
-    def send(self, record: Any) -> None:
-        """Append one output.  Raises SendFailed when it was refused, or when nobody knows"""
+    def send(self, records: tuple[Any, ...]) -> None:
+        """Append outputs, each on its own.  Raises SendFailed when one was refused, or when nobody knows"""
         task, host = self.task, self.host
-        host.note(str(task.identity), "sends", record)
-        if host.dice.fires("send refused"):
-            raise SendFailed(f"{task.identity}: refused")
-        host.log.append(self.route(record), record, host.now)
-        if host.dice.fires("send not confirmed"):
-            raise SendFailed(f"{task.identity}: not confirmed")
+        failed = ""
+        for record in records:
+            host.note(str(task.identity), "sends", record)
+            if host.dice.fires("send refused"):
+                failed = "refused"
+                continue
+            host.log.append(self.route(record), record, host.now)
+            if host.dice.fires("send not confirmed"):
+                failed = "not confirmed"
+        if failed:
+            raise SendFailed(f"{task.identity}: {failed}")
 
     def route(self, record: Any) -> Place:
         """Where an output goes."""
@@ -161,7 +166,7 @@ class Driver:
     def newest(self) -> Snapshot | None:
         """The snapshot to start from."""
         found = self.host.snapshots.newest(self.task.identity)
-        first = found.journal if found else 0
+        first = found.memory.journal if found else 0
         self.host.note(str(self.task.identity), f"recovers from journal entry {first}", "")
         return found
 

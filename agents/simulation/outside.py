@@ -172,7 +172,7 @@ class Snapshots:
     def write(self, task: TaskId, snapshot: Snapshot) -> None:
         """Add one; the oldest beyond ``keep`` go."""
         self.kept[task].append(snapshot)
-        self.kept[task].sort(key=lambda item: item.journal)
+        self.kept[task].sort(key=lambda item: item.memory.journal)
         del self.kept[task][: -self.keep]
 
     def newest(self, task: TaskId) -> Snapshot | None:

@@ -19,15 +19,28 @@ class StateError(ValueError):
     """Bytes that are not a state written by ``pack``."""
 
 
+class Frozen:
+    """A tree as it is now; what becomes of it later does not show. Its bytes are made when asked for.
+
+    Read-only arrays are kept and not copied, so freezing what is made of records takes little time.
+    """
+
+    def __init__(self, value: Any) -> None:
+        self._buffers = _Buffers()
+        self._header = json.dumps(_encode(value, self._buffers), separators=(",", ":")).encode()
+
+    def pack(self) -> bytes:
+        """As ``pack``."""
+        return b"".join((MAGIC, struct.pack("<Q", len(self._header)), self._header, *self._buffers.parts))
+
+
 def pack(value: Any) -> bytes:
     """Encode a tree of dict (string keys), list, tuple, str, int, float, bool, None, bytes and arrays.
 
     Deterministic: equal trees give equal bytes. Tuples come back as lists.
     Raises TypeError for anything else.
     """
-    buffers = bytearray()
-    header = json.dumps(_encode(value, buffers), separators=(",", ":")).encode()
-    return MAGIC + struct.pack("<Q", len(header)) + header + bytes(buffers)
+    return Frozen(value).pack()
 
 
 def unpack(data: bytes) -> Any:
@@ -64,14 +77,43 @@ def from_dict(kind: type[T], values: Mapping[str, Any]) -> T:
     return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
 
 
-def _encode(value: Any, buffers: bytearray) -> Any:
+class _Buffers:
+    """What lies behind the header, one after the other."""
+
+    def __init__(self) -> None:
+        self.parts: list[bytes | memoryview] = []
+        self._size = 0
+
+    def append(self, data: bytes | memoryview) -> list[int]:
+        """Add one; returns its offset and length."""
+        offset = self._size
+        self.parts.append(data)
+        self._size += len(data)
+        return [offset, len(data)]
+
+
+def _is_constant(array: Any) -> bool:
+    """Neither it nor an array that it is a view of can be written to."""
+    while isinstance(array, np.ndarray):
+        if array.flags.writeable:
+            return False
+        array = array.base
+    return True
+
+
+def _bytes_of(array: np.ndarray[Any, Any]) -> bytes | memoryview:
+    if array.size and array.flags.c_contiguous and _is_constant(array):
+        return array.reshape(-1).view(np.uint8).data
+    return array.tobytes()
+
+
+def _encode(value: Any, buffers: _Buffers) -> Any:
     if value is None or isinstance(value, str | bool | int | float):
         return value
     if isinstance(value, bytes):
-        return {"$bytes": _append(value, buffers)}
+        return {"$bytes": buffers.append(value)}
     if isinstance(value, np.ndarray):
-        array = np.ascontiguousarray(value)
-        return {"$array": _append(array.tobytes(), buffers), "dtype": array.dtype.str, "shape": value.shape}
+        return {"$array": buffers.append(_bytes_of(value)), "dtype": value.dtype.str, "shape": value.shape}
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, list | tuple):
@@ -81,12 +123,6 @@ def _encode(value: Any, buffers: bytearray) -> Any:
             raise TypeError("state: keys must be strings that do not start with $")
         return {key: _encode(item, buffers) for key, item in value.items()}
     raise TypeError(f"state: cannot encode {type(value).__name__}")
-
-
-def _append(data: bytes, buffers: bytearray) -> list[int]:
-    offset = len(buffers)
-    buffers += data
-    return [offset, len(data)]
 
 
 def _decode(value: Any, buffer: memoryview) -> Any:

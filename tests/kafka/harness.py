@@ -31,7 +31,7 @@ from agents.kafka.requests import Requests
 from agents.kafka.settings import KafkaSettings
 from agents.kafka.snapshots import SnapshotStore
 from agents.manifests import requirements_of
-from agents.operations import captured
+from agents.operations import digest_of
 from agents.perceive import Perceive
 from agents.recorded_models import RecordedModels
 from agents.task import Task
@@ -265,7 +265,7 @@ def refolded_digests(config: Config, settings: KafkaSettings, agents: Sequence[s
             driver = Driver(Task(task, agent, "refold"), host, play.make_effects(task), Failpoint(), ignore)
             await driver.recover()
         crashes.close()
-        return captured(agent)[1]
+        return digest_of(agent.snapshot())
 
     found: dict[str, str] = {}
     for task in _tasks(settings, agents):

@@ -16,16 +16,16 @@ import pytest
 
 from agents.journal import Place
 from agents.kafka.driver import FILLED, Driver, Failpoint, FoldThread, Host
-from agents.kafka.log import KafkaLog
-from agents.kafka.messages import Headers, Message
+from agents.kafka.log import KafkaLog, Outgoing
+from agents.kafka.messages import Message
 from agents.kafka.poison import MAX_CRASHES, Crashes
 from agents.kafka.requests import Requests
 from agents.kafka.snapshots import SnapshotStore
-from agents.protocol import Step
+from agents.protocol import Agent, Step
 from agents.task import Task
 from agents.task_id import TaskId
 from stream.codecs.inputs import encode_pointcloud2, headers_of
-from stream.codecs.state import pack, unpack
+from stream.codecs.state import unpack
 from stream.codecs.wire import decode
 from stream.records import Event, SweepRejected
 from stream.sweep import Sweep
@@ -46,21 +46,18 @@ class MemoryLog(KafkaLog):
         self.begins: dict[Place, int] = defaultdict(int)
         self.reads: list[tuple[Place, int, int]] = []
 
-    async def append(
-        self,
-        topic: str,
-        value: bytes | None,
-        *,
-        key: bytes | None = None,
-        partition: int | None = None,
-        headers: Headers = (),
-    ) -> int:
-        place = (topic, partition or 0)
-        offset = len(self.messages[place])
+    async def append_all(self, messages: Sequence[Outgoing]) -> list[int]:
+        return [self._append(item) for item in messages]
+
+    def _append(self, item: Outgoing) -> int:
+        place = (item.topic, item.partition or 0)
+        at = len(self.messages[place])
         self.messages[place].append(
-            Message(place=place, offset=offset, key=key, value=value, headers=headers, appended_ms=offset)
+            Message(
+                place=place, offset=at, key=item.key, value=item.value, headers=item.headers, appended_ms=at
+            )
         )
-        return offset
+        return at
 
     async def end(self, places: Sequence[Place]) -> dict[Place, int]:
         return {place: len(self.messages[place]) for place in places}
@@ -77,7 +74,7 @@ class MemoryLog(KafkaLog):
         return [decode(topic, message.value) for message in self.messages[topic, 0]]
 
 
-class Fragile:
+class Fragile(Agent):
     """Says of every sweep that it has seen it, and cannot handle one of them."""
 
     def __init__(self) -> None:
@@ -91,8 +88,8 @@ class Fragile:
         key = ("sweep", record.stream_id, record.stamp_ns, record.part)
         return Step(outputs=(Event(kind="seen", stamp_ns=record.stamp_ns),), released=(key,))
 
-    def snapshot(self) -> bytes:
-        return pack({"seen": self.seen})
+    def state(self) -> dict[str, Any]:
+        return {"seen": self.seen}
 
     def restore(self, data: bytes) -> None:
         self.seen = unpack(data)["seen"]

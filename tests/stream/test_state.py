@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import struct
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.codecs.state import MAGIC, StateError, from_dict, pack, to_dict, unpack
+from stream.codecs.state import MAGIC, Frozen, StateError, from_dict, pack, to_dict, unpack
 from stream.sweep import Sweep
 
 DTYPES = ("u1", "i1", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", "?")
@@ -169,3 +170,33 @@ class Holder:
 
 def test_lists_in_records_come_back_as_tuples() -> None:
     assert from_dict(Holder, unpack(pack(to_dict(Holder((1, 2)))))) == Holder((1, 2))
+
+
+def test_what_becomes_of_a_frozen_tree_does_not_show() -> None:
+    written, constant = np.arange(6.0), np.arange(6)
+    constant.flags.writeable = False
+    view = written[2:]
+    view.flags.writeable = False  # and yet it changes with what it is a view of
+    tree = {
+        "written": written,
+        "constant": constant,
+        "view": view,
+        "turned": constant.reshape(2, 3).T,
+        "list": [1],
+    }
+    expected = pack(tree)
+    frozen = Frozen(tree)
+    written[:] = -1
+    tree["list"].append(2)
+    assert frozen.pack() == expected
+
+
+def test_freezing_does_not_copy_what_is_read_only() -> None:
+    array = np.zeros(1_000_000)
+    array.flags.writeable = False
+    tracemalloc.start()
+    frozen = Frozen({"records": [{"x": array}] * 4})
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 100_000
+    assert len(frozen.pack()) > 4 * array.nbytes

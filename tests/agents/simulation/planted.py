@@ -12,7 +12,7 @@ import numpy as np
 
 from agents.journal import Order, Place
 from agents.newest import Newest
-from agents.operations import Mark, Snapshot, Store
+from agents.operations import Mark, Memory, Snapshot, Store
 from agents.protocol import Agent, Step, StoreModel, Train
 from agents.simulation.cast import Cast, make_archive, make_judge, make_learn, make_perceive
 from agents.simulation.driver import Driver
@@ -36,9 +36,12 @@ class Wrapped:
         step: Step = self._agent.handle(record)
         return step
 
+    def state(self) -> Mapping[str, Any]:
+        state: Mapping[str, Any] = self._agent.state()
+        return state
+
     def snapshot(self) -> bytes:
-        data: bytes = self._agent.snapshot()
-        return data
+        return pack(self.state())
 
     def restore(self, data: bytes) -> None:
         self._agent.restore(data)
@@ -170,13 +173,13 @@ class NeverForgets(Wrapped):
         self._kept.append(type(record).__name__)
         return super().handle(record)
 
-    def snapshot(self) -> bytes:
-        return pack({"agent": super().snapshot(), "kept": self._kept})
+    def state(self) -> Mapping[str, Any]:
+        return {"agent": super().state(), "kept": self._kept}
 
     def restore(self, data: bytes) -> None:
         tree = unpack(data)
         self._kept = tree["kept"]
-        super().restore(tree["agent"])
+        super().restore(pack(tree["agent"]))
 
 
 class DropsATraining(Wrapped):
@@ -250,12 +253,12 @@ class PublishesBeforeStoring(Task):
 class RestoresANewerSnapshotThanItsOffset(Task):
     """The state in a snapshot is newer than the offsets beside it."""
 
-    _earlier: Snapshot | None = None
+    _earlier: Memory | None = None
 
-    def snapshot_of(self, data: bytes, digest: str) -> Snapshot:
-        now = super().snapshot_of(data, digest)
+    def memory(self) -> Memory:
+        now = super().memory()
         earlier, self._earlier = self._earlier or now, now
-        return dataclasses.replace(earlier, agent=now.agent, digest=now.digest)
+        return earlier
 
 
 class AcceptsATornSnapshot(Driver):
@@ -308,9 +311,9 @@ class NoJournal(Task):
 class SendsAndForgets(Driver):
     """A send that fails is logged and forgotten."""
 
-    def send(self, record: Any) -> None:
+    def send(self, records: tuple[Any, ...]) -> None:
         try:
-            super().send(record)
+            super().send(records)
         except SendFailed:
             return
 

@@ -12,23 +12,23 @@ import numpy as np
 import pytest
 
 from agents.journal import Claim, Order
-from agents.operations import captured
-from agents.protocol import Key, LoadModel, ModelLoaded, Restore, Step, WriteEvent
+from agents.operations import Snapshot
+from agents.protocol import Agent, Key, LoadModel, ModelLoaded, Restore, Step, WriteEvent
 from agents.simulation.dice import Dice
 from agents.simulation.driver import Driver
 from agents.simulation.faults import RATES
 from agents.simulation.log import Log
 from agents.simulation.outside import Outside, Snapshots
 from agents.simulation.world import make_world
-from agents.task import BUSY, MAX_SKEW_MS, SNAPSHOT_ENTRIES, Answer, TakenOver, Task
+from agents.task import BUSY, MAX_SKEW_MS, SNAPSHOT_ENTRIES, Answer, TakenOver, Task, together
 from agents.task_id import TaskId
-from stream.codecs.state import pack, unpack
-from stream.records import Event, ModelPublished
+from stream.codecs.state import Frozen, unpack
+from stream.records import Event, ModelActivated, ModelPublished
 from stream.sweep import Sweep
 from stream.topics import ALARMS, BINNED, JUDGE, PERCEIVE, PREDICTIONS, PUBLISHED, SWEEPS
 
 
-class Holder:
+class Holder(Agent):
     """Holds every sweep until the next one comes; says what it released, loads what is published."""
 
     def __init__(self) -> None:
@@ -47,8 +47,8 @@ class Holder:
         outputs = tuple(Event(kind="out", stamp_ns=int(key[2]), robot_id=record.robot_id) for key in released)
         return Step(outputs=outputs, released=released)
 
-    def snapshot(self) -> bytes:
-        return pack({"held": [list(key) for key in self.held], "loaded": self.loaded})
+    def state(self) -> dict[str, Any]:
+        return {"held": [list(key) for key in self.held], "loaded": self.loaded}
 
     def restore(self, data: bytes) -> None:
         tree = unpack(data)
@@ -169,12 +169,25 @@ def test_a_snapshot_saves_folding_and_changes_nothing_else() -> None:
     task, steps = bench.task()
     bench.send(3)
     until(steps, "waiting")
-    bench.snapshots.write(bench.identity, task.snapshot_of(*captured(task.agent)))
+    bench.snapshots.write(bench.identity, Snapshot.of(Frozen(task.agent.state()), task.memory()))
     again, steps = bench.task()
     until(steps, "restored")
     assert again.agent.snapshot() == task.agent.snapshot()
     assert again.acknowledged() == task.acknowledged()
     assert again.positions == task.positions
+
+
+def test_outputs_go_together_but_for_activations() -> None:
+    one, other = (
+        ModelActivated(
+            robot_id="robot", stream_id=f"robot/{sensor}", first_stamp_ns=1, model_id="m", sha256="s"
+        )
+        for sensor in "ab"
+    )
+    first, second, third = (Event(kind=kind, stamp_ns=1) for kind in "xyz")
+    assert together([]) == []
+    assert together([first, second]) == [(first, second)]
+    assert together([one, first, second, other, third]) == [(one,), (first, second), (other,), (third,)]
 
 
 class Echo(Holder):
@@ -209,7 +222,7 @@ def test_a_task_that_is_left_has_nothing_to_fold_again() -> None:
     driver.leave()
     saved = bench.snapshots.newest(bench.identity)
     assert saved is not None
-    assert saved.journal == bench.log.end(bench.identity.journal)
+    assert saved.memory.journal == bench.log.end(bench.identity.journal)
     driver.leave()
     assert bench.snapshots.newest(bench.identity) is saved
 
@@ -219,11 +232,11 @@ def test_a_torn_snapshot_is_passed_over() -> None:
     task, steps = bench.task()
     bench.send(2)
     until(steps, "waiting")
-    whole = task.snapshot_of(*captured(task.agent))
+    whole = Snapshot.of(Frozen(task.agent.state()), task.memory())
     bench.snapshots.write(bench.identity, whole)
     bench.send(1)
     until(steps, "waiting")
-    torn = task.snapshot_of(*captured(task.agent))
+    torn = Snapshot.of(Frozen(task.agent.state()), task.memory())
     bench.snapshots.write(bench.identity, dataclasses.replace(torn, agent=torn.agent[:9]))
     assert bench.snapshots.newest(bench.identity) is whole
 
