@@ -105,9 +105,9 @@ class Store:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Send:
-    """Append records to their topics, and come back only when all are confirmed.
+    """Append records, each to a topic of its own, and come back only when all are confirmed.
 
-    Until then each may be there or not, whatever the others are; those of one topic come in order.
+    Until then each may be there or not, whatever the others are.
     """
 
     records: tuple[Any, ...]

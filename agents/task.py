@@ -12,9 +12,9 @@ is the log, the store and its snapshots.
    Where a newer claim lies before an entry, another process has taken over: the entry is void, and its
    writer ends. It notices by the offset that its append was given, so nothing more has to be read.
 3. Then, in this order and each confirmed: what the step stores (models, files, under names made of the
-   journal offset), the activations among its outputs, the other outputs (sent at once: after a crash some may
-   be there and others not), the acknowledgement of what it released, and its requests. Nothing is
-   acknowledged that no journal entry names, so a group's offsets never pass its journal.
+   journal offset), its outputs in batches (``together``: after a crash some of the last batch may be there
+   and others not), the acknowledgement of what it released, and its requests. Nothing is acknowledged that
+   no journal entry names, so a group's offsets never pass its journal.
 4. Results of requests are records too: appended to a topic of the task, folded and journaled like any other.
    An answer to a request that is not open is dropped.
 5. A snapshot is taken between two turns, when a journal entry has been delivered: with the positions, the
@@ -52,7 +52,8 @@ from agents.operations import (
 from agents.protocol import Agent, Key, Request, Restore, Step, Storage
 from agents.task_id import TaskId, input_key
 from stream.codecs.state import Frozen
-from stream.records import ModelActivated, SweepRejected
+from stream.records import SweepRejected
+from stream.topics import ACTIVATED, topic_of
 
 MAX_SKEW_MS = 150.0
 SNAPSHOT_ENTRIES = 15
@@ -99,17 +100,23 @@ class Undecodable:
 
 
 def together(outputs: Sequence[Any]) -> list[tuple[Any, ...]]:
-    """Outputs in batches to send at once: an activation is durable before what is said under it."""
-    batches: list[tuple[Any, ...]] = []
-    alone = True
+    """Outputs in batches to send at once.
+
+    An activation is durable before what is said under it, and no two of a batch go to one topic: each
+    partition's order survives a send that fails.
+    """
+    batches: list[list[Any]] = []
+    taken: set[str] | None = None  # topics of the last batch; None: it takes no more
     for record in outputs:
-        activation = isinstance(record, ModelActivated)
-        if alone or activation:
-            batches.append((record,))
-        else:
-            batches[-1] += (record,)
-        alone = activation
-    return batches
+        topic = topic_of(record)
+        if taken is None or topic in taken or topic == ACTIVATED:
+            batches.append([])
+            taken = set()
+        batches[-1].append(record)
+        taken.add(topic)
+        if topic == ACTIVATED:
+            taken = None
+    return [tuple(batch) for batch in batches]
 
 
 class TakenOver(Exception):

@@ -84,7 +84,7 @@ class KafkaLog:
         return (await self.append_all([message]))[0]
 
     async def append_all(self, messages: Sequence[Outgoing]) -> list[int]:
-        """Append messages, those of a partition in order, and wait until all are durable; their offsets.
+        """Append messages and wait until all are durable; their offsets. Where one fails, others may be.
 
         Raises KafkaError when one is not known to be
         """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import struct
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -12,6 +13,8 @@ import numpy as np
 
 MAGIC = b"OCTASTATE2"
 """Ends in the version of everything that is packed: an older snapshot is refused, not guessed at."""
+PLAIN = re.compile(r"[<>|][biufc]\d{1,2}")
+"""Types of arrays, as numpy writes them: numbers and truth values."""
 T = TypeVar("T")
 
 
@@ -133,9 +136,9 @@ def _decode(value: Any, buffer: memoryview) -> Any:
     if "$bytes" in value:
         return bytes(_slice(value["$bytes"], buffer))
     if "$array" in value:
+        if not PLAIN.fullmatch(value["dtype"]):  # numpy would read many another text, and warn of some
+            raise ValueError(f"dtype {value['dtype']!r} is not one that is written")
         dtype = np.dtype(value["dtype"])
-        if dtype.hasobject:
-            raise ValueError("arrays of objects are not allowed")
         array = np.frombuffer(_slice(value["$array"], buffer), dtype).reshape(value["shape"])
         if not array.flags.aligned:  # the C core takes no others
             array = array.copy()

@@ -23,7 +23,7 @@ from agents.simulation.world import make_world
 from agents.task import BUSY, MAX_SKEW_MS, SNAPSHOT_ENTRIES, Answer, TakenOver, Task, together
 from agents.task_id import TaskId
 from stream.codecs.state import Frozen, unpack
-from stream.records import Event, ModelActivated, ModelPublished
+from stream.records import Event, ModelActivated, ModelPublished, SweepRejected
 from stream.sweep import Sweep
 from stream.topics import ALARMS, BINNED, JUDGE, PERCEIVE, PREDICTIONS, PUBLISHED, SWEEPS
 
@@ -177,17 +177,21 @@ def test_a_snapshot_saves_folding_and_changes_nothing_else() -> None:
     assert again.positions == task.positions
 
 
-def test_outputs_go_together_but_for_activations() -> None:
+def test_outputs_go_together_but_for_activations_and_those_of_one_topic() -> None:
     one, other = (
         ModelActivated(
             robot_id="robot", stream_id=f"robot/{sensor}", first_stamp_ns=1, model_id="m", sha256="s"
         )
         for sensor in "ab"
     )
-    first, second, third = (Event(kind=kind, stamp_ns=1) for kind in "xyz")
+    event, again = (Event(kind=kind, stamp_ns=1) for kind in "xy")
+    letter = SweepRejected(
+        robot_id="robot", stream_id="robot/a", stamp_ns=1, part=0, reason="no_pose", detail=""
+    )
     assert together([]) == []
-    assert together([first, second]) == [(first, second)]
-    assert together([one, first, second, other, third]) == [(one,), (first, second), (other,), (third,)]
+    assert together([event, letter]) == [(event, letter)]
+    assert together([event, again, letter]) == [(event,), (again, letter)]
+    assert together([one, event, letter, other, again]) == [(one,), (event, letter), (other,), (again,)]
 
 
 class Echo(Holder):
