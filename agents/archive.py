@@ -38,6 +38,8 @@ from stream.tables import (
 
 CHUNK_SWEEPS = 32
 """Sweeps a file; a chunk of the default grid holds a million prediction rows."""
+CROWD = 8
+"""So many records a prediction, of outcomes above all, do not wait for the next sweep."""
 
 MAX_NAMES = 16_384
 """Robots, and kinds of records of a stream, whose newest one is known: what comes again is told by it."""
@@ -72,12 +74,11 @@ class RunDigest:
                 record.cell_id, record.probability[:, column]
             )
 
-    def add_outcome(self, record: Outcome) -> bool:
-        """Add one outcome; whether it was not known yet."""
-        key = ("1-outcomes", record.prediction_id, record.horizon_ns)
-        new = key not in self._parts
-        self._parts[key] = digest_arrays(record.cell_id, record.occupied, record.before)
-        return new
+    def add_outcome(self, record: Outcome) -> None:
+        """Add one outcome; the same outcome again changes nothing."""
+        self._parts["1-outcomes", record.prediction_id, record.horizon_ns] = digest_arrays(
+            record.cell_id, record.occupied, record.before
+        )
 
     def hex(self) -> str:
         """The digest so far."""
@@ -98,14 +99,15 @@ class RunDigest:
 class Archive(Agent):
     """Every record in; chunks of tables and lines of events out, as effects.
 
-    chunk_sweeps : predictions a chunk, > 0; containers hold up to twice as many sweeps and parts
+    chunk_sweeps : predictions a chunk, > 0; containers hold up to twice as many sweeps and parts, other
+        tables up to CROWD times as many records
+    digest : told of the whole run, with which it grows; None for a log without end
     """
 
-    def __init__(self, chunk_sweeps: int = CHUNK_SWEEPS) -> None:
-        self._chunk_sweeps = chunk_sweeps
+    def __init__(self, chunk_sweeps: int = CHUNK_SWEEPS, digest: RunDigest | None = None) -> None:
+        self._chunk_sweeps, self.digest = chunk_sweeps, digest
         self.counts: Counter[str] = Counter()
         self.dead_letters: Counter[str] = Counter()
-        self.digest = RunDigest()
         self._chunks: Counter[str] = Counter()  # written, by dataset
         self._newest = Newest(MAX_NAMES)  # seq by robot, stamp by kind and stream
         self._tables: dict[str, list[pa.Table]] = {}
@@ -120,8 +122,8 @@ class Archive(Agent):
             if self._is_new(record.robot_id, record.seq):
                 self._binned(record, step)
         elif isinstance(record, Outcome):
-            if self.digest.add_outcome(record):
-                self._add("outcomes", outcome_table(record))
+            if self._is_new(f"Outcome {record.horizon_ns} {record.stream_id}", record.stamp_ns):
+                self._outcome(record)
         elif isinstance(record, Prediction | Shadow | FeatureSample):
             if self._is_new(f"{type(record).__name__} {record.stream_id}", record.stamp_ns):
                 self._by_stamp(record)
@@ -133,6 +135,8 @@ class Archive(Agent):
             self._event(record, step)
         else:
             raise TypeError(f"Archive does not handle {type(record).__name__}")
+        if any(len(tables) >= CROWD * self._chunk_sweeps for tables in self._tables.values()):
+            self._flush(step)  # Judge or Learn catches up, and no sweep begins
         return step.build()
 
     def _is_new(self, name: str, number: int) -> bool:
@@ -165,9 +169,15 @@ class Archive(Agent):
     def _prediction(self, record: Prediction) -> None:
         self.counts["predictions"] += 1
         self.counts["cells"] += len(record.cell_id)
-        self.digest.add_prediction(record)
+        if self.digest is not None:
+            self.digest.add_prediction(record)
         self._add("predictions", prediction_table(record))
         self._predictions.append(record)
+
+    def _outcome(self, record: Outcome) -> None:
+        if self.digest is not None:
+            self.digest.add_outcome(record)
+        self._add("outcomes", outcome_table(record))
 
     def _add(self, dataset: str, table: pa.Table) -> None:
         self._tables.setdefault(dataset, []).append(table)
@@ -202,9 +212,9 @@ class Archive(Agent):
             "known": self._newest.items(),
             "counts": dict(self.counts),
             "dead_letters": dict(self.dead_letters),
-            "digest": self.digest.state(),
-            "batches": [_to_bytes(pa.Table.from_batches([batch])) for batch in self._batches],
-            "tables": {name: _to_bytes(pa.concat_tables(t)) for name, t in self._tables.items()},
+            "digest": None if self.digest is None else self.digest.state(),
+            "batches": [table_to_bytes(pa.Table.from_batches([batch])) for batch in self._batches],
+            "tables": {name: table_to_bytes(pa.concat_tables(t)) for name, t in self._tables.items()},
             "predictions": [to_dict(record) for record in self._predictions],
             "latency": list(self._latency.items()),
         }
@@ -214,11 +224,12 @@ class Archive(Agent):
         tree = unpack_fields(data, SNAPSHOT)
         self._chunks, self._newest = Counter(tree["chunks"]), Newest(MAX_NAMES, tree["known"])
         self.counts, self.dead_letters = Counter(tree["counts"]), Counter(tree["dead_letters"])
-        self.digest.restore(tree["digest"])
-        self._batches = [_from_bytes(item).to_batches()[0] for item in tree["batches"]]
+        if self.digest is not None:
+            self.digest.restore(tree["digest"] or [])
+        self._batches = [table_from_bytes(item).to_batches()[0] for item in tree["batches"]]
         for batch in self._batches:
             check_binned_schema(batch.schema, "archive snapshot")
-        self._tables = {name: [_from_bytes(item)] for name, item in tree["tables"].items()}
+        self._tables = {name: [table_from_bytes(item)] for name, item in tree["tables"].items()}
         self._predictions = [from_dict(Prediction, values) for values in tree["predictions"]]
         self._latency = dict(tree["latency"])
 
@@ -240,12 +251,14 @@ def event_of(record: Event | ModelActivated | ModelPublished | SweepRejected) ->
     return event | record.fields
 
 
-def _to_bytes(table: pa.Table) -> bytes:
+def table_to_bytes(table: pa.Table) -> bytes:
+    """A table as its snapshot keeps it."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table.combine_chunks())
     return bytes(sink.getvalue())
 
 
-def _from_bytes(data: bytes) -> pa.Table:
+def table_from_bytes(data: bytes) -> pa.Table:
+    """The inverse."""
     return pa.ipc.open_stream(data).read_all()

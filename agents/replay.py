@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from agents.archive import Archive
+from agents.archive import Archive, RunDigest
 from agents.effects import LocalEffects
 from agents.inprocess import Agents, InProcess
 from agents.judge import Judge
@@ -40,7 +40,7 @@ from models.prior import SHIPPED, Prior, load_prior
 from models.runtime import OnnxModel
 from stream.config import Config, ConfigError, NetworkConfig, to_dict
 from stream.features import FeatureSchema, schema_of
-from stream.records import robot_of
+from stream.records import SweepRejected, robot_of
 from stream.run_folder import RunFolder
 from stream.sources.base import Damage, Item, Source, SourceError, SourceInfo
 from stream.sweep import Sweep
@@ -115,7 +115,7 @@ def replay(
     damages = [runtime.run(limit.items(source)) for source in sources]
     runtime.finish()
     if done == 0:
-        raise SourceError(f"{infos[0].location}: holds no sweep that could be read")
+        raise SourceError(_nothing_read(infos[0].location, limit.refused, _describe(damages)))
     progress(done, done, "rebuilding features from stored containers")
     summary = summarise(config, agents, latencies, rebuild_check(folder, config))
     folder.write_text("summary.json", json.dumps(summary, indent=1, allow_nan=False) + "\n")
@@ -132,7 +132,7 @@ def with_map_frame(config: Config, roots: Sequence[str | None]) -> Config:
         what = f"several roots: {', '.join(found)}" if found else "no transforms"
         raise SourceError(
             f"poses: the log has {what}; name the map frame with --set grid.map_frame=NAME, "
-            "or give the poses of the sensor with --poses FILE"
+            "or give the poses of the sensor with --poses FILE, or have them made with --odometry"
         )
     ids = dict(config.grid.frame_ids)
     if found[0] not in ids:  # any free id will do: it is written to config.yaml
@@ -188,7 +188,7 @@ def _build(
         perceive=Perceive(config, builtin, stopwatch, recorded),
         judge=Judge(config),
         learn=learn_of(config, networks, priors),
-        archive=Archive(),
+        archive=Archive(digest=RunDigest()),
     )
     pace = Pace(clock, networks)
     effects = LocalEffects(config, schema, folder, networks, priors, pace)
@@ -257,19 +257,30 @@ def linear_baseline(config: Config, schema: FeatureSchema) -> OnlineLinear | Non
 
 
 class _Limit:
-    """Cuts logs before the sweep that would be one too many, so that the last one still gets its pose."""
+    """Cuts logs before the sweep that would be one too many, so that the last one still gets its pose.
+
+    refused : the first sweep that the logs' own sources could not read
+    """
 
     def __init__(self, sweeps: int | None) -> None:
         self._left = sweeps
+        self.refused: SweepRejected | None = None
 
     def items(self, source: Source) -> Iterator[Item]:
         """The items of one log, as far as the limit allows."""
         for item in source:
+            if isinstance(item, SweepRejected):
+                self.refused = self.refused or item
             if isinstance(item, Sweep) and self._left is not None:
                 if self._left == 0:
                     return
                 self._left -= 1
             yield item
+
+
+def _nothing_read(location: str, refused: SweepRejected | None, damage: str | None) -> str:
+    why = damage if refused is None else f"{refused.reason}: {refused.detail}"
+    return f"{location}: holds no sweep that could be read" + (f": {why}" if why else "")
 
 
 def _describe(damages: Sequence[Damage | None]) -> str | None:
@@ -292,6 +303,8 @@ def _config_text(config: Config, infos: Sequence[SourceInfo], followed: Sequence
             for log in followed
         ]
     names = [_name_of(info.location) for info in infos]
+    if made := sorted({info.odometry for info in infos if info.odometry is not None}):
+        versions["odometry"] = ", ".join(made)
     moved = [(name, info) for name, info in zip(names, infos, strict=True) if info.origin is not None]
     if moved:
         versions["origins"] = [

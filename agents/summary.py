@@ -97,5 +97,5 @@ def summarise(
         "latency_ms": latencies.summary(),
         "learning_ms": {"budget": config.learn.budget_ms, **latencies.percentiles("learning")},
         "rebuild": rebuilt,
-        "run_digest": archive.digest.hex(),
+        "run_digest": archive.digest.hex() if archive.digest is not None else "",
     }

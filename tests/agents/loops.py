@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.archive import Archive
+from agents.archive import Archive, RunDigest
 from agents.effects import LocalEffects
 from agents.inprocess import Agents, InProcess
 from agents.judge import Judge
@@ -160,7 +160,7 @@ def loop_of(
         "perceive": Recorder(Perceive(config, builtin_of(config), stopwatch)),
         "judge": Recorder(Judge(config)),
         "learn": Recorder(learn or learn_of(config, networks)),
-        "archive": Recorder(Archive()),
+        "archive": Recorder(Archive(digest=RunDigest())),
     }
     agents: Any = Agents(**recorders)
     runtime = InProcess(

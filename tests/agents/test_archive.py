@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.archive import CHUNK_SWEEPS, Archive, Latency, RunDigest, event_of
+from agents.archive import CHUNK_SWEEPS, CROWD, Archive, Latency, RunDigest, event_of
 from agents.protocol import WriteEvent, WriteTable
 from stream.records import (
     Binned,
@@ -191,6 +191,39 @@ def test_latencies_that_no_prediction_asks_for_are_not_kept_for_ever(loop: Loop)
         archive.handle(Latency(prediction_id=made.prediction_id, milliseconds={"total": 1.0}))
         archive.handle(EndOfLog())
     assert len(archive.snapshot()) < 200 * 6 * 100 + 10_000
+
+
+@pytest.mark.parametrize("kind", [Outcome, Shadow])
+def test_records_that_come_late_and_without_sweeps_do_not_pile_up(loop: Loop, kind: type[Any]) -> None:
+    """As when Judge or Learn is behind, and the robots have gone."""
+    archive, record = Archive(2), [*loop.judge.outputs(kind), *loop.learn.outputs(kind)][0]
+    late = [
+        dataclasses.replace(record, stamp_ns=place, prediction_id=f"r/s/{place}") for place in range(1, 200)
+    ]
+    written = tables([archive.handle(item) for item in late])
+    written += tables([archive.handle(EndOfLog())])
+    assert [effect.table["prediction_id"].unique().to_pylist() for effect in written] == [
+        [item.prediction_id for item in late[first : first + 2 * CROWD]]
+        for first in range(0, len(late), 2 * CROWD)
+    ]
+
+
+def test_a_log_without_end_leaves_nothing_behind_but_counts(loop: Loop) -> None:
+    records, sizes = some(loop), []
+    archive = Archive(2)
+    for epoch in range(3):
+        for record in records:
+            archive.handle(dataclasses.replace(record, **_moved(record, epoch)))
+        archive.handle(EndOfLog())
+        sizes.append(len(archive.snapshot()))
+    assert abs(sizes[2] - sizes[1]) < 10  # digits; stamps of the first epoch have fewer
+
+
+def _moved(record: Any, epoch: int) -> dict[str, int]:
+    """A record as it would be an hour later."""
+    if isinstance(record, Binned):
+        return {"seq": record.seq + (epoch << 32)}
+    return {"stamp_ns": record.stamp_ns + epoch * 3_600_000_000_000}
 
 
 def some(loop: Loop) -> list[Any]:

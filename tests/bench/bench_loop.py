@@ -23,7 +23,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.archive import Archive
+from agents.archive import Archive, RunDigest
 from agents.effects import LocalEffects
 from agents.inprocess import Agents, InProcess
 from agents.judge import Judge
@@ -236,7 +236,7 @@ def _runtime(config: Config, folder: RunFolder, watch: TwoClocks, note: Any) -> 
         perceive=cast(Perceive, TimedAgent(Perceive(config, builtin, watch), "perceive", watch)),
         judge=cast(Judge, TimedAgent(Judge(config), "judge", watch)),
         learn=cast(Learn, TimedAgent(learn, "learn", watch)),
-        archive=cast(Archive, TimedAgent(Archive(), "archive", watch)),
+        archive=cast(Archive, TimedAgent(Archive(digest=RunDigest()), "archive", watch)),
     )
     effects = cast(LocalEffects, TimedEffects(LocalEffects(config, schema, folder, networks, priors), watch))
     return InProcess(agents, effects, watch, CLOCKS["wall"], on_sweep=note, on_latency=lambda stages: None)
