@@ -22,7 +22,7 @@ LEARNING_PACKAGES = ("torch", "onnx", "river")
 KAFKA_PACKAGES = ("aiokafka", "faust", "mode")
 """What the extra ``kafka`` installs and nothing but agents/kafka imports."""
 
-FORMAT_PACKAGES = ("rosbags", "laspy", "lazrs")
+FORMAT_PACKAGES = ("rosbags", "laspy", "lazrs", "plyfile")
 """What the extra ``formats`` installs and nothing but stream/sources imports."""
 
 

@@ -70,8 +70,8 @@ _FORMATS = (
     Format(
         kind=Sweep,
         schema=_schema(
-            "sweep", 1, stream_id=_TEXT, stamp_ns=_I64, frame=_TEXT, part=_I32, parts=_I32,
-            points=_FLOATS, intensity=_FLOATS, misses=_FLOATS, time_offset_ns=pa.list_(_I32),
+            "sweep", 2, stream_id=_TEXT, stamp_ns=_I64, frame=_TEXT, part=_I32, parts=_I32,
+            points=_FLOATS, intensity=_FLOATS, misses=_FLOATS, time_offset_ns=pa.list_(_I32), hits_only=_FLAG,
         ),
         arrays={"points": ("N", 3), "intensity": ("N",), "misses": ("M", 3), "time_offset_ns": ("N",)},
         optional=("time_offset_ns",),

@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -35,6 +36,8 @@ from stream.topics import topic_of
 from stream.transform import Transform
 
 SENSOR, PART, PARTS, KIND, TRACE = "octa_sensor", "part", "parts", "content-type", "traceparent"
+MAP_RESET = "octa_map_reset"
+"""On a message of transforms: a new map begins with them. No format has a field for it."""
 
 Headers = Iterable[tuple[str, bytes | None]]
 
@@ -89,11 +92,18 @@ def decode_transforms(
 
     data : TFMessage as CDR, Transforms of the own format, or foxglove.FrameTransform(s), by ``content-type``
     content_type : what data is in where no header says so; key : the robot id in UTF-8
+    headers : with ``octa_map_reset`` a new map begins with the transforms, unless they are static
     Returns transforms as they were sent; whether they are rigid is for the FrameRegistry to judge
     Raises WireError as ``decode_sweep``
     """
-    robot_id, kind = _robot_of(key), _Headers(headers).content_type(content_type)
-    payload = _payload(data)
+    robot_id, found = _robot_of(key), _Headers(headers)
+    transforms = _transforms(found.content_type(content_type), robot_id, _payload(data), static)
+    if not found.map_reset() or static:
+        return transforms
+    return [replace(transform, resets_map=True) for transform in transforms]
+
+
+def _transforms(kind: ContentType, robot_id: str, payload: bytes, static: bool) -> list[Transform]:
     if kind.media == CONTENT_TYPE:
         transforms: list[Transform] = decode_all(Transform, payload)
         for transform in transforms:
@@ -178,7 +188,7 @@ def dead_letter(
 
 def encode_foxglove(sweep: Sweep) -> bytes:
     """A sweep as foxglove.PointCloud, otherwise as ``encode_pointcloud2``."""
-    _require_no_misses(sweep, foxglove.CLOUD)
+    _require_plain(sweep, foxglove.CLOUD)
     return foxglove.encode_cloud(
         sweep.stamp_ns, sweep.frame, sweep.points, sweep.intensity, sweep.time_offset_ns
     )
@@ -188,16 +198,21 @@ def encode_pointcloud2(sweep: Sweep) -> bytes:
     """A sweep as PointCloud2 in CDR, with the fields x y z intensity, and t where it has time offsets.
 
     Robot, sensor and part travel in key and headers.
-    Raises ValueError for rays without return, which the message has no place for, and for a stamp outside
-    0 <= stamp < 2^31 s
+    Raises ValueError for rays without return and for hits only, which the message has no place for, and for a
+    stamp outside 0 <= stamp < 2^31 s
     """
-    _require_no_misses(sweep, "PointCloud2")
+    _require_plain(sweep, "PointCloud2")
     return pointcloud2.encode_cdr(
         sweep.stamp_ns, sweep.frame, sweep.points, sweep.intensity, sweep.time_offset_ns
     )
 
 
-def _require_no_misses(sweep: Sweep, message: str) -> None:
+def _require_plain(sweep: Sweep, message: str) -> None:
+    if sweep.hits_only:
+        raise ValueError(
+            f"hits_only: {message} cannot say that its points are no ends of rays; "
+            f"send the sweep as {CONTENT_TYPE}"
+        )
     if len(sweep.misses):
         raise ValueError(
             f"misses: {message} has no place for {len(sweep.misses)} rays without return; "
@@ -236,7 +251,7 @@ class _Headers:
     def __init__(self, headers: Headers) -> None:
         self._values: dict[str, bytes] = {}
         for name, value in headers:
-            if name not in (SENSOR, PART, PARTS, KIND):
+            if name not in (SENSOR, PART, PARTS, KIND, MAP_RESET):
                 continue
             if value is None or self._values.setdefault(name, value) != value:
                 raise WireError("bad_header", f"{name}: {'is null' if value is None else 'is there twice'}")
@@ -253,6 +268,13 @@ class _Headers:
         if not text:
             raise WireError("bad_header", f"{name}: is empty")
         return text
+
+    def map_reset(self) -> bool:
+        """Whether a new map begins.  Raises WireError for a value that says neither"""
+        text = self.text(MAP_RESET)
+        if text not in (None, "0", "1"):
+            raise WireError("bad_header", f"{MAP_RESET}: {text!r} is neither 1, a new map begins, nor 0")
+        return text == "1"
 
     def content_type(self, otherwise: str) -> ContentType:
         """What the payload is in, one of the formats known; ``otherwise`` where no header says so."""
@@ -293,6 +315,8 @@ def headers_of(
     if isinstance(record, Sweep):
         headers += [(SENSOR, record.stream_id.partition("/")[2])]
         headers += [(PART, str(record.part)), (PARTS, str(record.parts))]
+    if isinstance(record, Transform) and record.resets_map:
+        headers += [(MAP_RESET, "1")]
     sent = [(name, value.encode()) for name, value in headers]
     return sent if traceparent is None else [*sent, (TRACE, traceparent)]
 

@@ -2,8 +2,8 @@
 
 A map's coordinates have too many digits for float32, so the map is moved: its zero becomes the origin, the
 minimum of the first file's header rounded down to whole metres. Points that lie in a map say nothing of where
-the sensor stood, and without that no ray can be cast and no place be called free. So a file has a pose only
-where a pose file says where its sensor stood; without one there are no transforms, and no forecasts.
+the sensor stood, and without that no ray can be cast and no place be called free. So rays are cast only where
+a pose file says where the sensor stood; without one the points are hits only.
 """
 
 from __future__ import annotations
@@ -23,20 +23,18 @@ from native import pose
 from stream.codecs.cdr import CodecError
 from stream.records import SweepRejected
 from stream.sources.base import Item, SourceError, SourceInfo, SourceOptions, one_line
+from stream.sources.hit_files import MAX_COORDINATE_M, PART_POINTS
 from stream.sources.pcd import MAX_POINTS
 from stream.sources.pose_file import MAP_FRAME, read_poses, require_count, to_transform
 from stream.sources.sweep_files import corrupt, find_poses, list_files, stamps_at_rate
-from stream.sweep import MAX_STAMP_NS, Sweep
+from stream.sweep import MAX_STAMP_NS, Sweep, cut
 
 if TYPE_CHECKING:
     from laspy import LasHeader, LasReader
 
 SUFFIXES = (".las", ".laz")
 SENSOR_FRAME = "las"
-"""Frame of the points: the sensor's, or without poses one that hangs from nothing."""
-
-MAX_COORDINATE_M = 1e9
-"""Beyond this, float64 has no millimetres any more; no map reaches so far."""
+"""Frame of the points: the sensor's, or without poses one in the middle of the first file."""
 
 GPS_EPOCH_S = 315_964_800
 """1980-01-06 in seconds since 1970."""
@@ -64,19 +62,22 @@ def open_las(path: Path, options: SourceOptions) -> LasFiles:
     without lazrs where the first file is compressed
     """
     paths = list_las(path) if path.is_dir() else [path]
+    pose_file = find_poses([path if path.is_dir() else path.parent], options)
     try:
         with _opened(paths[0]) as reader:
             header = reader.header
             origin, crs = _origin(header), _crs(header)
+            middle = _middle(header) if pose_file is None else origin
             timed, epoch_s = "gps_time" in header.point_format.dimension_names, _epoch_s(header)
     except CodecError as error:
         raise SourceError(f"{paths[0]}: {error}") from error
     return LasFiles(
         location=path,
         paths=paths,
-        pose_file=find_poses([path if path.is_dir() else path.parent], options),
+        pose_file=pose_file,
         options=options,
         origin=origin,
+        middle=middle,
         crs=crs,
         epoch_s=epoch_s if timed and options.rate_hz is None else None,
     )
@@ -93,8 +94,9 @@ class LasFiles:
 
     pose_file : where the sensor stood, one pose a file, in the coordinates of the files. Points become those
         of the sensor, each sweep is preceded by its pose in ``odom``, and ``odom`` is the files' map with its
-        zero at ``origin``. None for none: points stay in the map, there are no transforms
-    origin : float64 m, in the files' coordinates; crs : what the first header says of them
+        zero at ``origin``. None for none: the frame has the map's axes and lies at ``middle``, and what is in
+        it are hits only; with ``options.odometry`` coordinates are the sensor's own
+    origin, middle : m, in the files' coordinates; crs : what the first header says of them
     epoch_s : what GPS times count from, in seconds since 1970. A sweep's stamp is its least GPS time; points
         carry theirs where they come in order within 2.1 s. None: stamps follow from ``options.rate_hz``
 
@@ -106,6 +108,7 @@ class LasFiles:
     pose_file: Path | None
     options: SourceOptions
     origin: tuple[float, float, float]
+    middle: tuple[float, float, float]
     crs: str | None
     epoch_s: int | None
 
@@ -122,7 +125,7 @@ class LasFiles:
             end_ns=stamps[-1],
             topics={f"*{suffix}": ("las", count) for suffix in SUFFIXES if (count := self._count(suffix))},
             sensor_frames=(SENSOR_FRAME,),
-            root_frame=None if self.pose_file is None else MAP_FRAME,
+            root_frame=MAP_FRAME,
             origin=self.origin,
             crs=self.crs,
         )
@@ -132,7 +135,8 @@ class LasFiles:
         stamps: Sequence[int | None] = [None] * len(self.paths)
         if self.epoch_s is None:
             stamps = self._stamps()
-        poses: Sequence[Vector | None] = [None] * len(self.paths)
+        middle = (0, 0, 0) if self.options.odometry else self.middle
+        poses: Sequence[Vector] = [np.array([*middle, 0, 0, 0, 1], np.float64)] * len(self.paths)
         if self.pose_file is not None:
             found = read_poses(self.pose_file)
             require_count(self.pose_file, found, len(self.paths))
@@ -145,17 +149,19 @@ class LasFiles:
     def _stamps(self) -> list[int]:
         return stamps_at_rate(self.location, self.options, len(self.paths))
 
-    def _items(self, stamps: Sequence[int | None], poses: Sequence[Vector | None]) -> Iterator[Item]:
+    def _items(self, stamps: Sequence[int | None], poses: Sequence[Vector]) -> Iterator[Item]:
         for path, stamp_ns, vector in zip(self.paths, stamps, poses, strict=True):
             item = self._sweep(path, stamp_ns, vector)
-            if vector is not None and isinstance(item, Sweep):
-                moved = vector - np.array([*self.origin, 0, 0, 0, 0])
-                yield to_transform(
-                    moved, robot_id=self.options.robot_id, stamp_ns=item.stamp_ns, child=SENSOR_FRAME
-                )
-            yield item
+            if not isinstance(item, Sweep):
+                yield item
+                continue
+            moved = vector - np.array([*self.origin, 0, 0, 0, 0])
+            yield to_transform(
+                moved, robot_id=self.options.robot_id, stamp_ns=item.stamp_ns, child=SENSOR_FRAME
+            )
+            yield from cut(item, PART_POINTS) if item.hits_only else [item]
 
-    def _sweep(self, path: Path, stamp_ns: int | None, vector: Vector | None) -> Sweep | SweepRejected:
+    def _sweep(self, path: Path, stamp_ns: int | None, vector: Vector) -> Sweep | SweepRejected:
         stream_id = f"{self.options.robot_id}/{SENSOR_FRAME}"
         try:
             record = _read_points(path)
@@ -169,25 +175,23 @@ class LasFiles:
             stream_id=stream_id,
             stamp_ns=stamp_ns or 0,
             frame=SENSOR_FRAME,
-            points=_placed(coordinates, np.array(self.origin), vector),
+            points=_placed(coordinates, vector),
             intensity=np.array(record.intensity, np.float32),
-            time_offset_ns=time_offset_ns,
+            time_offset_ns=time_offset_ns if self.pose_file is None else None,  # a map has no motion in it
+            hits_only=self.pose_file is None and not self.options.odometry,
         )
 
 
-def _placed(coordinates: Vector, origin: Vector, vector: Vector | None) -> NDArray[np.float32]:
-    """Points float32 (N, 3): from the origin, or as the sensor saw them.
+def _placed(coordinates: Vector, vector: Vector) -> NDArray[np.float32]:
+    """Points float32 (N, 3) as the sensor saw them.
 
-    coordinates : float64 (3, N), of the file; vector : pose of the sensor in them, or None
+    coordinates : float64 (3, N), of the file; vector : pose of the sensor in them
     Values beyond float32 become infinite, and are counted where they are binned
     """
-    if vector is None:
-        columns = list(coordinates - origin[:, None])
-    else:
-        turn = pose.matrix(vector).reshape(3, 4)
-        x, y, z = coordinates - vector[:3, None]
-        # Sums are written out: a product of matrices rounds differently from machine to machine.
-        columns = [turn[0, axis] * x + turn[1, axis] * y + turn[2, axis] * z for axis in range(3)]
+    turn = pose.matrix(vector).reshape(3, 4)
+    x, y, z = coordinates - vector[:3, None]
+    # Sums are written out: a product of matrices rounds differently from machine to machine.
+    columns = [turn[0, axis] * x + turn[1, axis] * y + turn[2, axis] * z for axis in range(3)]
     with np.errstate(over="ignore"):
         return np.stack(columns, axis=1).astype(np.float32)
 
@@ -267,6 +271,17 @@ def _origin(header: LasHeader) -> tuple[float, float, float]:
     if not (np.abs(corner) <= MAX_COORDINATE_M).all():
         raise CodecError(f"header: the minimum {corner.tolist()} is not within {MAX_COORDINATE_M:g} m")
     x, y, z = (corner + 0.0).tolist()
+    return x, y, z
+
+
+def _middle(header: LasHeader) -> tuple[float, float, float]:
+    """Middle of the box that the header gives, in whole metres; the origin where there are no points."""
+    if not header.point_count:
+        return _origin(header)
+    middle = np.floor((np.array(header.mins, np.float64) + np.array(header.maxs, np.float64)) / 2) + 0.0
+    if not (np.abs(middle) <= MAX_COORDINATE_M).all():
+        raise CodecError(f"header: the middle {middle.tolist()} is not within {MAX_COORDINATE_M:g} m")
+    x, y, z = middle.tolist()
     return x, y, z
 
 

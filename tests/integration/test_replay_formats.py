@@ -9,6 +9,7 @@ from pathlib import Path
 
 import laspy
 import numpy as np
+import pyarrow.dataset as ds
 import pytest
 import yaml
 from rosbags.rosbag2 import Writer
@@ -17,11 +18,11 @@ from rosbags.typesys import Stores, get_typestore
 from agents.cli import main
 from agents.failure import describe
 from stream.codecs import pointcloud2, tf
+from stream.run_folder import RunFolder
 from stream.sources import open_source
 from stream.sources.message_types import POINTS_TYPE, TF_TYPE
 from stream.sweep import Sweep
 from stream.transform import Transform
-from tests.agents.test_cli import one_line
 from tests.data import ROOT
 
 CITY = "sim:city?sweeps=12&beams=32&azimuths=128&seed=3"
@@ -90,20 +91,24 @@ def test_las_files_are_replayed_where_it_is_said_where_the_sensor_stood(tmp_path
 def test_no_place_is_called_free_from_where_no_sensor_stood(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = las_of_city(tmp_path / "tiles")
-    at_10_hz = [str(folder), "--rate-hz", "10"]
-    assert main(["replay", *at_10_hz, "--out", str(tmp_path / "run"), *QUICK]) == 1
-    line = one_line(capsys.readouterr().err)
-    assert "no transforms" in line and "give the poses of the sensor with --poses FILE" in line
-    assert main(["doctor", *at_10_hz]) == 1
+    """Without poses the same files are hits only; with them, rays make most of the outcomes free."""
+    folder, run = las_of_city(tmp_path / "tiles"), tmp_path / "run"
+    assert main(["doctor", str(folder), "--rate-hz", "10"]) == 0
     shown = capsys.readouterr().out
-    assert "no transforms, so no sweep has a pose; give them with --poses FILE" in shown
-    assert "would predict" in shown and "0 of 12 sweeps" in shown
-    for name in ("odom", "las"):
-        forced = replay(str(folder), tmp_path / name, "--rate-hz", "10", "--set", f"grid.map_frame={name}",
-                        "--set", f"grid.frame_ids.{name}=9")  # fmt: skip
-        assert forced["dead_letters"] == {"no_pose": 12}
-        assert forced["cells_predicted"] == 0
+    assert "all 12 sweeps are hits only" in shown and "--poses FILE says where the sensor stood" in shown
+    assert "grid.range_min_m=0" in shown and "12 of 12 sweeps" in shown
+    summary = replay(str(folder), run, "--rate-hz", "10", "--set", "grid.range_min_m=0")
+    assert summary["sweeps"] == 12 and summary["dead_letters"] == {}
+    records = list(RunFolder(run).records("robot", 0, 99))
+    assert len(records) == 12
+    for record in records:
+        assert (record.rays, record.misses, len(record.beams), int(record.passes.sum())) == (0, 0, 0, 0)
+        assert record.binned > 0
+    outcomes = ds.dataset(run / "outcomes").to_table()["occupied"].to_numpy()
+    assert len(outcomes) > 1000 and outcomes.all()
+    (folder / "poses.txt").write_text("1 0 0 457060 0 1 0 5428060 0 0 1 -10\n" * 12)
+    replay(str(folder), tmp_path / "rays", "--rate-hz", "10", "--set", "grid.range_min_m=0")
+    assert not ds.dataset(tmp_path / "rays" / "outcomes").to_table()["occupied"].to_numpy().all()
 
 
 def test_info_shows_origin_and_coordinate_system(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -135,7 +140,7 @@ def test_a_broken_file_is_said_once(tmp_path: Path) -> None:
     assert "000.laz: cannot be read: " in shown.stdout
 
 
-@pytest.mark.parametrize("package", ["rosbags", "laspy", "lazrs"])
+@pytest.mark.parametrize("package", ["rosbags", "laspy", "lazrs", "plyfile"])
 def test_missing_packages_are_named_with_the_way_out(package: str) -> None:
     line, code = describe(ModuleNotFoundError("No module named", name=f"{package}.inside"))
     assert (line, code) == (f"reading this log needs {package}: pip install 'octastream[formats]'", 1)

@@ -27,8 +27,8 @@ from stream.codecs.wire import CONTENT_TYPE, WireError, encode, encode_all
 from stream.records import Binned, Event, ModelActivated, ModelPublished, Outcome, Prediction, SweepRejected
 from stream.sources import open_source
 from stream.sources.base import SourceOptions
+from stream.sources.logged_message import STATIC_TOPIC
 from stream.sources.message_types import POINTS_TYPE
-from stream.sources.ros2 import STATIC_TOPIC
 from stream.sweep import Sweep
 from stream.topics import SWEEPS
 from stream.transform import Transform
@@ -130,6 +130,10 @@ def test_transforms_come_back_in_both_formats(static: bool) -> None:
 def test_rays_without_return_are_not_dropped_in_silence() -> None:
     with pytest.raises(ValueError, match="misses: PointCloud2 has no place for 1 rays without return"):
         encode_pointcloud2(sweep(misses=np.array([[0, 0, 1]], np.float32)))
+    with pytest.raises(
+        ValueError, match="hits_only: PointCloud2 cannot say that its points are no ends of rays"
+    ):
+        encode_pointcloud2(sweep(hits_only=True))
 
 
 # ---- Foxglove's protobuf ------------------------------------------------------------------------------
@@ -157,6 +161,8 @@ def test_a_sweep_comes_back_from_foxglove(changes: dict[str, Any]) -> None:
     assert plain(decode_sweep(encode_foxglove(sent), headers, b"r2")) == plain(sent)
     with pytest.raises(ValueError, match=r"misses: foxglove\.PointCloud has no place for 1 rays"):
         encode_foxglove(sweep(misses=np.array([[0, 0, 1]], np.float32)))
+    with pytest.raises(ValueError, match=r"hits_only: foxglove\.PointCloud cannot say"):
+        encode_foxglove(sweep(hits_only=True))
 
 
 @pytest.mark.parametrize("static", [False, True])
@@ -373,7 +379,7 @@ def test_payloads_that_cannot_be_read() -> None:
     assert refused(decode_transforms, b"\0\1\0\0", [], b"r2", static=False).startswith("corrupt: TFMessage: ")
     assert refused(decode_sweep, CLOUD, ARROW, b"r2").startswith("schema: the message begins with 0001")
     assert refused(decode_sweep, encode(transform()), ARROW, b"r2") == (
-        "schema: record transform version 1, expected sweep version 1"
+        "schema: record transform version 1, expected sweep version 2"
     )
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from stream.records import SweepRejected
 from stream.sources import open_source
 from stream.sources.base import Item, SourceError, SourceInfo, SourceOptions
+from stream.sources.hit_files import PART_POINTS
 from stream.sweep import Sweep
 from stream.transform import Transform
 
@@ -83,8 +84,9 @@ def test_points_keep_their_millimetres(tmp_path: Path, suffix: str) -> None:
     assert info.start_ns == info.end_ns == 1_000_000_000
     sweep = only_sweep(list(source_of(path, rate_hz=10)))
     assert (sweep.stream_id, sweep.frame, sweep.stamp_ns) == ("robot/las", "las", 1_000_000_000)
-    assert np.abs(sweep.points + np.array(info.origin) - places()).max() < 2e-6
-    assert sweep.points[0].tolist() == [0.25, 0.75, 0.5]
+    middle = np.floor((places().min(axis=0) + places().max(axis=0)) / 2)
+    assert np.abs(sweep.points + middle - places()).max() < 2e-6
+    assert (sweep.points[0] + middle).tolist() == CORNER.tolist()
     assert np.array_equal(sweep.intensity, 100.0 * np.arange(40, dtype=np.float32))
     assert sweep.points.flags.c_contiguous
 
@@ -94,18 +96,37 @@ def test_a_folder_has_one_origin(tmp_path: Path, suffix: str) -> None:
     for number in range(3):
         write(tmp_path / f"{number}.{suffix}", places() + 100.0 * number)
     items = list(source_of(tmp_path, rate_hz=2))
-    assert [type(item) for item in items] == [Sweep] * 3
-    assert [item.points[0].tolist() for item in items] == [
-        [0.25, 0.75, 0.5], [100.25, 100.75, 100.5], [200.25, 200.75, 200.5]
-    ]  # fmt: skip
-    assert [item.stamp_ns for item in items] == [1_000_000_000, 1_500_000_000, 2_000_000_000]
+    moves, sweeps = items[::2], items[1::2]
+    assert [
+        (move.translation, sweep.points[0] + move.translation)
+        for move, sweep in zip(moves, sweeps, strict=True)
+    ] == [
+        (moves[0].translation, pytest.approx([0.25 + shift, 0.75 + shift, 0.5 + shift], abs=1e-5))
+        for shift in (0, 100, 200)
+    ]
+    assert [item.stamp_ns for item in sweeps] == [1_000_000_000, 1_500_000_000, 2_000_000_000]
 
 
-def test_without_poses_there_are_no_transforms(tmp_path: Path) -> None:
-    """A place in a map does not say where the sensor stood, so nothing may say that it was at the origin."""
+def test_without_poses_there_are_hits_and_no_rays(tmp_path: Path) -> None:
+    """A place in a map does not say where the sensor stood, so no ray may be cast from anywhere."""
     path = write(tmp_path / "a.las")
-    assert info_of(path).root_frame is None
-    assert [type(item) for item in source_of(path, rate_hz=1)] == [Sweep]
+    info = info_of(path)
+    assert info.root_frame == "odom"
+    move, sweep = source_of(path, rate_hz=1)
+    assert isinstance(move, Transform) and isinstance(sweep, Sweep)
+    assert sweep.hits_only
+    assert move.rotation == (0.0, 0.0, 0.0, 1.0)
+    back = sweep.points.astype(np.float64) + move.translation + info.origin
+    assert np.abs(back - places()).max() < 3e-6
+
+
+def test_a_large_file_without_poses_comes_in_parts(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.las", places(PART_POINTS + 5))
+    parts = [item for item in source_of(path, rate_hz=1) if isinstance(item, Sweep)]
+    assert [(part.part, part.parts, part.hits_only) for part in parts] == [(0, 2, True), (1, 2, True)]
+    assert sum(len(part.points) for part in parts) == PART_POINTS + 5
+    (tmp_path / "poses.txt").write_text(MOUNT)
+    assert only_sweep(list(source_of(path, rate_hz=1))).parts == 1
 
 
 def test_poses_say_where_the_sensor_stood(tmp_path: Path) -> None:
@@ -114,6 +135,7 @@ def test_poses_say_where_the_sensor_stood(tmp_path: Path) -> None:
     assert info_of(path).root_frame == "odom"
     move, sweep = source_of(path, rate_hz=1)
     assert isinstance(move, Transform) and isinstance(sweep, Sweep)
+    assert not sweep.hits_only
     assert (move.parent, move.child, move.stamp_ns) == ("odom", "las", sweep.stamp_ns)
     assert move.translation == (10.0, 5.0, 3.0)
     x, y, z = CORNER - [457_010, 5_428_005, -10]
@@ -166,7 +188,7 @@ def test_point_formats_without_time_need_a_rate(tmp_path: Path) -> None:
         list(source_of(path))
     assert only_sweep(list(source_of(path, rate_hz=1))).time_offset_ns is None
     write(tmp_path / "0.las", times=np.full(40, 5.0))
-    first, second = source_of(tmp_path)
+    _, first, second = source_of(tmp_path)
     assert isinstance(first, Sweep) and isinstance(second, SweepRejected)
     assert second.detail == "a.las: point format 0 has no GPS time; give --rate-hz"
 
@@ -232,7 +254,7 @@ def test_a_broken_later_file_is_rejected_and_the_rest_is_read(tmp_path: Path, su
     content = write(tmp_path / f"0.{suffix}").read_bytes()
     (tmp_path / f"1.{suffix}").write_bytes(content[:-30])
     (tmp_path / f"2.{suffix}").write_bytes(content)
-    first, broken, last = source_of(tmp_path, rate_hz=1)
+    _, first, broken, _, last = source_of(tmp_path, rate_hz=1)
     assert isinstance(first, Sweep) and isinstance(last, Sweep)
     assert isinstance(broken, SweepRejected)
     assert (broken.reason, broken.stamp_ns, broken.stream_id) == ("corrupt", 2_000_000_000, "robot/las")
@@ -261,7 +283,8 @@ def test_damage_anywhere_is_said_in_one_line(tmp_path: Path, suffix: str, cut: b
             outcomes["error"] += 1
             assert "\n" not in str(error)
             continue
-        (item,) = items
+        item = items[-1]
+        assert [type(before) for before in items[:-1]] == [Transform] * isinstance(item, Sweep)
         outcomes[type(item).__name__] += 1
         assert isinstance(item, Sweep) or "\n" not in item.detail
         if cut and isinstance(item, Sweep):  # LAZ keeps a table of its chunks behind the points

@@ -69,14 +69,16 @@ def ascending(dtype: Any, count: int) -> st.SearchStrategy[np.ndarray]:
 
 @st.composite
 def sweeps(draw: st.DrawFn) -> Sweep:
-    count, parts = draw(counts), draw(st.integers(1, 2**31 - 1))
+    count, parts, hits_only = draw(counts), draw(st.integers(1, 2**31 - 1)), draw(st.booleans())
+    misses = [] if hits_only else draw(st.lists(st.integers(0, 2), max_size=3))
     return Sweep(
         stream_id=f"{draw(texts)}/{draw(texts)}",
         stamp_ns=draw(int64s),
         frame=draw(texts),
         points=draw(any_bits(np.float32, count, 3)),
         intensity=draw(any_bits(np.float32, count)),
-        misses=UNIT[draw(st.lists(st.integers(0, 2), max_size=3))].reshape(-1, 3),
+        misses=UNIT[misses].reshape(-1, 3),
+        hits_only=hits_only,
         time_offset_ns=draw(st.none() | any_bits(np.int32, count)),
         part=draw(st.integers(0, parts - 1)),
         parts=parts,
