@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
 from agents.kafka.settings import KafkaSettings
-from stream.codecs import tf
-from stream.codecs.content_type import CDR
-from stream.codecs.inputs import encode_pointcloud2, headers_of
+from stream.codecs import foxglove, tf
+from stream.codecs.content_type import CDR, PROTOBUF
+from stream.codecs.inputs import encode_foxglove, encode_pointcloud2, headers_of
 from stream.codecs.wire import CONTENT_TYPE, encode
+from stream.config import ConfigError
 from stream.records import SweepRejected
 from stream.sources.base import Damage, Item
-from stream.sweep import Sweep
+from stream.sweep import Sweep, cut
 from stream.topics import MAX_MESSAGE_BYTES, key_of, topic_of
 from stream.transform import Transform
 
@@ -31,69 +32,75 @@ Message = tuple[str, bytes, bytes, list[tuple[str, bytes]]]
 """Topic, key, value, headers."""
 
 
-def messages_of(items: Iterable[Item]) -> Iterator[tuple[int, Message]]:
-    """What a robot would send, with the stamp at which: PointCloud2 and TFMessage, as ROS 2 does.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """Whose messages a robot sends: how sweeps and transforms are encoded, and the content type of each."""
 
-    Static transforms of a robot go in one message, all that are known so far, as their topic is compacted.
-    What the log itself rejects goes to the dead letters. Sweeps with rays without return are sent in the own
-    format, as PointCloud2 has no place for them.
+    sweep: Callable[[Sweep], bytes]
+    sweep_type: str
+    transforms: Callable[[Iterable[Transform]], bytes]
+    transforms_type: str
+
+
+ROS2 = Words(sweep=encode_pointcloud2, sweep_type=CDR, transforms=tf.encode_cdr, transforms_type=CDR)
+FOXGLOVE = Words(
+    sweep=encode_foxglove,
+    sweep_type=f"{PROTOBUF}; schema={foxglove.CLOUD}",
+    transforms=foxglove.encode_transforms,
+    transforms_type=f"{PROTOBUF}; schema={foxglove.TRANSFORMS}",
+)
+
+
+def words_of(name: str) -> Words:
+    """Those of ``ros2`` or ``foxglove``.  Raises ConfigError where a package for them is not installed"""
+    if name == "ros2":
+        return ROS2
+    try:
+        foxglove.require()
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"--messages {name}: {error}") from error
+    return FOXGLOVE
+
+
+def messages_of(items: Iterable[Item], words: Words = ROS2) -> Iterator[tuple[int, Message]]:
+    """What a robot would send, with the stamp at which.
+
+    words : PointCloud2 and TFMessage, as ROS 2 does, or Foxglove's PointCloud and FrameTransforms
+
+    Static transforms of a robot go in one message, all that are known so far, as their topic is compacted: of
+    each edge the newest, the one that came last at the end.
+    What the log itself rejects goes to the dead letters. Sweeps with rays without return, and those of hits
+    only, are sent in the own format, as neither cloud has a place for either.
     """
-    static: dict[str, list[Transform]] = {}
+    static: dict[str, dict[tuple[str, str], Transform]] = {}
     for item in items:
         if isinstance(item, Damage):
             return
         if isinstance(item, Sweep):
-            for part in parts_of(item):
-                yield part.stamp_ns, _sweep_message(part)
+            for part in cut(item, PART_BYTES // POINT_BYTES):
+                yield part.stamp_ns, _sweep_message(part, words)
         elif isinstance(item, SweepRejected):
             yield item.stamp_ns, (topic_of(item), key_of(item), encode(item), headers_of(item, SOURCE))
         elif item.static:
-            known = static.setdefault(item.robot_id, [])
-            known.append(item)
-            yield item.stamp_ns, _transforms_message(known)
+            known = static.setdefault(item.robot_id, {})
+            known.pop((item.parent, item.child), None)
+            known[item.parent, item.child] = item
+            yield item.stamp_ns, _transforms_message(list(known.values()), words)
         else:
-            yield item.stamp_ns, _transforms_message([item])
+            yield item.stamp_ns, _transforms_message([item], words)
 
 
-def parts_of(sweep: Sweep) -> list[Sweep]:
-    """The sweep, cut into parts where it is too large for a message; parts keep the stamp."""
-    most = PART_BYTES // POINT_BYTES
-    parts = -(-(len(sweep.points) + len(sweep.misses)) // most)
-    if parts <= 1 or sweep.parts > 1:
-        return [sweep]
-
-    def cut(values: Any, part: int) -> Any:
-        return (
-            values
-            if values is None
-            else values[len(values) * part // parts : len(values) * (part + 1) // parts]
-        )
-
-    return [
-        dataclasses.replace(
-            sweep,
-            points=cut(sweep.points, part),
-            intensity=cut(sweep.intensity, part),
-            time_offset_ns=cut(sweep.time_offset_ns, part),
-            misses=cut(sweep.misses, part),
-            part=part,
-            parts=parts,
-        )
-        for part in range(parts)
-    ]
-
-
-def _sweep_message(sweep: Sweep) -> Message:
-    own = len(sweep.misses) > 0
-    value = encode(sweep) if own else encode_pointcloud2(sweep)
-    kind = CONTENT_TYPE if own else CDR
+def _sweep_message(sweep: Sweep, words: Words) -> Message:
+    own = len(sweep.misses) > 0 or sweep.hits_only
+    value = encode(sweep) if own else words.sweep(sweep)
+    kind = CONTENT_TYPE if own else words.sweep_type
     return topic_of(sweep), key_of(sweep), value, headers_of(sweep, SOURCE, content_type=kind)
 
 
-def _transforms_message(transforms: list[Transform]) -> Message:
+def _transforms_message(transforms: list[Transform], words: Words) -> Message:
     first = transforms[-1]
-    headers = headers_of(first, SOURCE, content_type=CDR)
-    return topic_of(first), key_of(first), tf.encode_cdr(transforms), headers
+    headers = headers_of(first, SOURCE, content_type=words.transforms_type)
+    return topic_of(first), key_of(first), words.transforms(transforms), headers
 
 
 class Producer:
@@ -136,15 +143,17 @@ async def produce(
     settings: KafkaSettings,
     *,
     speed: float | None,
+    words: Words = ROS2,
     on_message: Callable[[int, str], None] = lambda stamp_ns, topic: None,
 ) -> int:
     """Send a log; returns the number of messages.
 
     speed : times as fast as recorded; None sends as fast as the broker takes it
+    words : as in ``messages_of``
     """
     count, first_ns, begin = 0, None, time.monotonic()
     async with Producer.open(settings) as producer:
-        for stamp_ns, message in messages_of(items):
+        for stamp_ns, message in messages_of(items, words):
             if speed is not None and stamp_ns:
                 first_ns = stamp_ns if first_ns is None else first_ns
                 due = begin + (stamp_ns - first_ns) / 1e9 / speed

@@ -6,16 +6,14 @@ import logging
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from agents.failure import EXIT_INTERNAL
+from agents.stop import stop_signals
 
 LOGGER = logging.getLogger(__name__)
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 POLL_SECONDS = 0.1
 
 
@@ -99,7 +97,7 @@ def supervise(commands: Mapping[str, Sequence[str]], patience: Patience | None =
     """
     patience = patience or Patience()
     children = [_Child(name, command, patience) for name, command in commands.items()]
-    with _stop_signals() as stop:
+    with stop_signals(patient=True) as stop:
         try:
             for child in children:
                 child.start()
@@ -123,24 +121,3 @@ def _is_crash(code: int) -> bool:
 def _exit_code(code: int) -> int:
     """As shells count: 128 and the number of the signal."""
     return 128 - code if code < 0 else code
-
-
-class _Stop:
-    """Whether we are told to stop. Not an Event: its lock may be held where the signal strikes."""
-
-    told = False
-
-
-@contextmanager
-def _stop_signals() -> Iterator[_Stop]:
-    stop = _Stop()
-
-    def told(*_: Any) -> None:
-        stop.told = True
-
-    before = {number: signal.signal(number, told) for number in STOP_SIGNALS}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""``foxglove.PointCloud``, ``FrameTransform`` and ``FrameTransforms``: points and transforms as protobuf.
+"""``foxglove.PointCloud``, ``FrameTransform(s)`` and ``Log``: points, transforms and lines as protobuf.
 
 The messages are those of the package foxglove-schemas-protobuf, which the extra ``formats`` brings. Protobuf
 leaves out what is unset, so a message that is cut off between two fields parses. What has no sensible default
@@ -26,6 +26,8 @@ from stream.transform import Transform
 
 __all__ = [
     "CLOUD",
+    "LEVELS",
+    "LOG",
     "TRANSFORM",
     "TRANSFORMS",
     "CodecError",
@@ -33,6 +35,8 @@ __all__ = [
     "decode_transform",
     "decode_transforms",
     "encode_cloud",
+    "encode_columns",
+    "encode_log",
     "encode_transform",
     "encode_transforms",
     "header",
@@ -41,6 +45,9 @@ __all__ = [
 ]
 
 CLOUD, TRANSFORM, TRANSFORMS = "foxglove.PointCloud", "foxglove.FrameTransform", "foxglove.FrameTransforms"
+LOG = "foxglove.Log"
+LEVELS = {"info": 2, "warning": 3, "error": 4}
+"""Of a line, to ``Log.Level``."""
 
 MAX_VALUES = 4096
 """Fields of a cloud, or transforms, in one message."""
@@ -53,6 +60,7 @@ _NUMERIC_TYPES = {datatype: number for number, datatype in DATATYPES.items()}
 _SIZES = {
     number: np.dtype(pointcloud2.DATATYPES[datatype]).itemsize for number, datatype in DATATYPES.items()
 }
+_CODES = {pointcloud2.DATATYPES[datatype]: number for number, datatype in DATATYPES.items()}
 
 
 @functools.cache
@@ -61,12 +69,13 @@ def require() -> Mapping[str, Any]:
     try:
         from foxglove_schemas_protobuf.FrameTransform_pb2 import FrameTransform
         from foxglove_schemas_protobuf.FrameTransforms_pb2 import FrameTransforms
+        from foxglove_schemas_protobuf.Log_pb2 import Log
         from foxglove_schemas_protobuf.PointCloud_pb2 import PointCloud
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             f"Foxglove messages need {error.name}: pip install 'octastream[formats]'", name=error.name
         ) from error
-    return {CLOUD: PointCloud, TRANSFORM: FrameTransform, TRANSFORMS: FrameTransforms}
+    return {CLOUD: PointCloud, TRANSFORM: FrameTransform, TRANSFORMS: FrameTransforms, LOG: Log}
 
 
 def schema_data(schema: str) -> bytes:
@@ -217,6 +226,31 @@ def encode_cloud(
     return bytes(cloud.SerializeToString(deterministic=True))
 
 
+def encode_columns(stamp_ns: int, frame_id: str, columns: Mapping[str, NDArray[Any]]) -> bytes:
+    """A PointCloud with one field a column, in their order; no pose.
+
+    columns : one dimensional, equally long, of the types that DATATYPES has; those of a place are x y z
+    Raises ValueError for columns of different length or another type, or for a stamp below 0
+    """
+    kinds = {name: column.dtype.newbyteorder("<") for name, column in columns.items()}
+    wrong = [f"{name} {kind}" for name, kind in kinds.items() if kind.str[1:] not in _CODES]
+    if wrong:
+        raise ValueError(f"columns: {', '.join(wrong)} is not one of {', '.join(_CODES)}")
+    if len({column.shape for column in columns.values()}) > 1:
+        shapes = ", ".join(f"{name} {column.shape}" for name, column in columns.items())
+        raise ValueError(f"columns: expected one length, got {shapes}")
+    table = np.empty(len(next(iter(columns.values()), ())), list(kinds.items()))
+    for name, column in columns.items():
+        table[name] = column
+    cloud = require()[CLOUD](frame_id=frame_id, point_stride=table.dtype.itemsize, data=table.tobytes())
+    _set_stamp(cloud, stamp_ns)
+    offset = 0
+    for name, kind in kinds.items():
+        cloud.fields.add(name=name, offset=offset, type=_CODES[kind.str[1:]])
+        offset += kind.itemsize
+    return bytes(cloud.SerializeToString(deterministic=True))
+
+
 def _set_stamp(message: Any, stamp_ns: int) -> None:
     if stamp_ns < 0:
         raise ValueError(f"stamp_ns: expected >= 0, got {stamp_ns}")
@@ -280,3 +314,13 @@ def _message_of(transform: Transform) -> Any:
     message.translation.SetInParent()  # zero is said, not left out
     turn.SetInParent()
     return message
+
+
+# ---- lines ---------------------------------------------------------------------------------------------
+
+
+def encode_log(stamp_ns: int, level: str, name: str, text: str) -> bytes:
+    """A Log: a line that somebody said.  level : one of LEVELS; raises ValueError for a stamp below 0"""
+    message = require()[LOG](level=LEVELS[level], name=name, message=text)
+    _set_stamp(message, stamp_ns)
+    return bytes(message.SerializeToString(deterministic=True))

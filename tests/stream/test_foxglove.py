@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from stream.codecs import foxglove, pointcloud2
 from stream.codecs.foxglove import (
     CLOUD,
+    LOG,
     MAX_VALUES,
     TRANSFORM,
     TRANSFORMS,
@@ -141,7 +142,7 @@ def test_names_of_intensity(name: str) -> None:
     assert decode_cloud(cloud(columns).SerializeToString())[3].tolist() == [200.0]
 
 
-@pytest.mark.parametrize("name", ["t", "time", "timestamp", "time_offset"])
+@pytest.mark.parametrize("name", ["t", "time", "timestamp", "time_stamp", "time_offset"])
 @pytest.mark.parametrize(
     ("kind", "value"),
     [
@@ -427,7 +428,7 @@ def test_without_the_package_one_line_says_what_to_install(monkeypatch: pytest.M
     with pytest.raises(ModuleNotFoundError, match=re.escape("pip install 'octastream[formats]'")):
         decode_cloud(b"")
     monkeypatch.undo()
-    assert sorted(foxglove.require()) == sorted([CLOUD, TRANSFORM, TRANSFORMS])
+    assert sorted(foxglove.require()) == sorted([CLOUD, LOG, TRANSFORM, TRANSFORMS])
 
 
 @pytest.mark.parametrize("schema", [CLOUD, TRANSFORM, TRANSFORMS])
