@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stream.sources.base import Damage, SourceOptions
+from stream.sources.logged_message import LoggedMessage
 from stream.sources.mcap_file import DamageError, McapFile, Message
-from stream.sources.ros2 import LoggedMessage, Ros2Source, Wanted
+from stream.sources.ros2 import Ros2Source, Wanted
 
 
 def open_mcap(path: Path, options: SourceOptions) -> Ros2Source:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream.codecs.cdr import CodecError
 from stream.frame_tree import FrameTree
-from stream.records import SweepRejected
 from stream.sources.base import Damage, Item, SourceError, SourceInfo, SourceOptions
+from stream.sources.logged_message import Edge, LoggedMessage, items_of
+from stream.sources.map_resets import MapResets, is_map_reset
 from stream.sources.message_types import (
     CLOUDS,
     FOXGLOVE_TRANSFORMS,
@@ -25,22 +25,6 @@ from stream.sources.message_types import (
 )
 from stream.sources.pose_file import MAP_FRAME, read_poses, require_count, to_transform
 from stream.sweep import Sweep
-
-STATIC_TOPIC = "/tf_static"
-"""A topic of transforms that ends so holds for all time."""
-
-Edge = tuple[str, str]
-"""Parent and child."""
-
-
-class LoggedMessage(NamedTuple):
-    """One message as it was logged: when, on which topic, of which type, and its payload."""
-
-    log_time_ns: int
-    topic: str
-    kind: str
-    data: bytes | memoryview
-
 
 Wanted = Callable[[str, str], bool]
 """Whether messages of this topic and type are read."""
@@ -108,7 +92,8 @@ class Ros2Source:
             poses = read_poses(self._options.poses)
             require_count(self._options.poses, poses, self.info().topics[topic][1])
             return self._items(topic, poses, frozenset())
-        if unread := unread_transforms(self._log.topics()):
+        unread = None if self._options.odometry else unread_transforms(self._log.topics())
+        if unread:
             raise SourceError(f"{self._log.path}: {unread}, or give --poses FILE")
         return self._items(topic, None, self._mounts())
 
@@ -178,65 +163,28 @@ class Ros2Source:
     def _items(
         self, topic: str, poses: list[NDArray[np.float64]] | None, mounts: frozenset[Edge]
     ) -> Iterator[Item]:
-        sweeps = 0
+        sweeps, resets = 0, MapResets()
         for message in self._log.messages(
-            lambda name, kind: name == topic or (kind in TRANSFORMS and poses is None)
+            lambda name, kind: (
+                name == topic or (kind in TRANSFORMS and poses is None) or is_map_reset(name, kind)
+            )
         ):
             if isinstance(message, Damage):
                 yield message
                 continue
-            if message.kind in TRANSFORMS:
-                yield from self._transforms(message, mounts)
+            if is_map_reset(message.topic, message.kind):
+                resets.note()
                 continue
-            item = self._sweep(message)
-            if poses is not None and isinstance(item, Sweep):
-                vector, robot_id = poses[sweeps], self._options.robot_id
-                yield to_transform(vector, robot_id=robot_id, stamp_ns=item.stamp_ns, child=item.frame)
-            sweeps += 1
-            yield item
-
-    def _transforms(self, message: LoggedMessage, mounts: frozenset[Edge]) -> Iterator[Item]:
-        topic, decode = message.topic, TRANSFORMS[message.kind]
-        static = topic.endswith(STATIC_TOPIC)
-        try:
-            transforms = decode(message.data, robot_id=self._options.robot_id, static=static)
-        except CodecError as error:
-            yield self._rejected(message, topic.removeprefix("/"), message.log_time_ns, error)
-            return
-        for transform in transforms:
-            lone = message.kind in FOXGLOVE_TRANSFORMS and (transform.parent, transform.child) in mounts
-            yield dataclasses.replace(transform, static=True) if lone else transform
-
-    def _sweep(self, message: LoggedMessage) -> Sweep | SweepRejected:
-        frame, stamp_ns = message.topic.removeprefix("/"), message.log_time_ns
-        cloud = CLOUDS[message.kind]
-        try:
-            stamp_ns, frame = cloud.header(message.data)
-            if stamp_ns == 0:
-                raise CodecError("header.stamp is 0: the driver did not stamp the sweep")
-            _, _, points, intensity, time_offset_ns = cloud.decode(message.data)
-        except CodecError as error:
-            return self._rejected(message, frame, stamp_ns, error)
-        return Sweep(
-            stream_id=f"{self._options.robot_id}/{frame}",
-            stamp_ns=stamp_ns,
-            frame=frame,
-            points=points,
-            intensity=intensity,
-            time_offset_ns=time_offset_ns,
-        )
-
-    def _rejected(
-        self, message: LoggedMessage, sensor: str, stamp_ns: int, error: CodecError
-    ) -> SweepRejected:
-        return SweepRejected(
-            robot_id=self._options.robot_id,
-            stream_id=f"{self._options.robot_id}/{sensor}",
-            stamp_ns=stamp_ns,
-            part=0,
-            reason="corrupt",
-            detail=f"{message.topic} at log time {message.log_time_ns}: {error}",
-        )
+            items: list[Item] = []
+            for item in items_of(message, self._options.robot_id, mounts):
+                if poses is not None and isinstance(item, Sweep):
+                    vector, robot_id = poses[sweeps], self._options.robot_id
+                    items.append(
+                        to_transform(vector, robot_id=robot_id, stamp_ns=item.stamp_ns, child=item.frame)
+                    )
+                items.append(item)
+            yield from resets.mark(items)
+            sweeps += message.kind in CLOUDS
 
 
 class _Survey:

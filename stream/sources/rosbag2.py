@@ -12,7 +12,8 @@ import yaml
 import zstandard
 
 from stream.sources.base import Damage, SourceError, SourceOptions, one_line
-from stream.sources.ros2 import LoggedMessage, Ros2Source, Wanted
+from stream.sources.logged_message import LoggedMessage
+from stream.sources.ros2 import Ros2Source, Wanted
 
 if TYPE_CHECKING:
     from rosbags.interfaces import Connection
