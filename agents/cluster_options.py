@@ -23,6 +23,8 @@ PASSWORD = "OCTA_PASSWORD"
 KAFKA_PREFIX = "kafka://"
 """Begins the location of a topic; files and simulations begin otherwise."""
 
+MAX_PORT = 65535
+
 _kafka_option = functools.partial(typer.Option, rich_help_panel="Kafka")
 """An option that is shown apart, where a command has many others."""
 
@@ -226,6 +228,43 @@ class KafkaOptions(ClusterOptions):
         return dataclasses.replace(
             settings, partitions=self.partitions, folder=self.folder, instance=instance
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeOptions:
+    """Where a worker says how it is."""
+
+    http: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[HOST:]PORT",
+            help="Answer GET /health, /ready and /metrics there; without HOST on 127.0.0.1.",
+        ),
+    ] = None
+
+    def address(self, place: int = 0) -> tuple[str, int] | None:
+        """Host and port; None where it says nothing.  place : of several workers, each has the next port
+
+        Raises ConfigError for what is no address
+        """
+        from stream.config import ConfigError
+
+        if self.http is None:
+            return None
+        found = re.fullmatch(r"(?:([^\s:,/]+):)?(\d{1,5})", self.http)
+        port = int(found[2]) if found else -1
+        port += place if port else 0  # 0 is any that is free
+        if found is None or port > MAX_PORT:
+            raise ConfigError(
+                f"--http {self.http!r}: must be HOST:PORT or PORT, for example 127.0.0.1:8080"
+                + (f", with {place} more ports behind it" if place else "")
+            )
+        return found[1] or "127.0.0.1", port
+
+    def arguments(self, place: int) -> list[str]:
+        """What has to be typed for one of several workers."""
+        address = self.address(place)
+        return ["--http", f"{address[0]}:{address[1]}"] if address else []
 
 
 _NAMES = {"begin": "--from", "end": "--to"}

@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,28 +23,30 @@ from faust.types import TP, EventT
 
 from agents.effects import LocalEffects
 from agents.journal import Place
+from agents.kafka.credentials import credentials_of
 from agents.kafka.driver import Driver, Failpoint, FoldThread, Host
 from agents.kafka.log import KafkaLog, LogError
 from agents.kafka.messages import Message
+from agents.kafka.meter import MeteredSnapshots, MeteredTask, standings
+from agents.kafka.metrics import Metrics
 from agents.kafka.poison import Crashes
+from agents.kafka.probe import Probe, url_of
 from agents.kafka.quiet_log import QuietFilter
 from agents.kafka.requests import Requests
 from agents.kafka.settings import KafkaSettings
-from agents.kafka.snapshots import SnapshotStore
 from agents.kafka.transport import Transport
+from agents.kafka.vitals import HANDLER_SECONDS, RECOVERING, REVOKED, STOPPING, Vitals
 from agents.protocol import Agent
-from agents.task import TakenOver, Task
+from agents.task import TakenOver
 from agents.task_id import TaskId
 from models.model import Model
 from stream.codecs.content_type import CDR
-from stream.topics import INPUTS, LEARN, MAX_MESSAGE_BYTES, PUBLISHED, group_of
+from stream.topics import INPUTS, LEARN, MAX_MESSAGE_BYTES, PERCEIVE, PUBLISHED, group_of
 
 LOGGER = logging.getLogger(__name__)
 
 EXIT_FAILED = 70
 """An error that going on would hide: the process ends, unacknowledged inputs come again."""
-HANDLER_SECONDS = 20
-"""A handler that is in flight for longer hangs; neither a broker nor a long queue is waited for there."""
 SWITCH_SECONDS = 0.001
 """Threads of the client, the loop and the agent take turns so often: a sweep passes from one to the next a
 dozen times, and would wait up to 5 ms each time."""
@@ -71,9 +74,11 @@ class Play:
 class Running:
     """A task with what drives it, who reads models for it, and the partitions that are held up for it.
 
+    task : the one that the driver drives
     turn : held while it folds; wake : there is something new to fold; ended : it is another's business now
     """
 
+    task: MeteredTask
     driver: Driver
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -93,17 +98,26 @@ class Runner(faust.Worker):
 
 
 class Worker:
-    """Feeds tasks from Faust's stream. Any error that is not expected ends the process (EXIT_FAILED)."""
+    """Feeds tasks from Faust's stream. Any error that is not expected ends the process (EXIT_FAILED).
 
-    def __init__(self, agent: str, settings: KafkaSettings, play: Play) -> None:
-        self.agent, self._settings, self._play = agent, settings, play
+    listener : where it says how it is, if anywhere
+    """
+
+    def __init__(
+        self, agent: str, settings: KafkaSettings, play: Play, listener: socket.socket | None = None
+    ) -> None:
+        self.agent, self._settings, self._play, self._listener = agent, settings, play, listener
         self._process = f"{socket.gethostname()}-{os.getpid()}"
         self._running: dict[int, Running] = {}
         self._failpoint = Failpoint()
         self._thread = FoldThread()
+        self._metrics = Metrics(agent)
+        store = settings.folder / "models" if agent in (PERCEIVE, LEARN) else settings.folder
+        self._vitals = Vitals(store, self._stand)
         self._crashes: Crashes | None = None
         self._scratch = tempfile.TemporaryDirectory(prefix="octastream-")
         self._shared: Host | None = None
+        self._snapshots = MeteredSnapshots(settings.snapshots, self._metrics)
         self.app = self._new_app()
 
     def run(self) -> None:
@@ -115,9 +129,16 @@ class Worker:
         worker = Runner(self.app, loglevel="WARNING", quiet=True, redirect_stdouts=False)
         worker.spinner = None  # it would write to logs
         try:
-            worker.execute_from_commandline()
+            with self._probe():
+                worker.execute_from_commandline()
         finally:
             self._crashes.close()
+
+    def _probe(self) -> AbstractContextManager[Any]:
+        if self._listener is None:
+            return nullcontext()
+        LOGGER.warning("%s: answers on %s", self.agent, url_of(self._listener))
+        return Probe(self._listener, self._vitals, self._metrics)
 
     def _new_app(self) -> Any:
         settings = self._settings
@@ -125,7 +146,7 @@ class Worker:
         app: Any = faust.App(
             group_of(self.agent),
             broker=[f"kafka://{address.strip()}" for address in settings.bootstrap.split(",")],
-            broker_credentials=_credentials(settings),
+            broker_credentials=credentials_of(settings.security),
             autodiscover=False,
             agent_supervisor=mode.CrashingSupervisor,
             broker_commit_interval=0.5,
@@ -154,6 +175,7 @@ class Worker:
         }
         channel = app.topic(*INPUTS[self.agent], **raw)
         app.agent(channel, name=self.agent, concurrency=1)(self._fold)
+        app.on_partitions_revoked.connect(self._revoked)
         app.on_rebalance_complete.connect(self._rebalanced)
         app.on_before_shutdown.connect(self._leave)
         return app
@@ -215,9 +237,16 @@ class Worker:
 
     # ---- tasks -----------------------------------------------------------------------------------------
 
+    async def _revoked(self, *_: Any, **__: Any) -> None:
+        self._vitals.stage = REVOKED
+
     async def _rebalanced(self, *_: Any, **__: Any) -> None:
+        self._vitals.stage = RECOVERING
         try:
             await self._assign({tp.partition for tp in self.app.consumer.assignment()})
+            if self._listener is not None:
+                await self._vitals.attend(self._fail)
+            self._vitals.stage = ""
         except Exception as error:
             self._fail(error)
 
@@ -260,7 +289,7 @@ class Worker:
             log = await KafkaLog(self._settings).__aenter__()
             self._shared = Host(
                 log=log,
-                snapshots=SnapshotStore(self._settings.snapshots),
+                snapshots=self._snapshots,
                 requests=Requests(self._fail, self._answered),
                 thread=self._thread,
                 crashes=self._crashes,
@@ -271,9 +300,10 @@ class Worker:
 
     async def _begin(self, partition: int, host: Host) -> None:
         identity = TaskId(self.agent, partition, self._settings.partitions)
-        task = Task(identity, self._play.make_agent(), self._process, self._play.snapshot_entries)
+        agent, entries = self._play.make_agent(), self._play.snapshot_entries
+        task = MeteredTask(identity, agent, self._process, entries, self._metrics)
         effects = self._play.make_effects(identity)
-        running = Running(Driver(task, host, effects, self._failpoint, self._acknowledge))
+        running = Running(task, Driver(task, host, effects, self._failpoint, self._acknowledge))
         self._running[partition] = running
         await running.driver.recover()
         loop = asyncio.get_running_loop()
@@ -286,12 +316,19 @@ class Worker:
 
         Without them it would have to, and could not once retention has passed what it needs.
         """
+        self._vitals.stage = STOPPING
         for running in self._running.values():
             try:
                 async with running.turn:
                     await running.driver.leave()
             except (KafkaError, LogError) as error:  # the snapshot before will do
                 LOGGER.warning("%s: no last snapshot: %s", running.driver.task.identity, error)
+
+    async def _stand(self) -> None:
+        """Note how the tasks stand.  Raises KafkaError"""
+        if self._shared is not None:  # else it has never had a partition
+            tasks = [running.task for running in self._running.values()]
+            self._metrics.standings = await standings(tasks, self._shared.log, self._snapshots)
 
     def _end(self, running: Running) -> None:
         running.ended = True
@@ -328,17 +365,10 @@ class Worker:
         self._exit()
 
     def _watch(self) -> None:
-        """End the process when a handler hangs: Kafka's client would keep its partitions for ever.
-
-        Looks are counted, not seconds: a process that is stopped does not look either.
-        """
-        before, looks = 0, 0
+        """End the process when a handler hangs: Kafka's client would keep its partitions for ever."""
         while True:
             time.sleep(1)
-            busy = self._thread.busy
-            looks = looks + 1 if busy and busy == before else 0
-            before = busy
-            if looks >= HANDLER_SECONDS:
+            if self._vitals.look(self._thread.busy) >= HANDLER_SECONDS:
                 LOGGER.critical("%s: a handler is in flight for more than %s s", self.agent, HANDLER_SECONDS)
                 faulthandler.dump_traceback()
                 if self._crashes is not None:
@@ -364,17 +394,3 @@ def _message(event: EventT[Any], settings: KafkaSettings) -> Message:
         appended_ms=round(1e3 * message.timestamp),
         content_type=settings.content_types.get(message.topic, CDR),
     )
-
-
-def _credentials(settings: KafkaSettings) -> Any:
-    security = settings.security
-    options = security.client_options()
-    context = options.get("ssl_context")
-    if security.protocol.startswith("SASL"):
-        return faust.SASLCredentials(
-            mechanism=security.mechanism,
-            username=security.username,
-            password=security.password,
-            ssl_context=context,
-        )
-    return faust.SSLCredentials(context) if context is not None else None

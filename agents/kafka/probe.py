@@ -1,0 +1,108 @@
+"""What a worker answers to whoever watches over it: HTTP, from a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import threading
+from types import TracebackType
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
+
+from agents.kafka.metrics import Metrics
+from agents.kafka.vitals import Vitals
+from stream.config import ConfigError
+
+UNAVAILABLE = 503
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens, so that a port that cannot be had is told before anything else begins.
+
+    port : 0 for any that is free
+    Raises ConfigError naming the option
+    """
+    try:
+        return socket.create_server((host, port))
+    except OSError as error:
+        why = error.strerror or str(error)
+        if error.errno == errno.EADDRINUSE:
+            why = "another process listens there; name another port"
+        elif error.errno in (errno.EACCES, errno.EPERM):
+            why = "ports below 1024 are not for everybody; name another port"
+        elif error.errno in (errno.EADDRNOTAVAIL, socket.EAI_NONAME, socket.EAI_AGAIN):
+            why = "no address of this machine; name one, as 127.0.0.1, or 0.0.0.0 for all"
+        raise ConfigError(f"--http {host}:{port}: {why}") from error
+
+
+def url_of(listener: socket.socket) -> str:
+    """``http://HOST:PORT``."""
+    host, port = listener.getsockname()[:2]
+    return f"http://{host}:{port}"
+
+
+class Probe:
+    """Serves GET /health, /ready and /metrics while it is entered.
+
+    The worker's own loop is not asked: where that hangs, /health says so instead of hanging, too.
+    """
+
+    def __init__(self, listener: socket.socket, vitals: Vitals, metrics: Metrics) -> None:
+        self._listener, self._vitals, self._metrics = listener, vitals, metrics
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="probe")
+        self._runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=1.0)
+
+    def __enter__(self) -> Probe:
+        self._thread.start()
+        asyncio.run_coroutine_threadsafe(self._begin(), self._loop).result()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _begin(self) -> None:
+        await self._runner.setup()
+        await web.SockSite(self._runner, self._listener).start()
+
+    def _app(self) -> web.Application:
+        app = web.Application()
+        app.add_routes(
+            [
+                web.get("/health", self._health),
+                web.get("/ready", self._ready),
+                web.get("/metrics", self._exposition),
+            ]
+        )
+        return app
+
+    async def _health(self, request: web.Request) -> web.Response:
+        reason = self._vitals.unhealthy()
+        if reason:
+            return web.json_response({"healthy": False, "reason": reason}, status=UNAVAILABLE)
+        return web.json_response({"healthy": True})
+
+    async def _ready(self, request: web.Request) -> web.Response:
+        reason = self._vitals.unhealthy() or self._vitals.unready()
+        if reason:
+            return web.json_response({"ready": False, "reason": reason}, status=UNAVAILABLE)
+        standings = self._metrics.standings
+        models = {str(item.partition): item.model_id for item in standings if item.model_id}
+        partitions = [item.partition for item in standings]
+        agent = self._metrics.agent
+        return web.json_response({"ready": True, "agent": agent, "partitions": partitions, "models": models})
+
+    async def _exposition(self, request: web.Request) -> web.Response:
+        return web.Response(
+            body=self._metrics.exposition(), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4}
+        )
