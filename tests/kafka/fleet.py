@@ -1,0 +1,130 @@
+"""The composition of ``make up`` for some minutes, and an audit: ``python -m tests.kafka.fleet --minutes 5``.
+
+When the robots have sent their last sweep and nobody lags any more, the workers are told to stop. Then topics
+and archive are compared with what was sent. Exit code 1, with the names of what is missing, when anything is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TextIO
+
+from rich.console import Console
+
+from agents.console import PIPE_WIDTH
+from agents.kafka.admin import ClusterError
+from agents.kafka.settings import KafkaSettings
+from deploy.composition import Composition
+from deploy.up import CONFIG, FLEET, cluster, composition, partitions_of, start, workers_and_fleet
+from stream.config import load_config
+from stream.topics import AGENTS
+from tests.data import ROOT
+from tests.kafka.audit import Report, audit
+from tests.kafka.harness import wait_for_rest
+from tests.kafka.libraries import BrokerError
+
+FOLDER = ROOT / "runs" / "up-test"
+RATE_HZ = 10
+LATE_SECONDS = 300.0
+"""A robot that needs so much longer than its drive lasts has no processor, or no broker."""
+REST_SECONDS = 900.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drive:
+    """codes : exit codes by process; partitions : by Perceive worker, in the end; robots : the fleet
+
+    drive_s : from the fleet's start to its last sweep; behind_s : from then until nobody lagged
+    """
+
+    codes: dict[str, int]
+    partitions: dict[str, list[int]]
+    robots: list[str]
+    drive_s: float
+    behind_s: float
+
+
+def drive(settings: KafkaSettings, sweeps: int, output: TextIO, speed: float = 1.0) -> Drive:
+    """Run the composition until each robot has taken so many sweeps and nobody lags, then stop it.
+
+    speed : times 10 Hz; output : gets what the processes say
+
+    Raises AssertionError when a worker ends before, or when something takes far too long
+    """
+    with composition(settings, sweeps, output, speed=speed) as processes:
+        workers, fleet = workers_and_fleet(processes.names)
+        start(processes)
+        begin = time.monotonic()
+        _wait_for_fleet(processes, fleet, begin + sweeps / (RATE_HZ * speed) + LATE_SECONDS)
+        sent = time.monotonic()
+        wait_for_rest(processes, settings, AGENTS, REST_SECONDS)
+        rest = time.monotonic()
+        partitions = {name: partitions_of(processes.lines(name)) for name in workers if "perceive" in name}
+        processes.stop(workers)
+        return Drive(
+            codes=processes.ended(),
+            partitions=partitions,
+            robots=[name.removeprefix(FLEET) for name in fleet],
+            drive_s=sent - begin,
+            behind_s=rest - sent,
+        )
+
+
+def _wait_for_fleet(processes: Composition, fleet: Sequence[str], end: float) -> None:
+    while not set(fleet) <= set(processes.ended()):
+        dead = {name: code for name, code in processes.ended().items() if name not in fleet or code}
+        assert not dead, f"ended while robots drive: {dead}"
+        assert time.monotonic() < end, f"robots still drive: {set(fleet) - set(processes.ended())}"
+        time.sleep(0.2)
+
+
+def examine(settings: KafkaSettings, sweeps: int, driven: Drive) -> Report:
+    """The audit of a drive, and how its processes ended."""
+    config = load_config(CONFIG, [])
+    report = audit(settings, config, dict.fromkeys(driven.robots, sweeps), driven.partitions)
+    report.none("exit codes", (f"{name} {code}" for name, code in driven.codes.items() if code))
+    return report
+
+
+def main() -> int:
+    """Drive, audit, print a table; 0 when all is as it must be."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--minutes", type=float, default=5.0, help="that the robots drive (default 5)")
+    sweeps = round(parser.parse_args().minutes * 60 * RATE_HZ)
+    if sweeps < 1:
+        parser.error("--minutes: must be above 0, for example 0.5")
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    try:
+        return _run(sweeps, console)
+    except (AssertionError, BrokerError, ClusterError) as error:
+        console.print(str(error), markup=False)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(sweeps: int, console: Console) -> int:
+    with cluster(FOLDER, None) as settings:
+        log = FOLDER / "processes.log"
+        where = log.relative_to(ROOT)
+        console.print(f"{sweeps:,} sweeps a robot at {RATE_HZ} Hz; what the processes say is in {where}")
+        with log.open("w") as output:
+            driven = drive(settings, sweeps, output)
+        console.print(f"sent in {driven.drive_s:.0f} s, nobody behind {driven.behind_s:.0f} s later")
+        report = examine(settings, sweeps, driven)
+    console.print(report.table(), *report.lines(), sep="\n")
+    console.print("not as it must be" if report.wrong else "nothing lost, nothing doubled")
+    return int(bool(report.wrong))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
