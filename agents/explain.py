@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import yaml
 from numpy.typing import NDArray
 
+from agents.care.receipt import FOLDER, WHY, deleted_by
 from agents.in_order import epoch_of
 from native.errors import OctaError
 from native.window import CellFeatures
@@ -122,9 +123,16 @@ def explain(run: Path, prediction_id: str) -> Explanation:
         run / "sweeps.parquet", filters=[("prediction_id", "=", prediction_id)]
     ).to_pylist()
     if not sweeps:
+        _refuse_deleted(run, prediction_id, 0)
         raise ExplainError(f"{prediction_id}: not in this run; sweeps.parquet lists the ids")
     sweep = sweeps[0]
-    features, schema = rebuild(folder, config, sweep["stream_id"], sweep["stamp_ns"])
+    try:
+        features, schema = rebuild(folder, config, sweep["stream_id"], sweep["stamp_ns"])
+    except ExplainError:
+        _refuse_deleted(run, prediction_id, RollingContainer(config).keep_ns)
+        raise
+    if digest(features) != sweep["feature_digest"]:
+        _refuse_deleted(run, prediction_id, RollingContainer(config).keep_ns)
     horizons = config.task.horizons_ns
     return Explanation(
         prediction_id=prediction_id,
@@ -145,6 +153,21 @@ def explain(run: Path, prediction_id: str) -> Explanation:
         ).astype(np.int8),
         half_edge_m=config.grid.half_edge_m,
     )
+
+
+def _refuse_deleted(run: Path, prediction_id: str, window_ns: int) -> None:
+    """Raises ExplainError where a receipt says that a prediction, or what it was made from, was deleted."""
+    stream_id, _, stamp = prediction_id.rpartition("/")
+    if not stamp.isdigit():
+        return
+    stamp_ns = int(stamp)
+    for first_ns, words in ((stamp_ns, "was"), (stamp_ns - window_ns, "part of its window was")):
+        receipt = deleted_by(run, robot_of(stream_id), first_ns, stamp_ns)
+        if receipt is not None:
+            raise ExplainError(
+                f"{prediction_id}: {words} deleted on {receipt.at} ({WHY[receipt.kind]}); "
+                f"see {FOLDER}/{receipt.receipt}.json"
+            )
 
 
 def _by_horizon(

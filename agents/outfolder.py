@@ -17,6 +17,7 @@ RUN_ENTRIES = (
     "containers",
     "features",
     "models",
+    "deletions",
 )
 """What a run may consist of; nothing else is ever removed."""
 

@@ -143,6 +143,13 @@ class ModelRegistry:
             (staging / CHAMPION_FILE).replace(self._folder / CHAMPION_FILE)
         self._sync_folder(self._folder)
 
+    def remove(self, model_id: str) -> None:
+        """Take a model away. Raises ModelRefused for one that is not there, and for the champion"""
+        self.manifest(model_id)
+        if model_id == self.champion():
+            raise ModelRefused(f"{model_id}: serves; set another champion first")
+        self._take_away(model_id)
+
     def pin(self, model_id: str) -> None:
         """Keep a model in this process until ``unpin``, whatever its age."""
         self._pinned.add(model_id)
@@ -177,9 +184,13 @@ class ModelRegistry:
         spare = max(0, len(stored) - self._max_models)
         kept = self._pinned | {keep, self.champion()}
         for model_id in [model_id for model_id in stored if model_id not in kept][:spare]:
-            with self._staging() as staging:  # out of sight first, so that no reader sees half of it
-                (self._folder / model_id).replace(staging / model_id)
-            del self._known[model_id]
+            self._take_away(model_id)
+
+    def _take_away(self, model_id: str) -> None:
+        with self._staging() as staging:  # out of sight first, so that no reader sees half of it
+            (self._folder / model_id).replace(staging / model_id)
+        self._sync_folder(self._folder)
+        self._known.pop(model_id, None)
 
     @contextmanager
     def _staging(self) -> Iterator[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,23 +41,24 @@ class RunFolder:
             (self.path / name).mkdir(parents=True, exist_ok=True)
         (self.path / "events.jsonl").touch()
 
-    def write_table(self, dataset: str, table: pa.Table, chunk: int) -> None:
+    def write_table(self, dataset: str, table: pa.Table, chunk: int, *, durable: bool = False) -> None:
         """Put a chunk in its place, by number from 0: written again, after a crash, it changes nothing.
 
         Parquet with page checksums; containers as an uncompressed Arrow file
+        durable : on disk before this returns, so that a loss of power does not bring the old one back
         """
         if dataset == SWEEPS:
-            self._merge_sweeps(table, chunk)
+            self._merge_sweeps(table, chunk, durable)
             return
         suffix = "arrow" if dataset == CONTAINERS else "parquet"
         path = self.path / dataset / f"part-{chunk:05d}.{suffix}"
         path.parent.mkdir(exist_ok=True)
         if dataset == CONTAINERS:
-            _replace(path, lambda temporary: _write_arrow(temporary, table))
+            _replace(path, lambda temporary: _write_arrow(temporary, table), durable)
         else:
-            _replace(path, lambda temporary: _write_parquet(temporary, table))
+            _replace(path, lambda temporary: _write_parquet(temporary, table), durable)
 
-    def _merge_sweeps(self, table: pa.Table, chunk: int) -> None:
+    def _merge_sweeps(self, table: pa.Table, chunk: int, durable: bool) -> None:
         """sweeps.parquet is one file by contract and small: a chunk is added by rewriting it, rows known by
         their prediction once; the first chunk begins it anew."""
         path = self.path / "sweeps.parquet"
@@ -64,18 +66,23 @@ class RunFolder:
             before = pq.read_table(path)
             known = pc.is_in(before["prediction_id"], table["prediction_id"])
             table = pa.concat_tables([before.filter(pc.invert(known)), table])
-        _replace(path, lambda temporary: _write_parquet(temporary, table))
+        _replace(path, lambda temporary: _write_parquet(temporary, table), durable)
 
     def append_event(self, event: Mapping[str, Any]) -> None:
         """Append one JSON line."""
         with (self.path / "events.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(event, allow_nan=False) + "\n")
 
-    def write_text(self, name: str, text: str) -> Path:
-        """Write a whole text file."""
+    def write_text(self, name: str, text: str, *, durable: bool = False) -> Path:
+        """Write a whole text file. durable : as in ``write_table``"""
         path = self.path / name
-        _replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+        _replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"), durable)
         return path
+
+    def remove(self, path: Path) -> None:
+        """Remove a file of the run, durably; one that is gone already is fine."""
+        path.unlink(missing_ok=True)
+        _sync(path.parent)
 
     def read_json(self, name: str) -> Any:
         """Read a JSON file of the run."""
@@ -129,11 +136,24 @@ def _write_parquet(path: Path, table: pa.Table) -> None:
     pq.write_table(table, path, compression="zstd", write_page_checksum=True)
 
 
-def _replace(path: Path, write: Any) -> None:
+def _replace(path: Path, write: Any, durable: bool = False) -> None:
     """Write beside, then rename: a reader never sees half a file."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         write(temporary)
+        if durable:
+            _sync(temporary)
         temporary.replace(path)
+        if durable:
+            _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -76,6 +76,8 @@ def record_of(message: Message) -> Any:
     try:
         if topic == SWEEPS:
             return sweep_of(message)
+        if topic == STATIC and message.value is None:
+            return ()  # a robot's mounts were deleted: compaction takes the older message away
         if topic in (TRANSFORMS, STATIC):
             return tuple(transforms_of(message, static=topic == STATIC))
         return decode(topic, message.value)

@@ -28,34 +28,59 @@ class SnapshotStore:
 
     def write(self, task: TaskId, snapshot: Snapshot) -> None:
         """Add one; older ones beyond KEEP go.  Raises OSError"""
-        folder, data = f"{self._root}/{task}", encode_snapshot(snapshot)
-        path = f"{folder}/{snapshot.memory.journal:020d}.state"
+        folder = f"{self._root}/{task}"
         self._files.create_dir(folder, recursive=True)
+        self._put(f"{folder}/{snapshot.memory.journal:020d}.state", snapshot)
+        for old in self._paths(str(task))[KEEP:]:
+            self._files.delete_file(old)
+
+    def tasks(self) -> list[str]:
+        """Names of tasks that have written here."""
+        selector = fs.FileSelector(self._root, allow_not_found=True)
+        found = self._files.get_file_info(selector)
+        return sorted(item.base_name for item in found if item.type == fs.FileType.Directory)
+
+    def stored(self, task: str) -> list[tuple[str, Snapshot | None]]:
+        """Every one of a task with its path, newest first; None for one that is not whole."""
+        return [(path, self._read(path)) for path in self._paths(task)]
+
+    def replace(self, path: str, snapshot: Snapshot | None) -> None:
+        """Put another one in the place of a stored one, or nothing.  Raises OSError"""
+        if snapshot is None:
+            self._files.delete_file(path)
+        else:
+            self._put(path, snapshot)
+
+    def _put(self, path: str, snapshot: Snapshot) -> None:
+        data = encode_snapshot(snapshot)
         with self._files.open_output_stream(f"{path}.writing") as stream:
             stream.write(zlib.crc32(data).to_bytes(_CHECK, "little"))
             stream.write(data)
         self._files.move(f"{path}.writing", path)
-        for old in self._paths(task)[KEEP:]:
-            self._files.delete_file(old)
 
     def newest(self, task: TaskId) -> Snapshot | None:
         """The newest whole one."""
         return next(self._whole(task), None)
 
     def _whole(self, task: TaskId) -> Iterator[Snapshot]:
-        for path in self._paths(task):
-            with self._files.open_input_stream(path) as stream:
-                data = stream.read()
-            if zlib.crc32(data[_CHECK:]).to_bytes(_CHECK, "little") != data[:_CHECK]:
-                continue
-            try:
-                snapshot = decode_snapshot(data[_CHECK:])
-            except StateError:  # written by another version
-                continue
-            if snapshot.whole:
+        for path in self._paths(str(task)):
+            snapshot = self._read(path)
+            if snapshot is not None:
                 yield snapshot
 
-    def _paths(self, task: TaskId) -> list[str]:
+    def _read(self, path: str) -> Snapshot | None:
+        """One snapshot, None for what was cut short, damaged, or written by another version."""
+        with self._files.open_input_stream(path) as stream:
+            data = stream.read()
+        if zlib.crc32(data[_CHECK:]).to_bytes(_CHECK, "little") != data[:_CHECK]:
+            return None
+        try:
+            snapshot = decode_snapshot(data[_CHECK:])
+        except StateError:  # written by another version
+            return None
+        return snapshot if snapshot.whole else None
+
+    def _paths(self, task: str) -> list[str]:
         selector = fs.FileSelector(f"{self._root}/{task}", allow_not_found=True)
         names = [item.path for item in self._files.get_file_info(selector) if item.path.endswith(".state")]
         return sorted(names, reverse=True)

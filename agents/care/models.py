@@ -1,0 +1,83 @@
+"""Models whose training may have seen deleted data: found by their manifests, marked, or taken away."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from agents.care.receipt import Left, Receipt
+from models.manifest import Manifest, ModelRefused
+from models.registry import ModelRegistry
+from stream.run_folder import RunFolder
+
+Mode = Literal["list", "mark", "remove"]
+MARK = "deletion.json"
+"""Beside a model's manifest: receipts of deletions of what it may have learnt from."""
+
+
+def models_that_saw(registry: ModelRegistry, first_ns: int, last_ns: int) -> list[str]:
+    """Ids of models trained on examples of a span of event time, and of those trained on from one of these.
+
+    A manifest says from when to when, not of which robots, so a model may be among them for the sake of
+    another robot's data of the same time: too many rather than too few. The shipped prior has its own stamps,
+    of simulated worlds, and is none of a registry's.
+    """
+    manifests: dict[str, Manifest] = {}
+    for model_id in registry.list():
+        manifests[model_id] = registry.manifest(model_id)
+    saw: set[str] = set()
+    for model_id, manifest in manifests.items():
+        training = manifest.training
+        if training.first_stamp_ns <= last_ns and training.last_stamp_ns >= first_ns:
+            saw.add(model_id)
+    found = True
+    while found:  # children of children; a registry is small
+        heirs = {name for name, manifest in manifests.items() if manifest.parent_id in saw} - saw
+        found = bool(heirs)
+        saw |= heirs
+    return [model_id for model_id in manifests if model_id in saw]
+
+
+def treat_models(folder: Path, receipt: Receipt, mode: Mode) -> tuple[dict[str, str], list[Left]]:
+    """List, mark or remove the models of a registry that may have seen what a receipt is about.
+
+    Returns what became of each, and what is left. The champion is marked where others are removed
+    """
+    if receipt.first_ns is None or receipt.last_ns is None or not folder.is_dir():
+        return {}, []
+    registry = ModelRegistry(folder)
+    treated: dict[str, str] = dict(receipt.models)
+    for model_id in models_that_saw(registry, receipt.first_ns, receipt.last_ns):
+        treated[model_id] = _treat(registry, folder, model_id, receipt, mode)
+    kept = [model_id for model_id, what in treated.items() if what != "removed"]
+    if not kept:
+        return treated, []
+    left = Left(
+        what=f"{len(kept)} models in {folder.name}/ that may have learnt from the data",
+        why="weights cannot forget a part of what they were trained on; --registry remove takes all but the "
+        "serving one away, and learning from scratch replaces that",
+    )
+    return treated, [left]
+
+
+def _treat(registry: ModelRegistry, folder: Path, model_id: str, receipt: Receipt, mode: Mode) -> str:
+    if mode == "list":
+        return "listed"
+    if mode == "remove":
+        try:
+            registry.remove(model_id)
+        except ModelRefused:  # it serves
+            _mark(folder / model_id, receipt)
+            return "marked: it serves"
+        return "removed"
+    _mark(folder / model_id, receipt)
+    return "marked"
+
+
+def _mark(folder: Path, receipt: Receipt) -> None:
+    path = folder / MARK
+    names: list[str] = json.loads(path.read_text(encoding="utf-8"))["receipts"] if path.is_file() else []
+    if receipt.receipt not in names:
+        text = json.dumps({"receipts": [*names, receipt.receipt]}, indent=1) + "\n"
+        RunFolder(folder).write_text(MARK, text, durable=True)
