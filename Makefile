@@ -6,16 +6,17 @@ BIN        := $(VENV)/bin
 SEEDS      ?= 1000
 JOBS       ?= 1
 KILLS      ?= 20
+MINUTES    ?= 5
 KAFKA      ?= kafka
 TEST_JOBS  ?= auto
 KAFKA_JOBS ?= 0
-EXTRAS := learn,kafka,formats,test,lint,bench
+EXTRAS := learn,kafka,formats,bridge,odometry,rerun,test,lint,bench
 C_CODE := $(wildcard native/src/*.c native/src/*.h native/include/*.h)
 NATIVE := $(C_CODE) native/octa.cdef.txt native/build_ffi.py setup.py
 BENCH  := $(filter-out bench_kafka,$(sort $(notdir $(basename $(wildcard tests/bench/bench_*.py)))))
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-kafka kill-test kafka simulate lint bench bench-core bench-swap bench-pace bench-kafka constraints clean
+.PHONY: help setup demo up test test-kafka up-test kill-test kafka simulate lint bench bench-core bench-swap bench-pace bench-kafka wheel constraints clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -25,11 +26,17 @@ setup: $(VENV)/.native ## create .venv, install pinned versions, build the C cor
 demo: setup ## replay a simulated city, learn on the way, write a report
 	$(BIN)/octastream demo
 
+up: setup ## all processes and three simulated robots on this machine, without containers, until Ctrl-C
+	@$(BIN)/python -m deploy.up
+
 test: setup ## all tests but those of Kafka, with the recordings in OCTA_DATA (default ../shared/data)
 	$(BIN)/python -m pytest -q -m 'not kafka' -n $(TEST_JOBS) --dist loadfile
 
 test-kafka: setup ## tests on a Kafka broker: OCTA_KAFKA=HOST:PORT, Docker, or Java 17 and Maven
 	$(BIN)/python -m pytest -q -m '$(KAFKA)' -n $(KAFKA_JOBS) --dist loadfile tests/kafka
+
+up-test: setup ## what "make up" runs, for some minutes; then nothing may be missing: make up-test MINUTES=0.5
+	@$(BIN)/python -m tests.kafka.fleet --minutes $(MINUTES)
 
 kill-test: setup ## workers killed again and again on a broker; nothing may be lost: make kill-test KILLS=200
 	$(BIN)/python -m tests.kafka.kill_test --kills $(KILLS)
@@ -64,6 +71,12 @@ bench-pace: setup ## learning with all steps, and at the pace of a live sensor: 
 bench-kafka: setup ## from a producer to its prediction over a Kafka broker, beside an agent that only echoes
 	$(BIN)/python -m tests.bench.bench_kafka
 	$(BIN)/python -m tests.bench.plot_kafka
+
+wheel: setup ## dist/: sdist, and from it one wheel for every Linux with glibc 2.17 and Python from 3.11 on
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist/plain .
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m auditwheel repair --only-plat -w dist dist/plain/*.whl
+	mv dist/plain/*.tar.gz dist && rm -r dist/plain
 
 constraints: setup ## rewrite constraints.txt from what is installed
 	@{ sed -n '/^#/p' constraints.txt; \

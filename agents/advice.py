@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from collections.abc import Callable, Iterator
@@ -14,6 +15,9 @@ from stream.config import Config
 
 CROWDED = 0.05
 """A larger share of the points than this at the farthest range is no accident."""
+
+WHOLE = 0.99
+"""A map of which a smaller share than this lies in range is cut off."""
 
 ENOUGH_SCORED = 10
 """Fewer scored sweeps than this are worth a warning."""
@@ -66,14 +70,46 @@ def _set(key: str, value: object) -> tuple[str, str]:
 def _contents(diagnosis: Diagnosis, config: Config) -> Iterator[Finding]:
     if not diagnosis.sweeps:
         yield Finding(level="problem", text="no sweep in this log can be decoded")
+    elif diagnosis.points is None:
+        yield Finding(level="problem", text="no sweep in this log holds a point")
     if diagnosis.damage:
         yield Finding(level="warning", text=f"damaged, and read up to the damage: {diagnosis.damage}")
     if len(diagnosis.streams) > 1:
         yield Finding(level="note", text=f"{len(diagnosis.streams)} streams share one map and one window")
     if diagnosis.timed_points:
-        yield Finding(
-            level="note", text="points carry their own time; it is not used to undo motion within a sweep"
+        yield _deskewed(diagnosis, config)
+    yield from _hits_only(diagnosis)
+
+
+def _deskewed(diagnosis: Diagnosis, config: Config) -> Finding:
+    if config.sweep.deskew == "off":
+        return Finding(
+            level="note", text="points carry their own time, but sweep.deskew is off: motion smears a sweep"
         )
+    failed = diagnosis.events.get("not_deskewed")
+    if failed:
+        return Finding(
+            level="warning" if failed > 1 else "note",
+            text=f"{failed} of {diagnosis.timed_points} sweeps keep their motion, though their points carry "
+            f"their own time: {diagnosis.event_details['not_deskewed']}",
+        )
+    return Finding(level="note", text="points carry their own time, by which motion within a sweep is undone")
+
+
+def _hits_only(diagnosis: Diagnosis) -> Iterator[Finding]:
+    if not diagnosis.hits_only:
+        return
+    all_of_them = diagnosis.hits_only == diagnosis.sweeps
+    share = "all" if all_of_them else f"{diagnosis.hits_only:,} of"
+    text = (
+        f"{share} {diagnosis.sweeps:,} sweeps are hits only: from where they were seen is not known, "
+        "so no ray makes a cell free"
+    )
+    if all_of_them:
+        text += ", every outcome is occupied, and scores say nothing"
+    if diagnosis.info.format == "las":
+        text += "; --poses FILE says where the sensor stood, for scans from one place each"
+    yield Finding(level="warning" if all_of_them else "note", text=text)
 
 
 def _frames(diagnosis: Diagnosis, config: Config) -> Iterator[Finding]:
@@ -81,14 +117,29 @@ def _frames(diagnosis: Diagnosis, config: Config) -> Iterator[Finding]:
         yield Finding(
             level="problem",
             text="no transforms, so no sweep has a pose; give them with --poses FILE "
-            "(KITTI format: 12 numbers a line)",
+            "(KITTI format: 12 numbers a line), or have them made of the sweeps with --odometry",
+            flags=("--odometry",),
         )
+    if diagnosis.info.odometry:
+        yield _odometry(diagnosis)
     refused = diagnosis.events.get("transform_refused")
     if refused:
         yield Finding(
             level="warning",
             text=f"{refused} transforms are refused: {diagnosis.event_details['transform_refused']}",
         )
+
+
+def _odometry(diagnosis: Diagnosis) -> Finding:
+    """Odometry is wrong without a word where it slips, but a person knows how fast a robot is."""
+    way_m = sum(edge.way_m for edge in diagnosis.edges)
+    seconds = sum(edge.last_ns - edge.first_ns for edge in diagnosis.edges) * 1e-9
+    pace = f", {way_m / seconds:.1f} m/s on average" if seconds else ""
+    return Finding(
+        level="note",
+        text=f"poses are made of the sweeps and drift: a way of {way_m:.1f} m in {seconds:.1f} s{pace}; "
+        "if the robot was not as fast, they are wrong",
+    )
 
 
 def _rejected(diagnosis: Diagnosis, config: Config) -> Iterator[Finding]:
@@ -182,14 +233,21 @@ def _ranges(diagnosis: Diagnosis, config: Config) -> Iterator[Finding]:
     points = diagnosis.points
     if points is None:
         return
-    if points.in_range < 0.2:
+    whole = diagnosis.hits_only == diagnosis.sweeps  # a map has no place that is too near
+    if points.in_range < (WHOLE if whole else 0.2):
         yield Finding(
             level="warning",
             text=f"only {points.in_range:.0%} of the points lie {config.grid.range_min_m:g} to "
-            f"{config.grid.range_max_m:g} m from the sensor (grid.range_min_m, grid.range_max_m)",
+            f"{config.grid.range_max_m:g} m from the {'middle' if whole else 'sensor'} "
+            "(grid.range_min_m, grid.range_max_m)",
+            flags=_all_ranges(points.farthest_m) if whole else (),
         )
     if 0.5 < points.not_finite <= config.grid.max_not_finite_share:
         yield Finding(level="note", text=f"{points.not_finite:.0%} of the points are not finite, and dropped")
+
+
+def _all_ranges(farthest_m: float) -> tuple[str, ...]:
+    return *_set("grid.range_min_m", 0), *_set("grid.range_max_m", math.floor(farthest_m) + 1)
 
 
 def _evidence(diagnosis: Diagnosis, config: Config) -> Iterator[Finding]:

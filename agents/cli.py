@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
+from agents.care import commands as care_commands
 from agents.cluster_options import TopicOptions
-from agents.failure import EXIT_DAMAGED, EXIT_ERROR, describe, require_learning
+from agents.failure import EXIT_DAMAGED, EXIT_ERROR, EXIT_INTERRUPTED, describe, require_learning
 from agents.kafka import commands as kafka_commands
+from agents.kafka.worker_command import require_map_frame
 from agents.options import ConfigOptions, LogOptions, ReplayFlags, spread
 
 if TYPE_CHECKING:
@@ -33,7 +36,8 @@ app = typer.Typer(
 Log = Annotated[
     str,
     typer.Argument(
-        metavar="LOG", help="A log (MCAP, rosbag2, PCD, KITTI, nuScenes, LAS), sim:city?... or kafka://TOPIC"
+        metavar="LOG",
+        help="A log (MCAP, rosbag2, PCD, KITTI, nuScenes, LAS, PLY, volumes), sim:city?... or kafka://TOPIC",
     ),
 ]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
@@ -163,12 +167,83 @@ def prior(
 
 
 @app.command()
+@spread
+def record(
+    log: LogOptions,
+    settings: ConfigOptions,
+    topic: TopicOptions,
+    places: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[LOG|RUN]...",
+            help="Logs and run folders. Default: the topics of a cluster, as they come.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.mcap", help="Write Foxglove's messages as MCAP.")
+    ] = None,
+    rerun: Annotated[
+        Path | None, typer.Option(metavar="FILE.rrd", help="Write a recording for Rerun.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+) -> None:
+    """Record sweeps, cells, forecasts and outcomes for Foxglove or Rerun; Ctrl-C ends it in good order."""
+    from agents import console, record
+    from stream.config import ConfigError
+
+    openers = record.openers_of(out, rerun)
+    if places and settings.arguments():
+        raise ConfigError(
+            f"{' '.join(settings.arguments())}: only for topics; logs have no cells, runs their own"
+        )
+    if places:
+        opened = [record.place_of(place, lambda log_at: log.open(log_at, topic)) for place in places]
+        with console.progress_bar("recording") as progress:
+            found = record.record_places(opened, openers, force=force, progress=progress)
+    else:
+        config = settings.load()
+        require_map_frame(config)
+        if log.arguments():
+            raise ConfigError(f"{' '.join(log.arguments())}: only for logs; topics are recorded as they come")
+        cluster = topic.to_settings()
+        with console.progress_bar("recording", unit="messages") as progress:
+            found = record.record_cluster(
+                cluster, config, openers, begin=topic.begin, end=topic.end, force=force, progress=progress,
+                on_start=lambda: typer.echo(f"recording {cluster.bootstrap}; Ctrl-C ends it", err=True),
+            )  # fmt: skip
+    console.show(*map(escape, found.lines(openers)))
+    if found.damage:
+        typer.echo(f"octastream: recorded up to the damage: {found.damage}", err=True)
+        raise typer.Exit(EXIT_DAMAGED)
+    if places and found.stopped:
+        typer.echo("octastream: interrupted: recorded up to here", err=True)
+        raise typer.Exit(EXIT_INTERRUPTED)
+
+
+@app.command()
 def report(run: Run) -> None:
     """Write report.html of a run again."""
     from agents import console
     from agents.report import build_report
 
     console.show(f"report: {build_report(run)}")
+
+
+@app.command()
+def sample(
+    out: Annotated[Path, typer.Option(metavar="FILE.mcap", help="File to write, about 5 MB.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+) -> None:
+    """Write a sample log: ten seconds of a simulated city, as ROS 2 would have recorded them."""
+    from agents import console
+    from agents.sample import write_sample
+
+    with console.progress_bar("simulating") as progress:
+        written = write_sample(out, force=force, progress=progress)
+    if not written:
+        typer.echo("octastream: interrupted", err=True)
+        raise typer.Exit(EXIT_INTERRUPTED)
+    console.show(f"{escape(str(out))}: {out.stat().st_size / 1e6:.1f} MB")
 
 
 @app.command()
@@ -233,6 +308,7 @@ def _simulate_one(seed: int, trace: bool) -> None:
 
 
 kafka_commands.add_to(app)
+care_commands.add_to(app)
 
 
 def _replay(sources: Sequence[Source], config: Config, out: Path, flags: ReplayFlags) -> RunResult:

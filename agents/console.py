@@ -97,6 +97,8 @@ def log_rows(info: SourceInfo) -> list[tuple[str, str]]:
     rows += _block("topics", [f"{topic}  {kind}  {count:,}" for topic, (kind, count) in topics])
     rows.append(("sensor frames", ", ".join(info.sensor_frames) or "none"))
     rows.append(("root frame", info.root_frame or "none: no transforms"))
+    if info.odometry is not None:
+        rows.append(("poses", f"odometry, by {info.odometry}"))
     if info.origin is not None:
         x, y, z = info.origin
         rows.append(("origin", f"the map's zero is {x:,.0f} {y:,.0f} {z:,.0f} of the log"))

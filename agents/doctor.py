@@ -6,6 +6,7 @@ nothing is learned; ``agents.advice`` turns the diagnosis into findings.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -28,7 +29,7 @@ MAX_EXAMPLES = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edge:
-    """One link of the transform tree: how many transforms there were, and when (ns)."""
+    """One link of the transform tree: how many transforms there were, when (ns), and over what way (m)."""
 
     parent: str
     child: str
@@ -36,6 +37,7 @@ class Edge:
     count: int
     first_ns: int
     last_ns: int
+    way_m: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,7 @@ class Diagnosis:
     rays, misses, masked : rays that count; those without return; points and misses that the mask dropped
     cells_hit, cells_window, cells_tested : cells by sweep, in the rolling window, and with the kept ones
     timed_points : sweeps whose points carry their own time
+    hits_only : sweeps that make nothing free
     stage_ms : stage to median milliseconds a sweep; empty without a clock
     damage : where and how the log is damaged; complete : the log was read to its end
     """
@@ -76,6 +79,7 @@ class Diagnosis:
     cells_window: Spread | None
     cells_tested: Spread | None
     timed_points: int
+    hits_only: int
     stage_ms: dict[str, float]
     damage: str | None
     complete: bool
@@ -143,13 +147,14 @@ class _Survey:
         self._perceive = perceive
         self._stopwatch = stopwatch
         self._tally = PointTally(config)
-        self.sweeps = self._binned = self._predicted = self._timed_points = 0
+        self.sweeps = self._binned = self._predicted = self._timed_points = self._hits_only = 0
         self._rays = self._misses = self._masked = 0
         self._sizes: list[int] = []
         self._cells: dict[str, list[int]] = {"hit": [], "window": [], "tested": []}
         self._stages: dict[str, list[float]] = {}
         self._stamps: dict[str, list[int]] = {}
         self._edges: dict[tuple[str, str], Edge] = {}
+        self._places: dict[str, tuple[float, float, float]] = {}
         self._rejected: Counter[str] = Counter()
         self._rejections: list[SweepRejected] = []
         self._events: Counter[str] = Counter()
@@ -210,11 +215,14 @@ class _Survey:
             count=1 + (old.count if old else 0),
             first_ns=min(item.stamp_ns, old.first_ns) if old else item.stamp_ns,
             last_ns=max(item.stamp_ns, old.last_ns) if old else item.stamp_ns,
+            way_m=old.way_m + math.dist(item.translation, self._places[item.child]) if old else 0.0,
         )
+        self._places[item.child] = item.translation
 
     def _measure(self, sweep: Sweep) -> None:
         self.sweeps += 1
         self._timed_points += sweep.time_offset_ns is not None
+        self._hits_only += sweep.hits_only
         self._sizes.append(len(sweep.points))
         self._tally.add(sweep)
         if sweep.part == 0:
@@ -244,6 +252,7 @@ class _Survey:
             cells_window=Spread.of(self._cells["window"]),
             cells_tested=Spread.of(self._cells["tested"]),
             timed_points=self._timed_points,
+            hits_only=self._hits_only,
             stage_ms={name: median(times) for name, times in self._stages.items()},
             damage=self._damage,
             complete=complete,

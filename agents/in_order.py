@@ -15,7 +15,7 @@ from stream.records import Binned, Prediction
 Made = Binned | Prediction
 
 EPOCH_RECORDS = 2**32
-"""Places in one epoch of a robot: what it sends from when Perceive first hears it until it is forgotten."""
+"""Places in one epoch of a robot: what it sends until it is forgotten, or its localisation jumps."""
 
 
 def first_seq(epoch: int) -> int:

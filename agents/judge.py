@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from agents.forgotten import Forgotten, robot_forgotten, stream_forgotten
-from agents.in_order import InOrder
+from agents.in_order import InOrder, epoch_of
 from agents.judge_stream import Observation, Pending, StreamState
 from agents.protocol import Agent, Key, Step, StepBuilder
 from agents.roster import Roster
@@ -96,10 +96,12 @@ class Judge(Agent):
         """Fold records in Perceive's order, so that an outcome depends on what was made, not on arrival."""
         for record in records:
             stream = self._stream(record.robot_id, record.stream_id, step)
+            if epoch_of(record.seq) > stream.epoch:
+                self._begin_epoch(stream, record, step)
             if isinstance(record, Binned):
                 self._observe(stream, record)
             else:
-                self._await(stream, record)
+                self._await(stream, record, step)
             self._resolve(stream, step)
             self._forget(stream)
 
@@ -112,6 +114,15 @@ class Judge(Agent):
             stream.observations[record.stamp_ns] = observation
         observation.add(record)
 
+    def _begin_epoch(self, stream: StreamState, record: Binned | Prediction, step: StepBuilder) -> None:
+        """What the stream saw before is not where it was: no outcome joins a prediction with what came after.
+
+        Nor is a horizon decided by the nearest sweep there was: the one that would have is of another map.
+        """
+        for pending in stream.pending.values():
+            self._miss_open(pending, record.stamp_ns, step)
+        stream.begin_epoch(epoch_of(record.seq))
+
     def _forget(self, stream: StreamState) -> None:
         """Observations too old for any prediction to come; what was decided by them is decided by now."""
         if not stream.stamps:
@@ -120,17 +131,20 @@ class Judge(Agent):
         while stream.stamps[0] < oldest:
             del stream.observations[stream.stamps.pop(0)]
 
-    def _await(self, stream: StreamState, prediction: Prediction) -> None:
+    def _await(self, stream: StreamState, prediction: Prediction, step: StepBuilder) -> None:
         if prediction.stamp_ns <= stream.newest_ns:
             return  # redelivered: a stream is predicted in order of its stamps
         stream.newest_ns = prediction.stamp_ns
-        stream.pending[prediction.prediction_id] = Pending(
+        pending = Pending(
             prediction=prediction,
             index=stream.predictions,
             open_horizons=set(prediction.horizons_ns),
             shadow=stream.early_shadows.pop(prediction.prediction_id, None),
         )
+        stream.pending[prediction.prediction_id] = pending
         stream.predictions += 1
+        if epoch_of(prediction.seq) < stream.epoch:  # its sweep did not wait for it any longer
+            self._miss_open(pending, prediction.stamp_ns, step)
 
     def _shadow(self, stream: StreamState, shadow: Shadow) -> None:
         pending = stream.pending.get(shadow.prediction_id)
@@ -178,23 +192,27 @@ class Judge(Agent):
         observer = min(candidates, key=lambda stamp: (abs(stamp - target), stamp))
         pending.open_horizons.discard(horizon)
         if abs(observer - target) > self._config.task.tolerance_ns or observer <= pending.prediction.stamp_ns:
-            self.missed[horizon] += 1
-            step.outputs.append(
-                Event(
-                    kind="outcome_missed",
-                    stamp_ns=after,
-                    robot_id=pending.prediction.robot_id,
-                    fields={
-                        "prediction_id": pending.prediction.prediction_id,
-                        "horizon_ns": horizon,
-                        "nearest_sweep_off_by_ns": abs(observer - target),
-                    },
-                )
-            )
+            self._miss(pending, horizon, after, {"nearest_sweep_off_by_ns": abs(observer - target)}, step)
             return
         outcome = self._outcome(pending.prediction, horizon, observer, stream.observations[observer])
         step.outputs.append(outcome)
         pending.unscored.append(outcome)
+
+    def _miss(
+        self, pending: Pending, horizon: int, stamp_ns: int, why: dict[str, Any], step: StepBuilder
+    ) -> None:
+        """Count and say that a horizon has no outcome."""
+        prediction = pending.prediction
+        self.missed[horizon] += 1
+        fields = {"prediction_id": prediction.prediction_id, "horizon_ns": horizon, **why}
+        step.outputs.append(
+            Event(kind="outcome_missed", stamp_ns=stamp_ns, robot_id=prediction.robot_id, fields=fields)
+        )
+
+    def _miss_open(self, pending: Pending, stamp_ns: int, step: StepBuilder) -> None:
+        for horizon in sorted(pending.open_horizons):
+            self._miss(pending, horizon, stamp_ns, {"reason": "another epoch"}, step)
+        pending.open_horizons.clear()
 
     def _outcome(
         self, prediction: Prediction, horizon: int, observer: int, observation: Observation

@@ -67,7 +67,7 @@ class Pending:
 
 @dataclass(slots=True)
 class StreamState:
-    """One stream: recent observations by stamp, and predictions that still wait."""
+    """One stream: recent observations by stamp, and predictions that still wait, all of one epoch."""
 
     stamps: list[int] = field(default_factory=list)
     observations: dict[int, Observation] = field(default_factory=dict)
@@ -75,6 +75,13 @@ class StreamState:
     early_shadows: dict[str, Shadow] = field(default_factory=dict)
     predictions: int = 0
     newest_ns: int = -1  # stamp of the newest prediction
+    epoch: int = 0
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Forget what was seen before."""
+        self.epoch = epoch
+        self.stamps.clear()
+        self.observations.clear()
 
     def state(self) -> dict[str, Any]:
         """Plain values."""
@@ -97,12 +104,13 @@ class StreamState:
             "early_shadows": [to_dict(shadow) for shadow in self.early_shadows.values()],
             "predictions": self.predictions,
             "newest_ns": self.newest_ns,
+            "epoch": self.epoch,
         }  # fmt: skip
 
     @classmethod
     def from_state(cls, values: dict[str, Any]) -> StreamState:
         """Rebuild from ``state``."""
-        stream = cls(predictions=values["predictions"], newest_ns=values["newest_ns"])
+        stream = cls(predictions=values["predictions"], newest_ns=values["newest_ns"], epoch=values["epoch"])
         for seen in values["observations"]:
             stream.stamps.append(seen["stamp_ns"])
             stream.observations[seen["stamp_ns"]] = Observation(

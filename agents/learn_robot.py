@@ -58,7 +58,7 @@ class RobotState:
         self.held_outcomes: list[Outcome] = []
 
     def fold(self, record: Binned) -> None:
-        """Add a binned record; where Perceive had forgotten the robot, its container began empty."""
+        """Add a binned record; in a new epoch, Perceive's container began empty."""
         last = self.last_record
         if last is not None and epoch_of(last.seq) != epoch_of(record.seq):
             self.container = RollingContainer(self._config)

@@ -29,17 +29,29 @@ class LogOptions:
 
     rate_hz: Annotated[float | None, typer.Option(help="Sweeps a second, for logs without stamps.")] = None
     poses: Annotated[Path | None, typer.Option(help="Pose file, for logs without transforms.")] = None
+    odometry: Annotated[
+        bool, typer.Option("--odometry", help="Make poses of the sweeps, for logs without transforms.")
+    ] = False
     topic: Annotated[str | None, typer.Option(help="Point cloud topic, when there are several.")] = None
     robot: Annotated[str, typer.Option(help="Name of the robot: first half of stream ids.")] = "robot"
 
     def to_source_options(self) -> SourceOptions:
-        """The same as the sources take it; raises ConfigError for a rate that is not positive."""
+        """The same as the sources take it; raises ConfigError for a rate that is not positive, or poses that
+        come from two places."""
         from stream.config import ConfigError
         from stream.sources.base import SourceOptions
 
         if self.rate_hz is not None and not self.rate_hz > 0:
             raise ConfigError(f"--rate-hz {self.rate_hz:g}: must be above 0, for example --rate-hz 10")
-        return SourceOptions(robot_id=self.robot, topic=self.topic, rate_hz=self.rate_hz, poses=self.poses)
+        if self.odometry and self.poses is not None:
+            raise ConfigError(f"--poses {self.poses}: --odometry makes poses, too; leave one of them out")
+        return SourceOptions(
+            robot_id=self.robot,
+            topic=self.topic,
+            rate_hz=self.rate_hz,
+            poses=self.poses,
+            odometry=self.odometry,
+        )
 
     def open(self, location: str, topic: TopicOptions | None = None) -> Source:
         """Open one log, or what a topic retains where the command reads topics.
@@ -65,13 +77,14 @@ class LogOptions:
         ways_out = {
             "--rate-hz": "messages of a topic have stamps; leave it out",
             "--poses": "the transforms of a topic lie beside it, in octa.transform.received.v1; leave it out",
+            "--odometry": "the transforms of a topic lie beside it; replay a recorded log to try it",
             "--topic": f"the location names the topic, as {KAFKA_PREFIX}TOPIC; leave it out",
             "--robot": f"messages name their robots; to choose one give {KAFKA_PREFIX}TOPIC?robot=NAME",
         }
         given = self.arguments()
         if given:
-            option, value = given[:2]
-            raise ConfigError(f"{option} {value}: {ways_out[option]} (for {location})")
+            option, *value = given[: 1 if given[0] == "--odometry" else 2]
+            raise ConfigError(f"{' '.join([option, *value])}: {ways_out[option]} (for {location})")
 
     def arguments(self) -> list[str]:
         """What has to be typed to get these options again; defaults are left out."""
@@ -80,6 +93,8 @@ class LogOptions:
             given += ["--rate-hz", f"{self.rate_hz:g}"]
         if self.poses is not None:
             given += ["--poses", str(self.poses)]
+        if self.odometry:
+            given += ["--odometry"]
         if self.topic is not None:
             given += ["--topic", self.topic]
         if self.robot != "robot":

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.forgotten import robot_forgotten, stream_forgotten
+from agents.localisation import map_reset
 from agents.perceive_robot import RobotState, StreamState
 from agents.perceive_robots import STATE, Robots
-from agents.perceive_sweep import Evidence, Placed, Unusable
+from agents.perceive_sweep import Evidence, Placed, Unusable, not_deskewed
 from agents.protocol import Agent, Key, ModelLoaded, Step, StepBuilder
 from agents.recorded_models import RecordedModels
 from agents.served_models import ServedModels
@@ -23,6 +24,7 @@ from stream.codecs.state import unpack_fields
 from stream.config import Config
 from stream.features import digest
 from stream.frames import FrameError, NoChainError, NotYet
+from stream.jumps import Jump
 from stream.records import (
     Binned,
     EndOfLog,
@@ -36,8 +38,6 @@ from stream.sweep import Sweep
 from stream.transform import Transform
 
 MAX_STAMP_NS = 2**61  # year 2043; beyond is a broken clock
-TOO_OLD = "older than the rolling container reaches"
-DONE_WITH = "not newer than what its robot had sent before it was forgotten (limits.max_robots)"
 
 CROWD = 4
 """So many times ``window.max_records`` records may lie within the rolling container's reach."""
@@ -85,6 +85,7 @@ class Perceive(Agent):
             self._stage(record, step)
         elif isinstance(record, EndOfLog):
             for robot in self._robots:
+                self._drain(robot, step, last=True)
                 self._finish(robot, "no_pose", "the log ended", step)
         else:
             raise TypeError(f"Perceive does not handle {type(record).__name__}")
@@ -112,6 +113,8 @@ class Perceive(Agent):
                 robot.frames.add(sound)
             except FrameError as error:
                 self._refuse(sound, str(error), step)
+            else:
+                robot.localisation.note(sound)
         self._drain(robot, step)
 
     def _refuse(self, transform: Transform, reason: str, step: StepBuilder) -> None:
@@ -147,18 +150,13 @@ class Perceive(Agent):
             )
             if key not in map(sweep_key, robot.held):  # else both are released when its fate is known
                 step.released.append(key)
-        elif sweep.stamp_ns <= robot.done_ns:
-            self._reject(sweep, "late", DONE_WITH, step)
-        elif self._too_old(robot, sweep):
-            self._reject(sweep, "late", TOO_OLD, step)
+        elif late := robot.too_late(sweep.stamp_ns):
+            self._reject(sweep, "late", late, step)
         else:
             robot.seen[key] = sweep.stamp_ns
             robot.newest_input_ns = max(robot.newest_input_ns, sweep.stamp_ns)
             robot.held.append(sweep)
             robot.held.sort(key=lambda held: (held.stamp_ns, held.stream_id, held.part))
-
-    def _too_old(self, robot: RobotState, sweep: Sweep) -> bool:
-        return sweep.stamp_ns < robot.container.newest_ns - robot.container.keep_ns
 
     def _unusable(self, sweep: Sweep) -> tuple[str, str] | None:
         if not 0 < sweep.stamp_ns <= MAX_STAMP_NS:
@@ -188,16 +186,20 @@ class Perceive(Agent):
 
     # ---- waiting for poses -----------------------------------------------------------------------------
 
-    def _drain(self, robot: RobotState, step: StepBuilder) -> None:
-        """Process held sweeps in event time; one that has to wait holds up its own stream only."""
+    def _drain(self, robot: RobotState, step: StepBuilder, *, last: bool = False) -> None:
+        """Process held sweeps in event time; one that has to wait holds up its own stream only.
+
+        last : nothing more comes, so none waits for the pose of its end
+        """
         waiting: set[str] = set()
         for sweep in list(robot.held):
             if sweep.stream_id in waiting or sweep not in robot.held:  # its stream may just be forgotten
                 continue
             try:
-                placed = self._evidence.place(robot, sweep)
+                waited = self._waited_enough(robot, sweep)
+                placed = self._evidence.place(robot, sweep, waited=last or waited)
             except (NotYet, NoChainError) as error:
-                if not self._waited_enough(robot, sweep):
+                if not waited:
                     waiting.add(sweep.stream_id)
                     continue
                 self._discard(robot, sweep, "no_pose", f"gave up waiting: {error}", step)
@@ -250,8 +252,8 @@ class Perceive(Agent):
     def _process(self, robot: RobotState, placed: Placed, step: StepBuilder) -> None:
         """A sweep that turns out to be unusable leaves no trace: not even an open sweep is closed by it."""
         sweep = placed.sweep
-        if self._too_old(robot, sweep):  # another sensor went on while it waited
-            self._discard(robot, sweep, "late", TOO_OLD, step)
+        if too_late := robot.too_late(sweep.stamp_ns):  # another sensor went on while it waited
+            self._discard(robot, sweep, "late", too_late, step)
             return
         if self._crowded(robot, sweep):
             most = CROWD * self._config.window.max_records
@@ -263,6 +265,8 @@ class Perceive(Agent):
         except Unusable as fault:
             self._discard(robot, sweep, fault.reason, fault.detail, step)
             return
+        if placed.jump is not None:
+            self._begin_map(robot, sweep.robot_id, placed.jump, step)
         self._close_expiring(robot, sweep.stamp_ns, step)
         stream = self._stream(robot, sweep.stream_id, step)
         late = sweep.stamp_ns < stream.newest_ns or sweep.stamp_ns <= stream.done_ns
@@ -273,14 +277,22 @@ class Perceive(Agent):
         record = self._evidence.fold(robot, seen, late)
         robot.seq += 1
         step.outputs.append(record)
+        step.outputs.extend(not_deskewed(placed))
         step.released.append(sweep_key(sweep))
-        self._forget_old_keys(robot)
+        robot.forget_old_keys()
         if late:
             return
         stream.parts_seen.add(sweep.part)
         stream.open_record = record
         if len(stream.parts_seen) == sweep.parts:
             self._close(robot, stream, step)
+
+    def _begin_map(self, robot: RobotState, robot_id: str, jump: Jump, step: StepBuilder) -> None:
+        """Localisation jumped: what was seen before lies elsewhere in this map, so nothing of it is kept."""
+        for stream in robot.streams.values():
+            self._close(robot, stream, step)
+        if robot.begin_map(jump):
+            step.outputs.append(map_reset(robot_id, jump, robot.epoch))
 
     def _crowded(self, robot: RobotState, sweep: Sweep) -> bool:
         """Streams without number, at one time, must not fill the memory either."""
@@ -294,12 +306,6 @@ class Perceive(Agent):
         for stream in robot.streams.values():
             if stream.open_record is not None and stream.open_record.stamp_ns < oldest:
                 self._close(robot, stream, step)
-
-    def _forget_old_keys(self, robot: RobotState) -> None:
-        """Keys older than the container are refused as late anyway, so they need not be remembered."""
-        oldest = robot.container.newest_ns - robot.container.keep_ns
-        while robot.seen and (key := next(iter(robot.seen))) and robot.seen[key] < oldest:
-            del robot.seen[key]
 
     def _close(self, robot: RobotState, stream: StreamState, step: StepBuilder) -> None:
         """Predict from a sweep once its last part is in, or the next sweep has begun."""

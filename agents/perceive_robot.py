@@ -7,15 +7,21 @@ from typing import Any
 
 from agents.clock_guard import ClockGuard
 from agents.in_order import first_seq
+from agents.localisation import Localisation
 from agents.protocol import Key
 from agents.roster import Roster
 from stream.codecs.state import from_dict, to_dict
 from stream.config import Config
 from stream.container import RollingContainer
 from stream.frames import FrameRegistry
+from stream.jumps import Jump
 from stream.records import Binned
 from stream.sweep import Sweep
 from stream.transform import Transform
+
+TOO_OLD = "older than the rolling container reaches"
+OLD_MAP = "from before its robot's localisation jumped: the map that it belongs to has ended"
+DONE_WITH = "not newer than what its robot had sent before it was forgotten (limits.max_robots)"
 
 
 @dataclass(slots=True)
@@ -57,7 +63,7 @@ class StreamState:
 class RobotState:
     """One robot: transforms, sweeps that wait for theirs, and the rolling container.
 
-    epoch : above those in which it was known before
+    epoch : above those in which it was known before; a map that begins anew is another epoch
     done_ns : how far it had got when it was forgotten; sweeps up to there may have become evidence then
     """
 
@@ -68,7 +74,9 @@ class RobotState:
             horizon_ns=config.pose.max_wait_ns + config.pose.max_gap_ns + 2 * window_ns,
             max_frames=config.limits.max_frames,
         )
+        self._config = config
         self.container = RollingContainer(config)
+        self.localisation = Localisation(config)
         self.held: list[Sweep] = []
         self.seen: dict[Key, int] = {}
         self.streams: dict[str, StreamState] = {}
@@ -78,7 +86,6 @@ class RobotState:
         self.newest_input_ns = 0
         self.clock: ClockGuard[Sweep] = ClockGuard()
         self.edge_clocks: dict[str, ClockGuard[Transform]] = {}
-        self._max_frames = config.limits.max_frames
 
     @property
     def newest_ns(self) -> int:
@@ -88,7 +95,7 @@ class RobotState:
     def admit_transform(self, transform: Transform) -> tuple[list[Transform], list[Transform]]:
         """Transforms to go on with now, and those whose stamps are wrong; each edge has its own clock."""
         child = transform.child
-        full = len(self.edge_clocks) >= self._max_frames
+        full = len(self.edge_clocks) >= self._config.limits.max_frames
         if transform.static or (child not in self.edge_clocks and full):
             return [transform], []
         return self.edge_clocks.setdefault(child, ClockGuard()).admit(transform.stamp_ns, transform)
@@ -99,10 +106,35 @@ class RobotState:
             self.clock.newest_ns = max((edge.newest_ns for edge in self.edge_clocks.values()), default=0)
         return self.clock.admit(sweep.stamp_ns, sweep)
 
+    def too_late(self, stamp_ns: int) -> str:
+        """Why a sweep of this stamp can no longer become evidence; empty where it can."""
+        if stamp_ns <= self.done_ns:
+            return DONE_WITH
+        if stamp_ns < self.container.newest_ns - self.container.keep_ns:
+            return TOO_OLD
+        return OLD_MAP if stamp_ns < self.localisation.since_ns else ""
+
+    def forget_old_keys(self) -> None:
+        """Keys older than the container are refused as late anyway, so they need not be remembered."""
+        oldest = self.container.newest_ns - self.container.keep_ns
+        while self.seen and (key := next(iter(self.seen))) and self.seen[key] < oldest:
+            del self.seen[key]
+
+    def begin_map(self, jump: Jump) -> bool:
+        """Forget what was seen in the map before a jump; whether anything was. Transforms stay."""
+        self.localisation.begin(jump)
+        if self.seq == first_seq(self.epoch):
+            return False
+        self.container = RollingContainer(self._config)
+        self.epoch += 1
+        self.seq = first_seq(self.epoch)
+        return True
+
     def state(self) -> dict[str, Any]:
         """Plain values; the window is rebuilt by folding its records again."""
         return {
             "frames": self.frames.state(),
+            "localisation": self.localisation.state(),
             "records": [to_dict(record) for record in self.container.records()],
             "held": [to_dict(sweep) for sweep in self.held],
             "seen": [[list(key), stamp] for key, stamp in self.seen.items()],
@@ -121,6 +153,7 @@ class RobotState:
         """Rebuild from ``state``."""
         robot = cls(config, state["epoch"], state["done_ns"])
         robot.frames = FrameRegistry.from_state(state["frames"])
+        robot.localisation = Localisation.from_state(state["localisation"], config)
         for values in state["records"]:
             robot.container.fold(from_dict(Binned, values))
         robot.held = [from_dict(Sweep, values) for values in state["held"]]

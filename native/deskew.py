@@ -24,7 +24,8 @@ def deskew(
     knot_ns : int32 (K,), strictly ascending, K >= 2
     poses : float64 (K, 7), pose vectors, sensor frame at the knot to sensor frame at the stamp
     Returns float32 (N, 3), sensor frame at the stamp
-    Raises DomainError (a time outside the knots, a motion beyond 10 km), OrderError, PoseError; equal on every machine
+    Raises DomainError (a time outside the knots, a motion beyond 10 km), OrderError, PoseError
+    Equal on every machine.
     """
     out = np.empty((len(points), 3), np.float32)
     code = lib.octa_deskew(

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 
 SECOND_NS = 1_000_000_000
+
+_AGE = re.compile(r"([1-9]\d{0,5})([dhms])")
+_UNITS_S = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 
 Normaliser = Literal["standardised", "min_max", "raw"]
 """How a network scales a feature column: by mean and deviation, to 0..1, or not at all."""
@@ -72,6 +76,24 @@ class GridConfig:
     def half_edge_m(self) -> float:
         """Half edge at the configured LOD, metres."""
         return self.half_edge_lod0_m / 2.0**self.lod
+
+
+def _unquoted(value: object) -> object:
+    """``off`` without quotes is false in YAML."""
+    return "off" if value is False else value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepConfig:
+    """How a sweep becomes evidence.
+
+    deskew : ``auto`` moves points that carry their own time by the pose at that time; ``off`` takes all as
+        measured at the stamp
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    deskew: Annotated[Literal["auto", "off"], BeforeValidator(_unquoted)] = "auto"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +193,12 @@ class TaskConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoseConfig:
-    """How long a sweep may wait for its pose, in event time, and how far transforms may be apart."""
+    """How long a sweep waits for its pose, in event time, how far transforms may be apart, what is a jump.
+
+    jump_m, jump_deg : a transform is farther than this from where the motion before it leads, at a sensor:
+        localisation has jumped, and a new map begins. What braking and turning may do is added, see
+        ``stream.jumps``; None for no bound
+    """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
@@ -179,11 +206,17 @@ class PoseConfig:
     max_gap_ns: int = SECOND_NS // 2
     max_held_sweeps: int = 32
     history: int = 5
+    jump_m: float | None = 0.5
+    jump_deg: float | None = 3.0
 
     def __post_init__(self) -> None:
         for name in ("max_wait_ns", "max_gap_ns", "max_held_sweeps"):
             _require(getattr(self, name) > 0, f"pose.{name}", getattr(self, name), "must be > 0")
         _require(self.history >= 0, "pose.history", self.history, "must be >= 0")
+        for name in ("jump_m", "jump_deg"):
+            bound = getattr(self, name)
+            _require(bound is None or 0 < bound < math.inf, f"pose.{name}", bound,
+                     "must be > 0 and finite, or null for no bound")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,6 +316,32 @@ class LearnConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveConfig:
+    """What of an archive is kept when it is pruned. Nothing that is forecast depends on it.
+
+    retain : age beyond which chunks go, by the stamps in them: a number and d, h, m or s; None keeps all
+    robot_bytes : of files, for one robot; beyond, its oldest data go; None means no limit
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    retain: str | None = None
+    robot_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        _require(self.retain is None or self.retain_ns is not None, "archive.retain", self.retain,
+                 "must be a whole number above 0 and d, h, m or s, for example 30d, or null")  # fmt: skip
+        _require(self.robot_bytes is None or self.robot_bytes > 0, "archive.robot_bytes", self.robot_bytes,
+                 "must be > 0, or null for no limit")  # fmt: skip
+
+    @property
+    def retain_ns(self) -> int | None:
+        """``retain`` in nanoseconds."""
+        found = _AGE.fullmatch(self.retain) if self.retain else None
+        return int(found[1]) * _UNITS_S[found[2]] * SECOND_NS if found else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """Everything that decides a run, beside the log itself.
 
@@ -294,6 +353,7 @@ class Config:
     seed: int = 0
     log_features: float = 0.0
     grid: GridConfig = field(default_factory=GridConfig)
+    sweep: SweepConfig = field(default_factory=SweepConfig)
     mask: MaskConfig = field(default_factory=MaskConfig)
     window: WindowConfig = field(default_factory=WindowConfig)
     task: TaskConfig = field(default_factory=TaskConfig)
@@ -301,6 +361,7 @@ class Config:
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     learn: LearnConfig = field(default_factory=LearnConfig)
+    archive: ArchiveConfig = field(default_factory=ArchiveConfig)
 
     def __post_init__(self) -> None:
         _require(0 <= self.seed < 2**63, "seed", self.seed, "must be 0..2^63 - 1")

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native import pose
+from stream.jumps import Track
 from stream.sweep import MAX_STAMP_NS
 from stream.transform import Transform
 
@@ -45,6 +46,10 @@ class BeforeFirstError(Never):
 
 class GapError(Never):
     """The transforms on both sides of the stamp are too far apart to interpolate."""
+
+
+class JumpError(Never):
+    """Localisation jumped between the transforms around the stamp: nothing between them is a pose."""
 
 
 class TransformError(FrameError):
@@ -211,6 +216,22 @@ class FrameRegistry:
         if not down:
             return upward
         return pose.compose(pose.invert(_product([poses[edge.child] for edge in down])), upward)
+
+    def tracks(self, target: str, source: str, stamp_ns: int) -> list[Track]:
+        """Edges between the frames that move, from the source on, with levers as of the stamp.
+
+        Raises as ``look_up``
+        """
+        down, up = self._branches(target, source)
+        found: list[Track] = []
+        way = _product([])
+        for edge, upward in [*((edge, True) for edge in up), *((edge, False) for edge in reversed(down))]:
+            if not edge.static:
+                lever = way.reshape(3, 4)[:, 3]
+                found.append(Track(stamps=edge.stamps, vectors=edge.vectors, upward=upward, lever=lever))
+            step = edge.at(stamp_ns, self._max_gap_ns)
+            way = pose.compose(step if upward else pose.invert(step), way)
+        return found
 
     def watermark(self, target: str, source: str) -> int:
         """Newest stamp that every dynamic edge between the frames has reached, MAX_STAMP_NS without any.

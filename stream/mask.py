@@ -23,12 +23,15 @@ class Unmasked:
     intensity : float32 (N,)
     misses : float32 (M, 3), unit directions of rays without return, sensor frame
     masked : points and rays without return that were dropped
+    time_offset_ns : int32 (N + M,), times of points and of rays without return; None where those of either
+        are not known
     """
 
     points: Floats
     intensity: Floats
     misses: Floats
     masked: int
+    time_offset_ns: NDArray[np.int32] | None = None
 
     def ray_ends(self, miss_range_m: float) -> Floats:
         """Where rays end, float32 (N + M, 3): at their return, or ``miss_range_m`` away without one."""
@@ -56,10 +59,11 @@ class Mask:
         """
         points, intensity, misses = sweep.points, sweep.intensity, sweep.misses
         if not len(self._box) and not self._sectors and self._beyond_m is None:
-            return Unmasked(points=points, intensity=intensity, misses=misses, masked=0)
+            times = None if len(misses) else sweep.time_offset_ns
+            return Unmasked(points=points, intensity=intensity, misses=misses, masked=0, time_offset_ns=times)
         columns = np.ascontiguousarray(points.T)
         dropped = self._in_sectors(columns) | self._in_body(columns, pose)
-        kept = ~dropped
+        kept, far = ~dropped, np.zeros(len(points), np.bool_)
         if self._beyond_m is not None:
             far = _at_least(columns, self._beyond_m)
             misses = np.concatenate([misses, _directions(_rows(points, far))])
@@ -71,6 +75,7 @@ class Mask:
             intensity=intensity[kept],
             misses=_rows(misses, ~lost),
             masked=int(np.count_nonzero(dropped)) + int(np.count_nonzero(lost)),
+            time_offset_ns=_times(sweep, kept, far, lost),
         )
 
     def _in_sectors(self, columns: Floats) -> Flags:
@@ -121,6 +126,13 @@ class _Sector:
         after: Flags = self._start[0] * y - self._start[1] * x > 0
         before: Flags = self._end[1] * x - self._end[0] * y > 0
         return after | before if self._wide else after & before
+
+
+def _times(sweep: Sweep, kept: Flags, far: Flags, lost: Flags) -> NDArray[np.int32] | None:
+    times = sweep.time_offset_ns
+    if times is None or len(sweep.misses):  # rays without return that came as such do not say when
+        return None
+    return np.concatenate([times[kept], times[far][~lost]])
 
 
 def _rows(array: Floats, wanted: Flags) -> Floats:

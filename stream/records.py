@@ -35,7 +35,7 @@ class Binned:
     """One sweep or part as evidence by cell: everything that features, outcomes and maps read.
 
     seq : position in the robot's fold order, from 0 without gaps; where the robot was forgotten and is back,
-        from the next multiple of 2^32 on
+        or its localisation has jumped, from the next multiple of 2^32 on
     late : older than its stream's newest sweep when it came; folded, but not predicted from
     pose : float64 (12,), sensor to map at the stamp, 3 x 4 row-major
     pose_history : float64 (J, 12), the same at 1..J time bins earlier, as far back as transforms reach

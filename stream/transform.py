@@ -14,6 +14,7 @@ class Transform:
     translation : x, y, z in metres
     rotation : unit quaternion x, y, z, w
     static : holds for all time
+    resets_map : the localisation says that poses before this stamp are of another map
     """
 
     robot_id: str
@@ -23,3 +24,4 @@ class Transform:
     translation: tuple[float, float, float]
     rotation: tuple[float, float, float, float]
     static: bool = False
+    resets_map: bool = False

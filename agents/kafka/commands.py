@@ -1,13 +1,10 @@
-"""Commands for a Kafka cluster: topics, workers, producing, lag and dead letters.
+"""Commands for a Kafka cluster: topics, producing, bridging, lag and dead letters.
 
 What needs the extra ``kafka`` is imported when a command runs, so the others do without it.
 """
 
 from __future__ import annotations
 
-import logging
-import os
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -16,18 +13,15 @@ import typer
 from rich.markup import escape
 
 from agents.cluster_options import KafkaOptions
-from agents.failure import EXIT_DAMAGED, EXIT_ERROR, require_learning
-from agents.options import LIVE_BUDGET_MS, ConfigOptions, LogOptions, spread
+from agents.failure import EXIT_DAMAGED, EXIT_ERROR
+from agents.kafka.worker_command import worker
+from agents.options import LogOptions, spread
 
 if TYPE_CHECKING:
     from agents.kafka.dead_letters import Letter
+    from agents.kafka.produce import Words
     from agents.kafka.settings import KafkaSettings
-    from stream.config import Config
     from stream.sources.base import Item, Source
-
-LEARN_NICENESS = 10
-THREAD_CAPS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-WORKERS = ("perceive", "judge", "learn", "archive")
 
 topics = typer.Typer(no_args_is_help=True, help="Make or check the topics of a cluster.")
 dead_letters = typer.Typer(no_args_is_help=True, help="What could not become evidence, and why.")
@@ -40,6 +34,7 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(topics, name="topics")
     app.command()(worker)
     app.command()(produce)
+    app.command()(bridge)
     app.command()(lag)
     app.add_typer(dead_letters, name="dead-letters")
 
@@ -77,88 +72,6 @@ def check(kafka: KafkaOptions) -> None:
     console.show(f"all topics on {settings.bootstrap} are as workers need them")
 
 
-# ---- workers -------------------------------------------------------------------------------------------
-
-
-@spread
-def worker(
-    agent: Annotated[
-        Literal["perceive", "judge", "learn", "archive", "all"],
-        typer.Argument(metavar="AGENT", help="perceive, judge, learn, archive, or all four."),
-    ],
-    kafka: KafkaOptions,
-    settings: ConfigOptions,
-    instance: Annotated[
-        str | None, typer.Option(help="Stable name in its group; two workers must not share one.")
-    ] = None,
-) -> None:
-    """Run an agent on a cluster until told to stop (Ctrl-C, SIGTERM)."""
-    if agent == "all":
-        _run_all(kafka, settings, instance)
-    if agent == "learn":
-        _stand_back()
-    config, cluster = _ready(agent, kafka, settings, instance)
-    from agents.kafka.play import play_of
-    from agents.kafka.worker import Worker
-
-    Worker(agent, cluster, play_of(agent, config, cluster)).run()
-
-
-def _stand_back() -> None:
-    """Learning takes all the time there is, forecasts must not wait for it: set before numpy is there."""
-    os.nice(LEARN_NICENESS)
-    for name in THREAD_CAPS:
-        os.environ.setdefault(name, "1")
-
-
-def _ready(
-    agent: str, kafka: KafkaOptions, settings: ConfigOptions, instance: str | None
-) -> tuple[Config, KafkaSettings]:
-    """Configuration and cluster of a worker that can start; raises what a user has to mend."""
-    from agents.kafka.admin import require_topics, run
-
-    config, cluster = _worker_config(agent, settings), kafka.to_settings(instance)
-    if agent in ("learn", "all") and config.learn.enabled:
-        require_learning()
-    run(require_topics(cluster))
-    return config, cluster
-
-
-def _worker_config(agent: str, settings: ConfigOptions) -> Config:
-    """The configuration, with what workers cannot do without.
-
-    Sweeps do not wait for learning, so it gets a budget. There is no log in which a map frame could be found.
-    Raises ConfigError without a map frame
-    """
-    from stream.config import ConfigError
-
-    config = settings.load()
-    if config.learn.enabled and config.learn.budget_ms is None:
-        config = settings.load(f"learn.budget_ms={LIVE_BUDGET_MS}")
-        if agent == "learn" and config.learn.budget_ms is not None:
-            typer.echo(f"learn.budget_ms is not set: {LIVE_BUDGET_MS} ms a sweep", err=True)
-    if config.grid.map_frame in ("", "auto"):
-        raise ConfigError(
-            f"grid.map_frame: {config.grid.map_frame!r} cannot be found without a log; name the fixed frame "
-            "of the robots, for example --set grid.map_frame=odom"
-        )
-    return config
-
-
-def _run_all(kafka: KafkaOptions, settings: ConfigOptions, instance: str | None) -> None:
-    """Run the four as processes of their own; ends with the worst of their exit codes."""
-    from agents.kafka.supervisor import supervise
-
-    logging.basicConfig(format="%(asctime)s %(message)s")
-    _, cluster = _ready("all", kafka, settings, instance)
-    where = f"on {cluster.bootstrap}, state in {cluster.folder}"
-    typer.echo(f"workers {', '.join(WORKERS)} {where}; Ctrl-C stops them", err=True)
-    program = [sys.executable, "-c", "import sys; from agents.cli import main; sys.exit(main())", "worker"]
-    shared = kafka.arguments() + settings.arguments()
-    named = {name: ["--instance", f"{name}-{instance}"] if instance else [] for name in WORKERS}
-    raise typer.Exit(supervise({name: [*program, name, *shared, *named[name]] for name in WORKERS}))
-
-
 # ---- producing -----------------------------------------------------------------------------------------
 
 
@@ -171,18 +84,22 @@ def produce(
         str,
         typer.Option(metavar="real|max|N", help="As recorded, as fast as it goes, or N times as recorded."),
     ] = "real",
+    messages: Annotated[
+        Literal["ros2", "foxglove"], typer.Option(help="Whose messages are sent: CDR, or protobuf.")
+    ] = "ros2",
 ) -> None:
     """Send logs, one after the other, as their robots would have sent them."""
     from agents import console
     from agents.kafka.admin import require_topics, run
+    from agents.kafka.produce import words_of
 
-    speed, settings = speed_of(rate), kafka.to_settings()
+    speed, settings, words = speed_of(rate), kafka.to_settings(), words_of(messages)
     sources = [log.open(location) for location in logs]
     run(require_topics(settings))
     damages: list[str] = []
     for location, source in zip(logs, sources, strict=True):
-        messages, sweeps, damage = _send(source, settings, speed)
-        console.show(escape(f"{location}: {messages:,} messages sent, {sweeps:,} of them sweeps"))
+        sent, sweeps, damage = _send(source, settings, speed, words)
+        console.show(escape(f"{location}: {sent:,} messages sent, {sweeps:,} of them sweeps"))
         damages += [damage] if damage else []
     if damages:
         typer.echo(f"octastream: sent up to the damage: {'; '.join(damages)}", err=True)
@@ -202,7 +119,7 @@ def speed_of(rate: str) -> float | None:
     return speed
 
 
-def _send(source: Source, settings: KafkaSettings, speed: float | None) -> tuple[int, int, str]:
+def _send(source: Source, settings: KafkaSettings, speed: float | None, words: Words) -> tuple[int, int, str]:
     """Send one log; returns the number of messages, of sweeps, and what cut it short."""
     from agents import console
     from agents.kafka.admin import run
@@ -227,8 +144,55 @@ def _send(source: Source, settings: KafkaSettings, speed: float | None) -> tuple
                 sweeps += 1
                 progress(sweeps, total, "")
 
-        messages = run(send(watched(source), settings, speed=speed, on_message=count))
+        messages = run(send(watched(source), settings, speed=speed, words=words, on_message=count))
     return messages, sweeps, damage
+
+
+# ---- bridging ------------------------------------------------------------------------------------------
+
+
+@spread
+def bridge(
+    server: Annotated[
+        str, typer.Argument(metavar="SERVER", help="ws://HOST:PORT of a Foxglove server, or ros2.")
+    ],
+    robot: Annotated[str, typer.Option(help="Name of the robot: first half of stream ids.")],
+    kafka: KafkaOptions,
+    topic: Annotated[
+        list[str] | None, typer.Option(help="Point clouds to take, default all; may be repeated.")
+    ] = None,
+    tf: Annotated[
+        list[str] | None, typer.Option(help="Transforms to take, default all; may be repeated.")
+    ] = None,
+    tf_static: Annotated[
+        list[str] | None, typer.Option(help="Transforms that hold for all time; may be repeated.")
+    ] = None,
+) -> None:
+    """Send what a robot sends right now, until told to stop (Ctrl-C, SIGTERM)."""
+    from agents import console
+    from agents.kafka.admin import require_topics, run
+    from agents.kafka.bridge import Tally, open_live
+    from agents.kafka.bridge import bridge as send
+    from stream.sources.offers import LiveOptions
+
+    def say(line: str) -> None:
+        typer.echo(f"octastream: {line}", err=True)
+
+    options = LiveOptions(
+        robot_id=robot,
+        topics=tuple(topic or ()),
+        tf_topics=tuple(tf or ()),
+        static_topics=tuple(tf_static or ()),
+    )
+    settings, live = kafka.to_settings(), open_live(server, options, say)
+    run(require_topics(settings))
+    with console.progress_bar("bridging") as progress:
+
+        def count(tally: Tally) -> None:
+            progress(tally.sweeps, None, f"{tally.dropped:,} dropped" if tally.dropped else "")
+
+        tally = run(send(live, settings, say, on_message=count))
+    console.show(escape(f"{server}: {tally}"))
 
 
 # ---- lag -----------------------------------------------------------------------------------------------

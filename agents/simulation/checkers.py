@@ -10,6 +10,7 @@ from agents.journal import Place, Receipt
 from agents.simulation.evidence import Evidence
 from agents.simulation.faults import Violation
 from agents.simulation.log import Entry
+from agents.simulation.smear import smeared
 from agents.simulation.topics import Identity, fingerprint, identity, place_of
 from agents.simulation.values import stale_model, unarchived, unlearned, unobserved_label, wrong_value
 from agents.task_id import TaskId
@@ -213,6 +214,7 @@ CHECKERS: dict[str, Callable[[Evidence], Iterator[str]]] = {
     "early acknowledgement": early,
     "wrong value": wrong_value,
     "outcome without observation": unobserved_label,
+    "smeared": smeared,
     "unlearned": unlearned,
     "unarchived": unarchived,
     "stale model": stale_model,

@@ -41,6 +41,7 @@ INPUT_FAULTS: dict[str, float] = {
     "stamp an hour behind": 0.02,
     "transform an hour ahead": 0.01,
     "stamps jitter": 0.10,
+    "world frame jumps": 0.30,
     "model published by hand": 0.30,
     "model file damaged": 0.30,
 }

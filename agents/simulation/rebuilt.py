@@ -118,8 +118,11 @@ class Rebuilt:
                 if isinstance(item.record, Sweep) and item.record.robot_id == robot
             }
             self._walk(records, sweeps, None if robot in world.disordered else poses)
-            for stream_id in {record.stream_id for record in records}:
-                self._judge([record for record in records if record.stream_id == stream_id])
+            pieces: dict[tuple[str, int], list[Binned]] = {}
+            for record in records:
+                pieces.setdefault((record.stream_id, epoch_of(record.seq)), []).append(record)
+            for (stream_id, epoch), piece in pieces.items():
+                self._judge(stream_id, epoch, piece)
 
     def unobserved(self, outcome: Outcome) -> int:
         """Cells of an outcome that no ray of the sweep it names has reached."""
@@ -135,10 +138,11 @@ class Rebuilt:
         binner, rays = Binner(grid), Rays(grid)
         last = records[0]
         for record in records:
-            if epoch_of(record.seq) != epoch_of(last.seq):  # the robot was forgotten and has come back
+            if epoch_of(record.seq) != epoch_of(last.seq):  # another map, or the robot was forgotten
                 for stream in streams.values():
                     self._close(container, stream, last.seq)
-                container, streams = RollingContainer(self._config), {}
+                container = RollingContainer(self._config)
+                streams = {name: _Stream(newest_ns=stream.newest_ns) for name, stream in streams.items()}
             last = record
             newest = max(container.newest_ns, record.stamp_ns)
             for other in streams.values():  # a sweep that waits for parts is predicted before it is forgotten
@@ -202,13 +206,18 @@ class Rebuilt:
 
     # ---- outcomes --------------------------------------------------------------------------------------
 
-    def _judge(self, records: list[Binned]) -> None:
-        """The observer of a horizon is decided by the record with which it becomes known, as of then."""
+    def _judge(self, stream_id: str, epoch: int, records: list[Binned]) -> None:
+        """The observer of a horizon is decided by the record with which it becomes known, as of then.
+
+        records : of one stream and one epoch; what they do not decide has no outcome
+        """
         task, stamps = self._config.task, list[int]()
         seen: dict[int, _Seen] = {}
-        mine = (
-            [p for p in self.predictions.values() if p.stream_id == records[0].stream_id] if records else []
-        )
+        mine = [
+            prediction
+            for prediction in self.predictions.values()
+            if prediction.stream_id == stream_id and epoch_of(prediction.seq) == epoch
+        ]
         open_ = [(prediction, horizon) for prediction in mine for horizon in task.horizons_ns]
         for record in records:
             if record.stamp_ns not in seen:

@@ -23,6 +23,9 @@ HOUR_NS = 3_600_000_000_000
 SPEED_M = 0.7
 """Metres a period."""
 
+FAR_M, NEAR_M = 300.0, 0.3
+"""A loop closure that no gap in the transforms hides; and one that a transform has to tell."""
+
 QUIET_PERIODS = 40
 """Between the last sweep of the story and the closing ones: longer than any wait."""
 CLOSING_SWEEPS = 4
@@ -67,12 +70,30 @@ class Input:
         return "" if isinstance(self.record, ModelPublished) else self.record.robot_id
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapJump:
+    """A robot's poses up to one stamp are of one map, those from another on of another; between lies none.
+
+    metres : how far apart; declared : its first transform says so
+    """
+
+    before_ns: int
+    at_ns: int
+    metres: float
+
+    @property
+    def declared(self) -> bool:
+        """Whether it is too small to be told otherwise."""
+        return self.metres == NEAR_M
+
+
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class World:
     """What producers send: the story, then closing sweeps once everything has come to rest.
 
     repeats : keys of sweeps that are sent more than once
     disordered : robots with sweeps or transforms that are not sent in the order of their stamps
+    jumps : robots whose map frame jumps
     models : what is published by hand, in the store from the start; damaged : of these, unreadable ones
     """
 
@@ -81,6 +102,7 @@ class World:
     closing: tuple[Input, ...]
     repeats: frozenset[tuple[str, int, int]]
     disordered: frozenset[str]
+    jumps: dict[str, MapJump]
     models: dict[str, tuple[bytes, Manifest]]
     damaged: frozenset[str]
 
@@ -96,6 +118,7 @@ class _Builder:
     models: dict[str, tuple[bytes, Manifest]] = field(default_factory=dict)
     damaged: set[str] = field(default_factory=set)
     wrong_clocks: set[str] = field(default_factory=set)
+    jumps: dict[str, MapJump] = field(default_factory=dict)
     count: int = 0
 
     def send(self, due_ms: float, record: Message, fault: str = "", closing: bool = False) -> None:
@@ -124,6 +147,7 @@ def make_world(
         closing=tuple(sent(build.closing)),
         repeats=frozenset(build.repeats),
         disordered=frozenset(build.disordered),
+        jumps=build.jumps,
         models=build.models,
         damaged=frozenset(build.damaged),
     )
@@ -153,6 +177,8 @@ def _models(build: _Builder, config: Config) -> None:
 def _robot(build: _Builder, robot: str) -> None:
     length = build.random.randint(4, 9)
     sensors = ["lidar"] + (["rear"] if build.random.random() < 0.3 else [])
+    if build.dice.fires("world frame jumps"):
+        _jump(build, robot, length)
     _transforms(build, robot, sensors, length)
     for place, sensor in enumerate(sensors):
         lost = build.dice.fires("sensor without a frame")
@@ -176,6 +202,31 @@ def pose_at(robot: str, stamp_ns: int) -> Transform:
     )
 
 
+def _jump(build: _Builder, robot: str, length: int) -> None:
+    draw = build.dice.stream(f"jump of {robot}")
+    at_ns = _transform_ns(draw.randint(1, length - 2))
+    build.jumps[robot] = MapJump(
+        before_ns=at_ns - PERIOD_NS, at_ns=at_ns, metres=draw.choice((FAR_M, NEAR_M))
+    )
+
+
+def _transform_ns(number: int) -> int:
+    return FIRST_NS + number * PERIOD_NS + 30_000_000
+
+
+def _localised(build: _Builder, robot: str, stamp_ns: int) -> Transform:
+    """Where a robot believes to be: it drives on smoothly when its map jumps, sideways and by a turn."""
+    transform, jump = pose_at(robot, stamp_ns), build.jumps.get(robot)
+    if jump is None or stamp_ns < jump.at_ns:
+        return transform
+    x, _, z = transform.translation
+    if jump.declared:
+        return replace(transform, translation=(x, jump.metres, z))
+    return replace(
+        transform, translation=(0.28 * x, 0.96 * x + jump.metres, z), rotation=(0.0, 0.0, 0.6, 0.8)
+    )
+
+
 def _transforms(build: _Builder, robot: str, sensors: list[str], length: int) -> None:
     for sensor in sensors:
         mount = Transform(
@@ -191,9 +242,10 @@ def _transforms(build: _Builder, robot: str, sensors: list[str], length: int) ->
         if due > 900:  # another sensor may go on for so long that what waits is too late
             build.disordered.add(robot)
         build.send(due, mount)
-    skip = 0
+    skip, jump = 0, build.jumps.get(robot)
+    untold = jump is not None and jump.declared
     for number in range(-6, length + 2):
-        transform = pose_at(robot, FIRST_NS + number * PERIOD_NS + 30_000_000)
+        transform = _localised(build, robot, _transform_ns(number))
         skip = build.random.randint(4, 6) if build.dice.fires("transforms missing") else max(skip - 1, 0)
         if skip:
             build.disordered.add(robot)  # no pose there: which sweeps are rejected is not foretold
@@ -208,10 +260,12 @@ def _transforms(build: _Builder, robot: str, sensors: list[str], length: int) ->
         if not sound and build.dice.fires("transform an hour ahead"):
             build.wrong_clocks.add(f"{robot} transforms")
             build.send(due, replace(transform, stamp_ns=transform.stamp_ns + HOUR_NS), "clock")
+        if jump is not None and untold and transform.stamp_ns >= jump.at_ns:
+            transform, untold = replace(transform, resets_map=True), False
         build.send(due, transform)
     for number in range(CLOSING_SWEEPS + 2):
         stamp = FIRST_NS + (length + QUIET_PERIODS + number) * PERIOD_NS - 70_000_000
-        build.send(0.0, pose_at(robot, stamp), closing=True)
+        build.send(0.0, _localised(build, robot, stamp), closing=True)
 
 
 # ---- sweeps --------------------------------------------------------------------------------------------
@@ -251,11 +305,13 @@ def _sweep(
 
 def _stream(build: _Builder, stream_id: str, length: int, offset_ns: int, lost: bool) -> None:
     sensor = stream_id.split("/")[1]
-    frame, fault = ("unknown", "no frame") if lost else (sensor, "")
+    frame, bad = ("unknown", "no frame") if lost else (sensor, "")
+    jump = build.jumps.get(stream_id.split("/")[0])
     for number in range(length):
         stamp = FIRST_NS + number * PERIOD_NS + offset_ns
         if build.dice.fires("stamps jitter"):
             stamp += build.random.randint(-30, 30) * 1_000_000
+        fault = "between maps" if jump and jump.before_ns < stamp < jump.at_ns and not bad else bad
         if not build.dice.fires("sweep missing"):
             _send_sweep(build, stream_id, stamp, frame, fault)
     for number in range(CLOSING_SWEEPS):

@@ -28,7 +28,7 @@ DATATYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "
 """``PointField.datatype`` to numpy's code."""
 
 INTENSITY_NAMES = ("intensity", "i", "reflectivity")
-TIME_NAMES = ("t", "time", "timestamp", "time_offset")
+TIME_NAMES = ("t", "time", "timestamp", "time_stamp", "time_offset")
 
 EPOCH_S = 1e6
 EPOCH_NS = 1e15
@@ -77,7 +77,7 @@ def decode(cloud: PointCloud2) -> Columns:
     """Points, intensity and time offsets of a cloud, row by row.
 
     Points keep values that are not finite. Intensity is the field ``intensity``, ``i`` or ``reflectivity`` in
-    the sensor's own unit, else zeros. Time offsets come from ``t``, ``time``, ``timestamp`` or
+    the sensor's own unit, else zeros. Time offsets come from ``t``, ``time``, ``timestamp``, ``time_stamp`` or
     ``time_offset``: integers are nanoseconds and floats seconds from the stamp, large floats seconds or
     nanoseconds from the epoch; not finite becomes 0; None without a field.
     Raises CodecError: no x, y or z, a field outside the point, an unknown datatype, data too short, a time

@@ -9,21 +9,30 @@ from stream.sources.base import Source, SourceError, SourceOptions
 
 SIMULATION_PREFIX = "sim:"
 _FORMATS = (
-    "an MCAP log, a rosbag2 recording, a folder of .pcd, KITTI .bin, nuScenes .pcd.bin or LAS files, or sim:"
+    "an MCAP log, a rosbag2 recording, a folder of .pcd, KITTI .bin, nuScenes .pcd.bin, LAS, PLY or .npz"
+    " files, or sim:"
 )
 
 
 def open_source(location: str, options: SourceOptions | None = None) -> Source:
     """Open a log or a simulation by what is there.
 
-    location : path of an ``.mcap``, ``.db3``, ``.pcd``, ``.pcd.bin``, ``.bin``, ``.las`` or ``.laz`` file or
-        of a folder of them, or ``sim:...``
+    location : path of an ``.mcap``, ``.db3``, ``.pcd``, ``.pcd.bin``, ``.bin``, ``.las``, ``.laz``, ``.ply``,
+        ``.npy`` or ``.npz`` file or of a folder of them, or ``sim:...``
     options : how to read it; None takes the defaults
     Raises SourceError, one line: nothing there, nothing in it, or an unknown format. What only reading needs
     (poses, a rate, one cloud topic) is checked when the source is iterated, so that ``info`` works without;
     ModuleNotFoundError when the format needs a package that is not installed
     """
     options = options or SourceOptions()
+    if options.odometry:
+        from stream.sources.odometry import Odometry
+
+        return Odometry(_open(location, options))
+    return _open(location, options)
+
+
+def _open(location: str, options: SourceOptions) -> Source:
     if location.startswith(SIMULATION_PREFIX):
         from stream.sources.simulator import open_simulator
 
@@ -40,7 +49,7 @@ def open_source(location: str, options: SourceOptions | None = None) -> Source:
 
 
 def _open_folder(path: Path, options: SourceOptions) -> Source:
-    from stream.sources import kitti, las, nuscenes, pcd, rosbag2
+    from stream.sources import kitti, las, nuscenes, pcd, ply, rosbag2, volume
     from stream.sources.sweep_files import list_files
 
     sweeps = {
@@ -54,6 +63,11 @@ def _open_folder(path: Path, options: SourceOptions) -> Source:
         return rosbag2.open_rosbag2(path, options) if mcap_file is None else _open_file(mcap_file, options)
     logs = {suffix: list_files(path, suffix) for suffix in (".mcap", rosbag2.SUFFIX)}
     found = logs | sweeps
+    if not any(found.values()):  # a map or arrays beside a log are no second log
+        found = {
+            ply.SUFFIX: list_files(path, ply.SUFFIX),
+            ".npy or .npz": [file for suffix in volume.SUFFIXES for file in list_files(path, suffix)],
+        }
     kinds = [kind for kind, files in found.items() if files]
     if not kinds:
         what = "holds no sweeps" if any(path.iterdir()) else "the folder is empty"
@@ -69,7 +83,9 @@ def _open_folder(path: Path, options: SourceOptions) -> Source:
         return kitti.open_kitti(path, options)
     if kind == nuscenes.SUFFIX:
         return nuscenes.open_nuscenes(path, options)
-    return las.open_las(path, options)
+    if kind == ply.SUFFIX:
+        return ply.open_ply(path, options)
+    return las.open_las(path, options) if kind.startswith(".las") else volume.open_volume(path, options)
 
 
 def _open_one(path: Path, kind: str, logs: Sequence[Path], options: SourceOptions) -> Source:
@@ -82,7 +98,7 @@ def _open_one(path: Path, kind: str, logs: Sequence[Path], options: SourceOption
 
 
 def _open_file(path: Path, options: SourceOptions) -> Source:
-    from stream.sources import kitti, las, mcap, mcap_file, nuscenes, pcd, rosbag2
+    from stream.sources import kitti, las, mcap, mcap_file, nuscenes, pcd, ply, rosbag2, volume
 
     with path.open("rb") as file:
         start = file.read(len(mcap_file.MAGIC))
@@ -101,4 +117,8 @@ def _open_file(path: Path, options: SourceOptions) -> Source:
         return kitti.open_kitti(path, options)
     if suffix in las.SUFFIXES:
         return las.open_las(path, options)
+    if suffix == ply.SUFFIX:
+        return ply.open_ply(path, options)
+    if suffix in volume.SUFFIXES:
+        return volume.open_volume(path, options)
     raise SourceError(f"{path}: unknown format {suffix or 'without a suffix'}; expected {_FORMATS}")

@@ -37,6 +37,7 @@ class SourceOptions:
     topic : point cloud topic; None takes the only one, several are an error that lists them
     rate_hz : sweeps a second for logs without stamps
     poses : pose file of logs that keep it elsewhere
+    odometry : poses are made of the sweeps; those of the log are left out
     first_stamp_ns : stamp of the first sweep for logs without stamps
     """
 
@@ -44,6 +45,7 @@ class SourceOptions:
     topic: str | None = None
     rate_hz: float | None = None
     poses: Path | None = None
+    odometry: bool = False
     first_stamp_ns: int = 1_000_000_000
 
 
@@ -57,6 +59,7 @@ class SourceInfo:
     root_frame : root of the transform tree the sweeps hang from, None when there are no transforms
     origin : where the map's zero lies in the log's own coordinates, m; None when the map is not moved
     crs : coordinate reference system of these coordinates, as the log says it (WKT or EPSG code)
+    odometry : what makes the poses, with its version; None when the log has them
     """
 
     location: str
@@ -69,6 +72,7 @@ class SourceInfo:
     root_frame: str | None = None
     origin: tuple[float, float, float] | None = None
     crs: str | None = None
+    odometry: str | None = None
 
 
 Item = Sweep | Transform | SweepRejected | Damage

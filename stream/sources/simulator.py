@@ -3,8 +3,10 @@
 A location is ``sim:WORLD?key=value&...``, for example
 ``sim:city?seed=1&sweeps=120&beams=32&rate=10&azimuths=1024&robots=1&events=rain@60,tilt@90``.
 Every sweep is taken in one instant, at its stamp: there is no distortion by the robot's motion, and points
-carry no time offsets. Everything follows from the location and the options, bit for bit on one machine
-type; the randomness of a sweep comes from the seed and its number alone, so an event changes nothing else.
+carry no time offsets. With ``spin=1`` the sensor turns once a period while the robot drives on, in
+``FIRINGS`` steps, and points say when they were measured. Everything follows from the location and the
+options, bit for bit on one machine type; the randomness of a sweep comes from the seed and its number alone,
+so an event changes nothing else.
 """
 
 from __future__ import annotations
@@ -22,9 +24,10 @@ from numpy.typing import NDArray
 
 from stream.sources.base import Item, Source, SourceError, SourceInfo, SourceOptions
 from stream.sources.simulation import events as ev
-from stream.sources.simulation.lidar import elevations
+from stream.sources.simulation.events import Echoes
+from stream.sources.simulation.lidar import Rays, elevations
 from stream.sources.simulation.scene import SENSOR_HEIGHT_M, WORLDS, Fleet, Scene, make_world, rotation_zyx
-from stream.sources.simulation.sensor import measure
+from stream.sources.simulation.sensor import measure, sectors
 from stream.sources.simulation.shapes import Box
 from stream.sweep import Sweep
 from stream.transform import Transform
@@ -34,6 +37,9 @@ TRANSFORM_PERIOD_NS = 20_000_000
 TRANSFORM_LEAD_NS = 93_000_000
 """Transforms start this long before the first sweep; at 10 Hz none falls on a sweep's stamp."""
 
+FIRINGS = 16
+"""A sensor that spins measures so many sectors of a turn, one after the other; each takes an instant."""
+
 _KEYS = {"rate": "rate_hz"}
 _LIMITS: dict[str, tuple[float, float]] = {
     "seed": (0, 2**32 - 1),
@@ -42,6 +48,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "azimuths": (64, 8192),
     "robots": (1, 64),
     "misses": (0, 1),
+    "spin": (0, 1),
     "first_stamp_ns": (TRANSFORM_LEAD_NS + 1, 2**62),
 }
 
@@ -57,6 +64,7 @@ class SimulatorConfig:
     events : what goes wrong and when
     misses : 1 for a sensor that reports rays without return, into the open or lost; not those of beams that
         an event silences
+    spin : 1 for a sensor that takes a period for its turn; 0 takes the whole turn at the stamp
     first_stamp_ns : stamp of the first sweep, nanoseconds
     Raises SourceError for a value that is not allowed.
     """
@@ -70,6 +78,7 @@ class SimulatorConfig:
     robots: int = 1
     events: tuple[ev.Event, ...] = ()
     misses: int = 0
+    spin: int = 0
     robot_id: str = "robot"
     first_stamp_ns: int = 1_000_000_000
 
@@ -97,6 +106,7 @@ class SimulatorConfig:
         values = {name: getattr(self, name) for name in _QUERY}
         values["rate_hz"] = f"{self.rate_hz:g}"
         values["misses"] = self.misses or ""
+        values["spin"] = self.spin or ""
         values["events"] = ",".join(str(event) for event in self.events)
         query = "&".join(f"{_public(name)}={value}" for name, value in values.items() if value != "")
         return f"sim:{self.world}?{query}"
@@ -196,6 +206,11 @@ class Simulator:
         district = self._start_ns("district")
         self._scene = Scene(world, self._fleet, None if district is None else district * 1e-9)
         self._jump_ns = self._start_ns("clock-jump")
+        self._pose_jumps: list[list[tuple[int, NDArray[np.float64]]]] = [[] for _ in config.robot_ids]
+        for start in sorted({event.start for event in config.events if event.name == "jump"}):
+            for robot, known in enumerate(self._pose_jumps):
+                jump_ns = self._moment(robot, "sweep", start) - config.period_ns // 2
+                known.append((jump_ns, self._localised(robot, jump_ns)[0]))
         self._elevation = elevations(config.beams)
 
     def info(self) -> SourceInfo:
@@ -226,7 +241,8 @@ class Simulator:
         """Ground truth in the map frame (``odom``) at a stamp, sorted by id.
 
         Cars (parked ones too), trucks, cyclists, pedestrians and the robots themselves, within 80 m of any
-        robot; also those that no beam reaches. A robot of the same id is not in its own sweeps.
+        robot; also those that no beam reaches. A robot of the same id is not in its own sweeps. A ``jump``
+        of the poses moves nothing here.
         """
         t = stamp_ns - self.config.first_stamp_ns
         if self._jump_ns is not None and t >= self._jump_ns + ev.JUMP_NS:
@@ -238,16 +254,11 @@ class Simulator:
         config = self.config
         moment = self._moment(robot, "sweep", index)
         active = [event.name for event in config.events if event.covers(index)]
-        origin, rotation = self._fleet.pose(robot, moment * 1e-9)
-        origin = origin + rotation @ np.array([0.0, 0.0, SENSOR_HEIGHT_M])
-        if "tilt" in active:
-            rotation = rotation @ rotation_zyx(0.0, *ev.TILT)
-        shapes = self._scene.shapes(moment * 1e-9, robot)
         key = [config.seed, 51, robot, index]
-        turn, echoes = measure(
-            self._elevation, config.azimuths, (origin, rotation), shapes, self._scene.world.ground,
-            np.random.default_rng(key),
-        )  # fmt: skip
+        steps = [config.period_ns * (2 * step + 1) // (2 * FIRINGS) for step in range(FIRINGS)]
+        offsets = steps if config.spin else [0]
+        turns = [self._turn(robot, moment + offset, key, tilted="tilt" in active) for offset in offsets]
+        turn, (echoes, firing) = turns[0][0], sectors([echoes for _, echoes in turns])
         for name in active:
             ev.disturb(name, echoes, np.random.default_rng([*key, ev.NAMES.index(name)]))
         points = turn.direction[echoes.kept] * echoes.distance[echoes.kept, None]
@@ -257,8 +268,21 @@ class Simulator:
         sweep = Sweep(
             stream_id=f"{config.robot_ids[robot]}/{SENSOR}", stamp_ns=self._stamp(moment), frame=SENSOR,
             points=points, intensity=echoes.intensity[echoes.kept], misses=turn.direction[missed],
+            time_offset_ns=np.array(steps, np.int32)[firing[echoes.kept]] if config.spin else None,
         )  # fmt: skip
         return Shot(sweep=sweep, rays=len(turn.direction))
+
+    def _turn(self, robot: int, moment: int, key: list[int], *, tilted: bool) -> tuple[Rays, Echoes]:
+        """The sensor's whole turn in one instant."""
+        origin, rotation = self._fleet.pose(robot, moment * 1e-9)
+        origin = origin + rotation @ np.array([0.0, 0.0, SENSOR_HEIGHT_M])
+        if tilted:
+            rotation = rotation @ rotation_zyx(0.0, *ev.TILT)
+        shapes = self._scene.shapes(moment * 1e-9, robot)
+        return measure(
+            self._elevation, self.config.azimuths, (origin, rotation), shapes, self._scene.world.ground,
+            np.random.default_rng(key),
+        )  # fmt: skip
 
     def _start_ns(self, name: str) -> int | None:
         starts = [event.start for event in self.config.events if event.name == name]
@@ -283,12 +307,22 @@ class Simulator:
                 robot_id=name, stamp_ns=self._stamp(moment), parent=BASE, child=SENSOR,
                 translation=(0.0, 0.0, SENSOR_HEIGHT_M), rotation=(0.0, 0.0, 0.0, 1.0), static=True,
             )  # fmt: skip
-        origin, rotation = self._fleet.pose(robot, moment * 1e-9)
+        origin, rotation = self._localised(robot, moment)
         x, y, z = (float(value) for value in origin)
         return Transform(
             robot_id=name, stamp_ns=self._stamp(moment), parent=ROOT, child=BASE,
             translation=(x, y, z), rotation=_quaternion(rotation),
         )  # fmt: skip
+
+    def _localised(self, robot: int, moment: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Where the robot believes to be. It drives on smoothly when its poses jump, half a period before a
+        sweep, each time about where it believed to be."""
+        origin, rotation = self._fleet.pose(robot, moment * 1e-9)
+        for jump_ns, pivot in self._pose_jumps[robot]:
+            if moment >= jump_ns:
+                turn = rotation_zyx(ev.POSE_JUMP_RAD, 0.0, 0.0)
+                origin, rotation = pivot + ev.POSE_JUMP_M + turn @ (origin - pivot), turn @ rotation
+        return origin, rotation
 
     def _schedule(self) -> Iterator[tuple[int, int, str, int]]:
         """Delivery time, robot, kind (mount, pose or sweep) and number of every item, in order."""

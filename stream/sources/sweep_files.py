@@ -28,7 +28,7 @@ class SweepFiles:
 
     location, format : for messages and ``info``
     suffix : what the files' names end in
-    paths : one file a sweep, in order
+    paths : one file a sweep, in order; without poses where ``options.odometry`` is to make them
     decode : how to read one; a file it refuses is a SweepRejected with the reason ``corrupt``
     pose_folders : where to look for ``poses.txt`` when ``options.poses`` is None
     stamps_ns : stamps of the files, or None: then they are ``first_stamp_ns + i / rate_hz``
@@ -64,11 +64,13 @@ class SweepFiles:
     def __iter__(self) -> Iterator[Item]:
         """Items from the start; raises SourceError at once when stamps or poses are missing or do not fit."""
         stamps = self._stamps()
+        if self.options.odometry:
+            return (self._sweep(path, stamp_ns) for path, stamp_ns in zip(self.paths, stamps, strict=True))
         pose_file = self._pose_file()
         if pose_file is None:
             raise SourceError(
                 f"{self.location}: no {POSES_NAME} beside the sweeps; name the pose file with --poses "
-                "(12 numbers a line, KITTI format)"
+                "(12 numbers a line, KITTI format), or have the poses made of the sweeps with --odometry"
             )
         poses = read_poses(pose_file)
         require_count(pose_file, poses, len(self.paths))
@@ -120,7 +122,9 @@ def stamps_at_rate(location: Path, options: SourceOptions, sweeps: int) -> list[
 
 
 def find_poses(folders: Sequence[Path], options: SourceOptions) -> Path | None:
-    """``options.poses``, else the first ``poses.txt`` in these folders, else None."""
+    """``options.poses``, else the first ``poses.txt`` in these folders, else None; None with odometry."""
+    if options.odometry:
+        return None
     if options.poses is not None:
         return options.poses
     places = (folder / POSES_NAME for folder in folders)

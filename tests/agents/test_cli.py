@@ -25,8 +25,8 @@ from stream.run_folder import RunFolder
 from tests.data import ROOT, data_path
 
 COMMANDS = {
-    "demo", "replay", "doctor", "explain", "info", "prior", "report", "simulate", "version",
-    "topics", "worker", "produce", "lag", "dead-letters",
+    "demo", "replay", "doctor", "explain", "info", "prior", "record", "report", "sample", "simulate",
+    "version", "topics", "worker", "produce", "lag", "dead-letters",
 }  # fmt: skip
 CITY = "sim:city?sweeps=3&beams=32&azimuths=64"
 
@@ -198,6 +198,9 @@ def test_option_groups_become_options() -> None:
     assert seen == [log, ConfigOptions(set=["a=1", "b=2"]), ReplayFlags(no_learn=True), "y"]
     assert log.arguments() == ["--rate-hz", "5", "--poses", "p.txt", "--topic", "/t", "--robot", "r2"]
     assert log.to_source_options().robot_id == "r2"
+    made = LogOptions(odometry=True, topic="/t")
+    assert made.arguments() == ["--odometry", "--topic", "/t"]
+    assert made.to_source_options().odometry and not log.to_source_options().odometry
     assert ReplayFlags(no_learn=True, log_features=0.5).overrides() == [
         "learn.enabled=false",
         "log_features=0.5",
@@ -289,6 +292,13 @@ def test_a_folder_that_may_not_be_written_is_one_line(
     monkeypatch.setattr(RunFolder, "create", refuse)
     assert replay_small(tmp_path / "run") == 1
     assert "run: permission denied; name a place you may use" in one_line(capsys.readouterr().err)
+
+
+def test_odometry_and_poses_of_another_place_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", "sim:city?sweeps=1", "--odometry", "--poses", "p.txt"]) == 1
+    assert "--poses p.txt: --odometry makes poses" in one_line(capsys.readouterr().err)
+    assert main(["info", "kafka://x", "--odometry"]) == 1
+    assert "--odometry: the transforms of a topic" in one_line(capsys.readouterr().err)
 
 
 def test_sweeps_without_poses_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

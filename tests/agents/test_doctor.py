@@ -123,6 +123,7 @@ def test_a_log_without_transforms_is_a_problem() -> None:
     assert len(diagnosis.rejections) == 3
     assert texts(diagnosis)[0].startswith("problem: no transforms")
     assert "--poses" in texts(diagnosis)[0]
+    assert advise(diagnosis, Config())[0].flags == ("--odometry",)
 
 
 def test_sweeps_before_the_first_and_after_the_last_transform_are_rejected() -> None:
@@ -307,6 +308,34 @@ def test_the_replay_command_can_be_typed() -> None:
     assert "runs/sim-city " in replay_command("sim:city?seed=1", [], ()) + " "
 
 
+def test_hits_only_are_said_and_a_map_is_taken_whole() -> None:
+    hits = [replace(item, hits_only=True) if isinstance(item, Sweep) else item for item in drive(STAMPS)]
+    whole = diagnose_items(hits)
+    assert whole.hits_only == len(STAMPS)
+    assert "all 50 sweeps are hits only" in " ".join(texts(whole))
+    assert "--poses FILE" not in " ".join(texts(whole))
+    assert "--poses FILE" in " ".join(texts(replace(whole, info=replace(whole.info, format="las"))))
+    mixed = diagnose_items([*drive(STAMPS[:40]), *hits[81:]])
+    assert "10 of 50 sweeps are hits only" in " ".join(texts(mixed))
+    assert whole.points is not None
+    cut_off = replace(whole, points=replace(whole.points, in_range=0.9, farthest_m=61.2))
+    (found,) = (item for item in advise(cut_off, Config()) if "of the points lie" in item.text)
+    assert found.flags == ("--set", "grid.range_min_m=0", "--set", "grid.range_max_m=62")
+    seen = replace(cut_off, hits_only=0)
+    assert not [item for item in advise(seen, Config()) if "of the points lie" in item.text]
+
+
+def test_a_log_without_a_point_is_a_problem() -> None:
+    empty = [
+        replace(item, points=item.points[:0], intensity=item.intensity[:0])
+        if isinstance(item, Sweep)
+        else item
+        for item in drive(STAMPS)
+    ]
+    (problem,) = (item for item in advise(diagnose_items(empty), Config()) if item.level == "problem")
+    assert problem.text == "no sweep in this log holds a point"
+
+
 def test_spread_of_nothing_is_none() -> None:
     assert Spread.of([]) is None
     assert Period.of({"a/b": [1]}) is None
@@ -325,3 +354,51 @@ def test_the_recorded_drive_is_fit_for_a_replay() -> None:
     assert diagnosis.points is not None
     assert diagnosis.points.in_range > 0.7
     assert [found for found in advise(diagnosis, Config()) if found.level == "problem"] == []
+
+
+# ---- odometry and motion within sweeps -----------------------------------------------------------------
+
+
+def test_odometry_is_said_with_the_way_that_it_makes_of_the_sweeps() -> None:
+    @dataclass(frozen=True)
+    class Made(Log):
+        def info(self) -> SourceInfo:
+            return replace(super().info(), odometry="kiss-icp 1.3.0")
+
+    diagnosis = diagnose(Made(drive(STAMPS), "odom"), Config())
+    (edge,) = diagnosis.edges
+    assert edge.way_m == pytest.approx(5.0)  # 1 m/s for 5 s, one transform before the first sweep
+    assert "note: poses are made of the sweeps and drift: a way of 5.0 m in 5.0 s, 1.0 m/s" in "\n".join(
+        texts(diagnosis)
+    )
+
+
+def timed(items: Sequence[Item], last_ns: int) -> list[Item]:
+    """The same, with points that were measured until so long after the stamp."""
+    return [
+        replace(item, time_offset_ns=np.linspace(0, last_ns, len(item.points)).astype(np.int32))
+        if isinstance(item, Sweep)
+        else item
+        for item in items
+    ]
+
+
+@pytest.mark.parametrize(
+    ("last_ns", "settings", "text"),
+    [
+        (
+            90_000_000,
+            [],
+            "note: 1 of 50 sweeps keep their motion, though their points carry their own time: ",
+        ),
+        (0, [], "note: points carry their own time, by which motion within a sweep is undone"),
+        (90_000_000, ["sweep.deskew=off"], "note: points carry their own time, but sweep.deskew is off"),
+    ],
+)
+def test_motion_within_sweeps_is_undone_or_it_is_said_why_not(
+    last_ns: int, settings: list[str], text: str
+) -> None:
+    config = load_config(None, settings)
+    diagnosis = diagnose_items(timed(drive(STAMPS), last_ns), config)
+    assert (diagnosis.timed_points, diagnosis.binned) == (50, 50)
+    assert any(found.startswith(text) for found in texts(diagnosis, config))

@@ -244,3 +244,47 @@ def test_ghosts_of_vehicles_before_the_sky_clear_by_misses() -> None:
     assert by_returns > 50
     assert only_by_misses > 10
     assert unseen < only_by_misses
+
+
+# ---- hits only -----------------------------------------------------------------------------------------
+
+
+def only_hits(index: int, points: Floats, **changed: Any) -> Sweep:
+    return replace(sweep_of(index, points=points, **changed), hits_only=True)
+
+
+def test_hits_only_make_nothing_free() -> None:
+    """The wall behind would free both objects if there were rays to it."""
+    config = config_of()
+    log = [mount(), only_hits(0, np.concatenate([OPEN, BACKED])), only_hits(1, BEHIND)]
+    outputs = feed(perceive_of(config), log)
+    for record in of_type(outputs, Binned):
+        assert (record.rays, record.misses, len(record.beams), int(record.passes.sum())) == (0, 0, 0, 0)
+        assert record.binned > 0
+    second = of_type(outputs, Prediction)[1]
+    assert states(second, cells_of(np.concatenate([OPEN, BACKED]), config)) == {UNOBSERVED}
+    assert states(second, cells_of(BEHIND, config)) == {HIT}
+
+
+def test_rays_of_another_sensor_free_what_was_hit_only() -> None:
+    config = config_of()
+    log = [mount(), only_hits(0, BACKED, stream_id="robot/map"), reports(1, BEHIND)]
+    (_, prediction) = of_type(feed(perceive_of(config), log), Prediction)
+    assert states(prediction, cells_of(BACKED, config)) == {SEEN_THROUGH}
+
+
+def test_far_points_of_hits_only_are_no_rays_either() -> None:
+    config = config_of("mask.miss_beyond_m=15", "grid.miss_range_m=15")
+    (record,) = of_type(
+        feed(perceive_of(config), [mount(), only_hits(0, np.concatenate([OPEN, BEHIND]))]), Binned
+    )
+    assert (record.rays, record.misses, record.binned) == (0, 0, len(OPEN))
+
+
+def test_hits_only_wait_for_their_pose_through_a_snapshot() -> None:
+    config = config_of()
+    agent, other = perceive_of(config), perceive_of(config)
+    assert of_type(feed(agent, [only_hits(0, OPEN)]), Binned) == []
+    other.restore(agent.snapshot())
+    (record,) = of_type(feed(other, [mount()]), Binned)
+    assert (record.rays, record.binned) == (0, len(OPEN))

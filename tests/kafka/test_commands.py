@@ -588,7 +588,7 @@ def test_workers_need_a_map_frame_and_have_a_budget(
         "grid.map_frame: 'auto' cannot be found without a log"
     )
 
-    from agents.kafka.commands import _worker_config
+    from agents.kafka.worker_command import _worker_config
 
     frame = "grid.map_frame=odom"
     assert _worker_config("learn", ConfigOptions(set=[frame])).learn.budget_ms == 75

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from native.binning import SUMS
 from native.build_ffi import FLAGS
+from native.deskew import deskew
 from tests.bench.roofline import Grid
 from tests.data import ROOT
 from tests.native.oracle import F32, F64, matrix_of
+from tests.native.test_deskew import KNOTS, POSES, scattered
 
 VOID = ctypes.c_void_p
 
@@ -106,6 +108,22 @@ def test_passes_and_neighbours_are_the_same_bits(cores: tuple[Any, Any]) -> None
     assert np.array_equal(tables[0], tables[1]) and (tables[0] < len(ids)).any()
     dispatched, portable = (passes_with(core, grid, points, pose, ids) for core in cores)
     assert np.array_equal(dispatched, portable) and dispatched[len(ids) :].any()
+
+
+def test_deskewed_points_are_the_same_bits(cores: tuple[Any, Any]) -> None:
+    points, offsets = scattered(1003)
+    offsets[:600].sort()
+    arguments = (
+        pointer(points),
+        pointer(offsets),
+        ctypes.c_size_t(len(points)),
+        pointer(KNOTS),
+        pointer(POSES),
+    )
+    outs = [np.empty_like(points) for _ in cores]
+    for core, out in zip(cores, outs, strict=True):
+        assert core.octa_deskew(*arguments, ctypes.c_size_t(len(KNOTS)), pointer(out)) == 0
+    assert outs[0].tobytes() == outs[1].tobytes() == deskew(points, offsets, KNOTS, POSES).tobytes()
 
 
 def features_with(core: Any, folder: Path) -> bytes:

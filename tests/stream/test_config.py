@@ -227,6 +227,14 @@ def test_a_prior_brings_its_own_scale(prior: str) -> None:
     assert load_config(None, [*wanted, "learn.prior=none"]).learn.normalisers == {"range": "raw"}
 
 
+def test_deskewing_is_off_with_and_without_quotes() -> None:
+    assert load_config().sweep.deskew == "auto"
+    for text in ("off", "'off'", "false"):
+        assert load_config(None, [f"sweep.deskew={text}"]).sweep.deskew == "off"
+    with pytest.raises(ConfigError, match=r"sweep\.deskew.*'auto' or 'off'"):
+        load_config(None, ["sweep.deskew=on"])
+
+
 def test_configurations_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Config().seed = 1  # type: ignore[misc]

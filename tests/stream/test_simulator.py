@@ -15,7 +15,13 @@ from stream.sources.simulation import lidar, shapes
 from stream.sources.simulation.ground import Hills
 from stream.sources.simulation.scene import rotation_zyx
 from stream.sources.simulation.shapes import Box
-from stream.sources.simulator import Simulator, SimulatorConfig, open_simulator, parse_location
+from stream.sources.simulator import (
+    FIRINGS,
+    Simulator,
+    SimulatorConfig,
+    open_simulator,
+    parse_location,
+)
 from stream.sweep import Sweep
 from stream.transform import Transform
 
@@ -176,6 +182,24 @@ def test_events_change_only_their_own_sweeps() -> None:
     rough = simulator("sim:city?sweeps=30&azimuths=256&events=rain@10-12,thinning@20,tilt@22-24")
     same = [i for i in range(30) if identity(calm.shot(0, i).sweep) == identity(rough.shot(0, i).sweep)]
     assert same == [*range(10), *range(12, 20)]
+
+
+def test_a_spinning_sensor_sees_each_sector_at_its_own_time() -> None:
+    """Counter-clockwise, sixteen sectors in a period; without ``spin`` nothing is other than before."""
+    location = "sim:highway?seed=3&sweeps=2&azimuths=64"
+    spinning, still = simulator(location + "&spin=1"), simulator(location)
+    assert parse_location(spinning.config.location, SourceOptions()) == spinning.config
+    assert "spin" not in still.config.location
+    sweep, other = spinning.shot(0, 1).sweep, still.shot(0, 1).sweep
+    times = sweep.time_offset_ns
+    assert times is not None and other.time_offset_ns is None
+    assert np.unique(times).tolist() == [100 * MS * (2 * step + 1) // 32 for step in range(FIRINGS)]
+    assert (np.diff(times) >= 0).all()
+    azimuth = np.degrees(np.arctan2(sweep.points[:, 1], sweep.points[:, 0])) % 360
+    sector = azimuth * FIRINGS // 360
+    off = np.abs((sector * 2 + 1) / 32 * 100 * MS - times) > 1
+    assert off.mean() < 0.25  # the first column lies up to a column's width, a quarter of a sector, after 0
+    assert len(other.points) > 500 and sweep.points.tobytes() != other.points.tobytes()
 
 
 @pytest.mark.parametrize("rate", [5, 10, 13])

@@ -13,13 +13,15 @@ from stream.sources.base import SourceError
 DRIFTS = ("rain", "tilt", "dropped-beams", "thinning", "district")
 """Last from their sweep on, or to the one before their end."""
 
-FAULTS = ("nan", "duplicate", "late", "pose-gap", "clock-jump")
-"""Befall one sweep; ``pose-gap`` lasts a second and ``clock-jump`` stays."""
+FAULTS = ("nan", "duplicate", "late", "pose-gap", "clock-jump", "jump")
+"""Befall one sweep; ``pose-gap`` lasts a second, ``clock-jump`` and ``jump``, of the poses, stay."""
 
 NAMES = DRIFTS + FAULTS
 LATE_NS = 300_000_000
 GAP_NS = 1_000_000_000
 JUMP_NS = 10_000_000_000
+POSE_JUMP_M, POSE_JUMP_RAD = (3.0, -2.0, 0.0), np.radians(5.0)
+"""A loop closure moves the map's poses so far and turns them about the vertical where the robot is."""
 TILT = (np.radians(3.0), np.radians(1.0))
 """Pitch and roll of a sensor that was knocked, radians."""
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -54,3 +57,23 @@ def measure(
         beams=len(elevation),
     )
     return turn, echoes
+
+
+def sectors(turns: Sequence[Echoes]) -> tuple[Echoes, NDArray[np.int64]]:
+    """One turn made of the first sector of the first of ``turns``, the second of the second, and so on.
+
+    turns : echoes of the same rays, azimuth by azimuth
+    Returns the echoes, and for each ray the number of its sector, int64 (N,)
+    """
+    first = turns[0]
+    columns = np.arange(len(first.row)) // first.beams
+    number = columns * len(turns) // (len(first.row) // first.beams)
+    if len(turns) == 1:
+        return first, number
+    rays = np.arange(len(number))
+    return replace(
+        first,
+        distance=np.stack([turn.distance for turn in turns])[number, rays],
+        intensity=np.stack([turn.intensity for turn in turns])[number, rays],
+        kept=np.stack([turn.kept for turn in turns])[number, rays],
+    ), number

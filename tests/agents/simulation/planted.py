@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from agents.in_order import EPOCH_RECORDS, epoch_of
 from agents.journal import Order, Place
 from agents.newest import Newest
 from agents.operations import Mark, Memory, Snapshot, Store
@@ -349,6 +350,22 @@ class ReplaysAnEntryTwice(Task):
         return max(first - 1, 0)
 
 
+def without_bounds(config: Config) -> Agent:
+    """A Perceive that takes whatever it is told for motion."""
+    pose = dataclasses.replace(config.pose, jump_m=None, jump_deg=None)
+    return make_perceive(dataclasses.replace(config, pose=pose))
+
+
+class JoinsAcrossMaps(Wrapped):
+    """A Judge that is not told of epochs: their records are counted on."""
+
+    def handle(self, record: Any) -> Step:
+        if isinstance(record, Binned | Prediction):
+            place = 1000 * epoch_of(record.seq) + record.seq % EPOCH_RECORDS
+            record = dataclasses.replace(record, seq=place)
+        return super().handle(record)
+
+
 class SwapsWithoutCanary(Outside):
     """A model file is served as it is read."""
 
@@ -435,6 +452,10 @@ BUGS: dict[str, Bug] = {
     ),
     "accept a torn snapshot": _bug(
         "crash", driver=AcceptsATornSnapshot, faults=RESTORES | {"snapshot torn": 0.5}
+    ),
+    "take a jump for motion": _bug("smeared", perceive=without_bounds, faults={"world frame jumps": 1.0}),
+    "join across maps": _bug(
+        "smeared", judge=_in(make_judge, JoinsAcrossMaps), faults={"world frame jumps": 1.0}
     ),
     "drop output on rebalance": _bug(
         "lost", "state digest", task=DropsOutputOnRebalance, faults={"killed when journaled": 0.1}

@@ -30,6 +30,7 @@
 void test_lattice(void);
 void test_index64(void);
 void test_pose(void);
+void test_deskew(void);
 void test_grid(void);
 void test_binner(void);
 void test_rays(void);

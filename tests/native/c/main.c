@@ -17,6 +17,7 @@ int main(void) {
     test_lattice();
     test_index64();
     test_pose();
+    test_deskew();
     test_grid();
     test_binner();
     test_rays();
