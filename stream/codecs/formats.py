@@ -79,8 +79,8 @@ _FORMATS = (
     Format(
         kind=Transform,
         schema=_schema(
-            "transform", 1, robot_id=_TEXT, stamp_ns=_I64, parent=_TEXT, child=_TEXT,
-            translation=_DOUBLES, rotation=_DOUBLES, static=_FLAG,
+            "transform", 2, robot_id=_TEXT, stamp_ns=_I64, parent=_TEXT, child=_TEXT,
+            translation=_DOUBLES, rotation=_DOUBLES, static=_FLAG, resets_map=_FLAG,
         ),
         tuples={"translation": 3, "rotation": 4},
     ),

@@ -26,7 +26,7 @@ from tests.data import ROOT, data_path
 
 COMMANDS = {
     "demo", "replay", "doctor", "explain", "info", "prior", "record", "report", "sample", "simulate",
-    "version", "topics", "worker", "produce", "lag", "dead-letters",
+    "version", "topics", "worker", "produce", "bridge", "lag", "dead-letters", "data",
 }  # fmt: skip
 CITY = "sim:city?sweeps=3&beams=32&azimuths=64"
 

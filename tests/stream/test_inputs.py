@@ -379,7 +379,7 @@ def test_payloads_that_cannot_be_read() -> None:
     assert refused(decode_transforms, b"\0\1\0\0", [], b"r2", static=False).startswith("corrupt: TFMessage: ")
     assert refused(decode_sweep, CLOUD, ARROW, b"r2").startswith("schema: the message begins with 0001")
     assert refused(decode_sweep, encode(transform()), ARROW, b"r2") == (
-        "schema: record transform version 1, expected sweep version 2"
+        "schema: record transform version 2, expected sweep version 2"
     )
 
 

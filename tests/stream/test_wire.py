@@ -96,6 +96,7 @@ def transforms(draw: st.DrawFn) -> Transform:
         translation=(x, y, z),
         rotation=(qx, qy, qz, qw),
         static=draw(st.booleans()),
+        resets_map=draw(st.booleans()),
     )
 
 
