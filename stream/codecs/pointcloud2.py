@@ -77,8 +77,8 @@ def decode(cloud: PointCloud2) -> Columns:
     """Points, intensity and time offsets of a cloud, row by row.
 
     Points keep values that are not finite. Intensity is the field ``intensity``, ``i`` or ``reflectivity`` in
-    the sensor's own unit, else zeros. Time offsets come from ``t``, ``time``, ``timestamp``, ``time_stamp`` or
-    ``time_offset``: integers are nanoseconds and floats seconds from the stamp, large floats seconds or
+    the sensor's own unit, else zeros. Time offsets come from ``t``, ``time``, ``timestamp``, ``time_stamp``
+    or ``time_offset``: integers are nanoseconds and floats seconds from the stamp, large floats seconds or
     nanoseconds from the epoch; not finite becomes 0; None without a field.
     Raises CodecError: no x, y or z, a field outside the point, an unknown datatype, data too short, a time
     more than 2.1 s away from the stamp

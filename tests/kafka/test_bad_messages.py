@@ -260,7 +260,6 @@ CASES: dict[str, Case] = {
             raw("corrupt", None, robot.encode()),
             raw("corrupt", None, robot.encode(), ARROW),
             raw("corrupt", None, robot.encode(), (), TRANSFORMS),
-            raw("corrupt", None, robot.encode(), (), STATIC),
         ]
     ),
     "keys": Case(keys),

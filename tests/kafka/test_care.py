@@ -181,7 +181,7 @@ def count_by_key(settings: KafkaSettings) -> dict[str, int]:
     return asyncio.run(work())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_a_robot_is_deleted_from_archive_snapshots_and_topics_and_workers_go_on(
     kafka: LocalBroker, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

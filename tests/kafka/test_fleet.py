@@ -20,7 +20,7 @@ ROBOTS = 3
 
 
 @pytest.mark.learn
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_nothing_is_lost_between_a_fleet_and_the_archive(kafka: LocalBroker, tmp_path: Path) -> None:
     settings = KafkaSettings(bootstrap=kafka.bootstrap, partitions=PARTITIONS, folder=tmp_path / "state")

@@ -243,7 +243,7 @@ def wait_for(done: Callable[[], bool], what: str, seconds: float = 60) -> None:
         time.sleep(0.1)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_a_worker_is_ready_after_its_recovery_and_while_it_reaches_what_it_needs(
     local_kafka: LocalBroker, tmp_path: Path
