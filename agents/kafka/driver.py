@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import signal
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from agents.effects import LocalEffects
 from agents.journal import Order, Place, Receipt
-from agents.kafka.log import KafkaLog, LogError, Outgoing
+from agents.kafka.host import Failpoint, Host
+from agents.kafka.log import LogError, Outgoing
 from agents.kafka.messages import (
-    Make,
     Message,
     decode_answer,
     decode_entry,
@@ -26,9 +23,6 @@ from agents.kafka.messages import (
     poison_of,
     record_of,
 )
-from agents.kafka.poison import Crashes
-from agents.kafka.requests import Requests
-from agents.kafka.snapshots import SnapshotStore
 from agents.operations import (
     AppendJournal,
     Ask,
@@ -67,8 +61,6 @@ SMALL_BYTES = 4096
 MAY_RUN_AHEAD = (TRANSFORMS, STATIC)
 """Folding these a little early does no harm. A sweep that runs ahead of its transforms may wait too long for
 them: where a log is sent faster than recorded, MAX_SKEW_MS are many of its seconds."""
-FAILPOINT = "OCTA_FAILPOINT"
-"""``label:n`` kills the process the n-th time that a task reaches this mark; for tests of what follows."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,65 +71,6 @@ class Entry:
     offset: int
     record: Any
     appended_ms: int = 0
-
-
-class FoldThread:
-    """The one thread in which agents fold, so that the client's own loop runs on.
-
-    busy : number of the call that it is in, from 1; 0 while it waits
-    """
-
-    def __init__(self) -> None:
-        self.busy = 0
-        self._calls = 0
-        self._pool = ThreadPoolExecutor(1, "folds")
-
-    async def run(self, do: Callable[..., Any], *arguments: Any) -> Any:
-        """Call something there."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._call, do, arguments)
-
-    def _call(self, do: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-        self._calls += 1
-        self.busy = self._calls
-        try:
-            return do(*arguments)
-        finally:
-            self.busy = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Host:
-    """What tasks share in their process.
-
-    make : makes a model of an ONNX file; source : who sends what they say
-    """
-
-    log: KafkaLog
-    snapshots: SnapshotStore
-    requests: Requests
-    thread: FoldThread
-    crashes: Crashes
-    make: Make
-    source: str
-
-    async def run(self, do: Callable[..., Any], *arguments: Any) -> Any:
-        """Call something that takes its time."""
-        return await self.thread.run(do, *arguments)
-
-
-class Failpoint:
-    """Kills the process at a mark, when the environment says so."""
-
-    def __init__(self) -> None:
-        self._label, _, count = os.environ.get(FAILPOINT, "").partition(":")
-        self._left = int(count or 1)
-
-    def reached(self, label: str) -> None:
-        """A task has come to a mark."""
-        if label == self._label:
-            self._left -= 1
-            if self._left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Driver:

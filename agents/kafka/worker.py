@@ -24,7 +24,8 @@ from faust.types import TP, EventT
 from agents.effects import LocalEffects
 from agents.journal import Place
 from agents.kafka.credentials import credentials_of
-from agents.kafka.driver import Driver, Failpoint, FoldThread, Host
+from agents.kafka.driver import Driver
+from agents.kafka.host import Failpoint, FoldThread, Host
 from agents.kafka.log import KafkaLog, LogError
 from agents.kafka.messages import Message
 from agents.kafka.meter import MeteredSnapshots, MeteredTask, standings

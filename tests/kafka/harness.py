@@ -20,7 +20,8 @@ from aiokafka import TopicPartition
 from agents.journal import Place
 from agents.judge import Judge
 from agents.kafka.admin import admin_client, create_topics
-from agents.kafka.driver import FAILPOINT, Driver, Failpoint, FoldThread, Host
+from agents.kafka.driver import Driver
+from agents.kafka.host import FAILPOINT, Failpoint, FoldThread, Host
 from agents.kafka.lag import lags
 from agents.kafka.log import KafkaLog
 from agents.kafka.partitions import new_reader

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from agents.journal import Place
-from agents.kafka.driver import FILLED, Driver, Failpoint, FoldThread, Host
+from agents.kafka.driver import FILLED, Driver
+from agents.kafka.host import Failpoint, FoldThread, Host
 from agents.kafka.log import KafkaLog, Outgoing
 from agents.kafka.messages import Message
 from agents.kafka.poison import MAX_CRASHES, Crashes
