@@ -122,7 +122,7 @@ class Archive(Agent):
             if self._is_new(record.robot_id, record.seq):
                 self._binned(record, step)
         elif isinstance(record, Outcome):
-            if self._is_new(f"Outcome {record.horizon_ns} {record.stream_id}", record.stamp_ns):
+            if self._is_new(f"Outcome@{record.horizon_ns} {record.stream_id}", record.stamp_ns):
                 self._outcome(record)
         elif isinstance(record, Prediction | Shadow | FeatureSample):
             if self._is_new(f"{type(record).__name__} {record.stream_id}", record.stamp_ns):
