@@ -88,7 +88,7 @@ def _robot(name: str) -> str:
 
 
 def _is_kind(name: str) -> bool:
-    return name.startswith(("Prediction ", "Shadow ", "FeatureSample "))
+    return name.startswith(("Prediction ", "Shadow ", "FeatureSample ", "Outcome@"))
 
 
 def _robot_of_key(key: Key) -> str:
