@@ -52,6 +52,12 @@ def test_a_worker_that_is_told_to_stop_ends_in_good_order_and_the_next_goes_on(
         assert here.workers.ended() == {}
 
 
+def went_on_after_the_last(log: str) -> bool:
+    """Both sweeps were given up, and a worker runs that knows it."""
+    *_, rest = log.rpartition("crash 3 of 3")
+    return log.count("crash 3 of 3") == 2 and "runs on partitions" in rest
+
+
 def test_sweeps_that_crash_their_worker_are_dead_letters_after_three_crashes(
     local_kafka: LocalBroker, tmp_path: Path
 ) -> None:
@@ -65,13 +71,14 @@ def test_sweeps_that_crash_their_worker_are_dead_letters_after_three_crashes(
         workers, codes = here.workers, Counter[int]()
         here.robots.drive(5)
         end = time.monotonic() + 240
-        while codes.total() < 6:
+        while not went_on_after_the_last(workers.log("perceive-0")):
             assert time.monotonic() < end, codes
             if "perceive-0" in workers.ended():
                 codes[workers.ended()["perceive-0"]] += 1
                 workers.start("perceive-0")
             time.sleep(0.2)
-        assert codes == {EXIT_FAILED: 3, -signal.SIGSEGV: 3}
+        # A process may meet both: it dies of the second while it is ending because of the first.
+        assert set(codes) <= {EXIT_FAILED, -signal.SIGSEGV} and 3 <= codes.total() <= 6
         here.robots.drive(2)
         wait_for_rest(workers, here.settings, ["perceive", "judge"], REST_SECONDS)
         assert workers.ended() == {}
