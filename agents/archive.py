@@ -45,7 +45,18 @@ MAX_NAMES = 16_384
 """Robots, and kinds of records of a stream, whose newest one is known: what comes again is told by it."""
 
 SNAPSHOT = frozenset(
-    ("chunks", "known", "counts", "dead_letters", "digest", "batches", "tables", "predictions", "latency")
+    (
+        "chunks",
+        "known",
+        "counts",
+        "held",
+        "dead_letters",
+        "digest",
+        "batches",
+        "tables",
+        "predictions",
+        "latency",
+    )
 )
 
 
@@ -111,6 +122,7 @@ class Archive(Agent):
         self._chunks: Counter[str] = Counter()  # written, by dataset
         self._newest = Newest(MAX_NAMES)  # seq by robot, stamp by kind and stream
         self._tables: dict[str, list[pa.Table]] = {}
+        self._held: Counter[str] = Counter()  # records in these tables
         self._batches: list[pa.RecordBatch] = []
         self._predictions: list[Prediction] = []
         self._latency: dict[str, dict[str, float]] = {}
@@ -135,7 +147,7 @@ class Archive(Agent):
             self._event(record, step)
         else:
             raise TypeError(f"Archive does not handle {type(record).__name__}")
-        if any(len(tables) >= CROWD * self._chunk_sweeps for tables in self._tables.values()):
+        if max(self._held.values(), default=0) >= CROWD * self._chunk_sweeps:
             self._flush(step)  # Judge or Learn catches up, and no sweep begins
         return step.build()
 
@@ -181,6 +193,7 @@ class Archive(Agent):
 
     def _add(self, dataset: str, table: pa.Table) -> None:
         self._tables.setdefault(dataset, []).append(table)
+        self._held[dataset] += 1
 
     def _event(self, record: Any, step: StepBuilder) -> None:
         event = event_of(record)
@@ -200,6 +213,7 @@ class Archive(Agent):
             self._write(SWEEPS, sweep_table(rows), step)
         self._batches, self._predictions = [], []
         self._tables.clear()
+        self._held.clear()
 
     def _write(self, dataset: str, table: pa.Table, step: StepBuilder) -> None:
         step.effects.append(WriteTable(dataset=dataset, table=table, chunk=self._chunks[dataset]))
@@ -211,6 +225,7 @@ class Archive(Agent):
             "chunks": dict(self._chunks),
             "known": self._newest.items(),
             "counts": dict(self.counts),
+            "held": dict(self._held),
             "dead_letters": dict(self.dead_letters),
             "digest": None if self.digest is None else self.digest.state(),
             "batches": [table_to_bytes(pa.Table.from_batches([batch])) for batch in self._batches],
@@ -224,6 +239,7 @@ class Archive(Agent):
         tree = unpack_fields(data, SNAPSHOT)
         self._chunks, self._newest = Counter(tree["chunks"]), Newest(MAX_NAMES, tree["known"])
         self.counts, self.dead_letters = Counter(tree["counts"]), Counter(tree["dead_letters"])
+        self._held = Counter(tree["held"])
         if self.digest is not None:
             self.digest.restore(tree["digest"] or [])
         self._batches = [table_from_bytes(item).to_batches()[0] for item in tree["batches"]]

@@ -200,8 +200,12 @@ def test_records_that_come_late_and_without_sweeps_do_not_pile_up(loop: Loop, ki
     late = [
         dataclasses.replace(record, stamp_ns=place, prediction_id=f"r/s/{place}") for place in range(1, 200)
     ]
-    written = tables([archive.handle(item) for item in late])
-    written += tables([archive.handle(EndOfLog())])
+    steps = []
+    for item in late:
+        steps.append(archive.handle(item))
+        archive, before = Archive(2), archive
+        archive.restore(before.snapshot())  # changes nothing
+    written = tables([*steps, archive.handle(EndOfLog())])
     assert [effect.table["prediction_id"].unique().to_pylist() for effect in written] == [
         [item.prediction_id for item in late[first : first + 2 * CROWD]]
         for first in range(0, len(late), 2 * CROWD)
