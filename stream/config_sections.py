@@ -23,6 +23,7 @@ class ConfigError(ValueError):
 
 
 def require(condition: bool, name: str, value: object, way_out: str) -> None:
+    """Raises ConfigError where the condition does not hold."""
     if not condition:
         raise ConfigError(f"{name}: {value!r} {way_out}")
 
