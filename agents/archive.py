@@ -24,6 +24,7 @@ from stream.records import (
     Prediction,
     Shadow,
     SweepRejected,
+    robot_of,
 )
 from stream.run_folder import CONTAINERS, SWEEPS, container_table
 from stream.tables import (
@@ -131,13 +132,13 @@ class Archive(Agent):
         """Fold any record of the system."""
         step = StepBuilder()
         if isinstance(record, Binned):
-            if self._is_new(record.robot_id, record.seq):
+            if self._is_new(name_of(record), record.seq):
                 self._binned(record, step)
         elif isinstance(record, Outcome):
-            if self._is_new(f"Outcome@{record.horizon_ns} {record.stream_id}", record.stamp_ns):
+            if self._is_new(name_of(record), record.stamp_ns):
                 self._outcome(record)
         elif isinstance(record, Prediction | Shadow | FeatureSample):
-            if self._is_new(f"{type(record).__name__} {record.stream_id}", record.stamp_ns):
+            if self._is_new(name_of(record), record.stamp_ns):
                 self._by_stamp(record)
         elif isinstance(record, Latency):
             self._latency[record.prediction_id] = record.milliseconds
@@ -248,6 +249,25 @@ class Archive(Agent):
         self._tables = {name: [table_from_bytes(item)] for name, item in tree["tables"].items()}
         self._predictions = [from_dict(Prediction, values) for values in tree["predictions"]]
         self._latency = dict(tree["latency"])
+
+
+def name_of(record: Binned | Prediction | Shadow | FeatureSample | Outcome) -> str:
+    """What Archive knows records by; all of one name come with ascending numbers."""
+    if isinstance(record, Binned):
+        return record.robot_id
+    kind = type(record).__name__
+    if isinstance(record, Outcome):
+        kind += f"@{record.horizon_ns}"
+    return f"{kind} {record.stream_id}"
+
+
+def robot_of_name(name: str) -> str:
+    """The robot of a name that ``name_of`` gave."""
+    kind, _, stream_id = name.partition(" ")
+    return robot_of(stream_id if kind.partition("@")[0] in _STREAM_KINDS else name)
+
+
+_STREAM_KINDS = frozenset(kind.__name__ for kind in (Prediction, Shadow, FeatureSample, Outcome))
 
 
 def event_of(record: Event | ModelActivated | ModelPublished | SweepRejected) -> dict[str, Any]:

@@ -7,12 +7,13 @@ An agent from whose state a robot was taken is where it would be had it forgotte
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from agents.archive import table_from_bytes, table_to_bytes
+from agents.archive import robot_of_name, table_from_bytes, table_to_bytes
 from agents.operations import Memory, Snapshot, digest_of
 from agents.protocol import Key, Train
 from stream.codecs.state import pack, unpack
@@ -31,26 +32,26 @@ _NAMED = {
 def robots_in(agent: str, snapshot: Snapshot) -> set[str]:
     """Ids of the robots of whom a snapshot holds anything."""
     tree = unpack(snapshot.agent)
-    names = [_robot(pair[0]) for field in _NAMED[agent] for pair in tree[field]]
+    names = [_named(field)(pair[0]) for field in _NAMED[agent] for pair in tree[field]]
     names += tree.get("roster", [])
     for pairs in tree.get("forgotten", {}).values():
-        names += [_robot(pair[0]) for pair in pairs]
+        names += [robot_of(pair[0]) for pair in pairs]
     if agent == LEARN:
         for lineage in tree["lineages"]["lineages"].values():
-            names += map(_robot, lineage["sent"])
-            names += [_robot(item["prediction_id"]) for item in [*lineage["examples"], *lineage["labels"]]]
+            names += map(robot_of, lineage["sent"])
+            names += [robot_of(item["prediction_id"]) for item in [*lineage["examples"], *lineage["labels"]]]
     if agent == ARCHIVE:
-        names += [_robot(row[1]) for row in tree["digest"] or []]
+        names += [robot_of(row[1]) for row in tree["digest"] or []]
         names += [
             robot for data in tree["batches"] for robot in table_from_bytes(data)["robot_id"].to_pylist()
         ]
-        names += [_robot(name) for data in tree["tables"].values()
+        names += [robot_of(name) for data in tree["tables"].values()
                   for name in pc.unique(table_from_bytes(data)["prediction_id"]).to_pylist()]  # fmt: skip
     names += [robot for key in snapshot.memory.waiting if (robot := _robot_of_key(key))]
     for effect in snapshot.memory.open.values():
         if isinstance(effect, Train):
-            names += [_robot(example.prediction_id) for example in effect.examples]
-            names += [_robot(labels.prediction_id) for labels in effect.labels]
+            names += [robot_of(example.prediction_id) for example in effect.examples]
+            names += [robot_of(labels.prediction_id) for labels in effect.labels]
     return set(names)
 
 
@@ -66,7 +67,7 @@ def without_robot(agent: str, snapshot: Snapshot, robot_id: str) -> Snapshot:
             [tree["epoch"], *(epoch + 1 for epoch in gone)]
         )  # no place in order is used twice
     for field in _NAMED[agent]:
-        tree[field] = _pairs_without(tree[field], robot_id)
+        tree[field] = _pairs_without(tree[field], robot_id, _named(field))
     if "roster" in tree:
         tree["roster"] = [name for name in tree["roster"] if name != robot_id]
     if "forgotten" in tree:
@@ -82,13 +83,9 @@ def without_robot(agent: str, snapshot: Snapshot, robot_id: str) -> Snapshot:
     return Snapshot(agent=data, digest=digest_of(data), memory=_memory_without(snapshot.memory, robot_id))
 
 
-def _robot(name: str) -> str:
-    """The robot of an id, or of Archive's ``Kind stream`` names."""
-    return robot_of(name.split(" ", 1)[1] if _is_kind(name) else name)
-
-
-def _is_kind(name: str) -> bool:
-    return name.startswith(("Prediction ", "Shadow ", "FeatureSample ", "Outcome@"))
+def _named(field: str) -> Callable[[str], str]:
+    """What finds the robot in the names of a list of pairs."""
+    return robot_of_name if field == "known" else robot_of
 
 
 def _robot_of_key(key: Key) -> str:
@@ -96,19 +93,19 @@ def _robot_of_key(key: Key) -> str:
     return robot_of(str(key[1])) if len(key) > 1 else ""
 
 
-def _pairs_without(pairs: list[Any], robot_id: str) -> list[Any]:
-    return [pair for pair in pairs if _robot(pair[0]) != robot_id]
+def _pairs_without(pairs: list[Any], robot_id: str, named: Callable[[str], str] = robot_of) -> list[Any]:
+    return [pair for pair in pairs if named(pair[0]) != robot_id]
 
 
 def _lineage_without(lineage: dict[str, Any], robot_id: str) -> None:
-    lineage["sent"] = [name for name in lineage["sent"] if _robot(name) != robot_id]
+    lineage["sent"] = [name for name in lineage["sent"] if robot_of(name) != robot_id]
     for field in ("examples", "labels"):
-        lineage[field] = [item for item in lineage[field] if _robot(item["prediction_id"]) != robot_id]
+        lineage[field] = [item for item in lineage[field] if robot_of(item["prediction_id"]) != robot_id]
 
 
 def _archive_without(tree: dict[str, Any], robot_id: str) -> None:
     if tree["digest"] is not None:
-        tree["digest"] = [row for row in tree["digest"] if _robot(row[1]) != robot_id]
+        tree["digest"] = [row for row in tree["digest"] if robot_of(row[1]) != robot_id]
     tree["predictions"] = [item for item in tree["predictions"] if item["robot_id"] != robot_id]
     batches = [table_from_bytes(data) for data in tree["batches"]]
     tree["batches"] = [table_to_bytes(batch) for batch in batches if batch["robot_id"][0].as_py() != robot_id]
@@ -118,7 +115,7 @@ def _archive_without(tree: dict[str, Any], robot_id: str) -> None:
 
 def _rows_without(table: pa.Table, robot_id: str) -> pa.Table:
     ids = pc.unique(table["prediction_id"]).to_pylist()
-    own = pa.array([name for name in ids if _robot(name) == robot_id], pa.string())
+    own = pa.array([name for name in ids if robot_of(name) == robot_id], pa.string())
     return table.filter(pc.invert(pc.is_in(table["prediction_id"], own)))
 
 
@@ -134,6 +131,6 @@ def _memory_without(memory: Memory, robot_id: str) -> Memory:
 def _request_without(request: Train, robot_id: str) -> Train:
     return dataclasses.replace(
         request,
-        examples=tuple(item for item in request.examples if _robot(item.prediction_id) != robot_id),
-        labels=tuple(item for item in request.labels if _robot(item.prediction_id) != robot_id),
+        examples=tuple(item for item in request.examples if robot_of(item.prediction_id) != robot_id),
+        labels=tuple(item for item in request.labels if robot_of(item.prediction_id) != robot_id),
     )

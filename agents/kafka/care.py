@@ -104,13 +104,13 @@ def _agent(task: str) -> str:
 
 def _holding(settings: KafkaSettings, subject: Subject) -> list[Held]:
     """Snapshots that hold the robot, and those that nobody can read any more."""
+    if subject.robot_id is None:
+        return []
     store = SnapshotStore(settings.snapshots)
     found = []
     for task in store.tasks():
         for path, snapshot in store.stored(task):
-            if subject.robot_id is not None and (
-                snapshot is None or subject.robot_id in robots_in(_agent(task), snapshot)
-            ):
+            if snapshot is None or subject.robot_id in robots_in(_agent(task), snapshot):
                 found.append((settings.folder / "snapshots" / task / Path(path).name, path, task))
     return found
 
@@ -135,7 +135,7 @@ def _snapshots(
         return receipt
     store = SnapshotStore(settings.snapshots)
     for _, path, task in held:
-        snapshot = dict(store.stored(task))[path]
+        snapshot = store.read(path)
         agent = _agent(task)
         store.replace(path, None if snapshot is None else without_robot(agent, snapshot, subject.robot_id))
     learned = any(_agent(task) == "learn" for _, _, task in held)

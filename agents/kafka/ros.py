@@ -11,7 +11,7 @@ from typing import Any
 
 from stream.sources.base import Item, SourceError
 from stream.sources.inbox import Inbox, Losses
-from stream.sources.live import LiveItems, Receiver
+from stream.sources.live import LiveItems, Receiver, received
 from stream.sources.logged_message import STATIC_TOPIC, LoggedMessage
 from stream.sources.message_types import CLOUDS, POINTS_TYPE, TF_TYPE
 from stream.sources.offers import LiveOptions, Offers, Say
@@ -20,7 +20,6 @@ NODE = "octastream_bridge"
 LOOK_SECONDS = 1.0
 """How often new topics are looked for."""
 SPIN_SECONDS = 0.2
-END_SECONDS = 2.0
 CLOUD_DEPTH, TRANSFORM_DEPTH = 5, 100
 """Messages that ROS holds for us, as rviz and tf2 have it."""
 
@@ -50,12 +49,7 @@ class RosLive:
 
     def __iter__(self) -> Iterator[Item]:
         """Items from now on; once only."""
-        self._receiver.start()
-        try:
-            yield from self._items.of(self.inbox)
-        finally:
-            self.stop()
-            self._receiver.join(END_SECONDS)
+        return received(self, self._receiver, self._items)
 
     def stop(self) -> None:
         """Receive no more."""

@@ -42,7 +42,19 @@ class SnapshotStore:
 
     def stored(self, task: str) -> list[tuple[str, Snapshot | None]]:
         """Every one of a task with its path, newest first; None for one that is not whole."""
-        return [(path, self._read(path)) for path in self._paths(task)]
+        return [(path, self.read(path)) for path in self._paths(task)]
+
+    def read(self, path: str) -> Snapshot | None:
+        """One snapshot, None for what was cut short, damaged, or written by another version."""
+        with self._files.open_input_stream(path) as stream:
+            data = stream.read()
+        if zlib.crc32(data[_CHECK:]).to_bytes(_CHECK, "little") != data[:_CHECK]:
+            return None
+        try:
+            snapshot = decode_snapshot(data[_CHECK:])
+        except StateError:  # written by another version
+            return None
+        return snapshot if snapshot.whole else None
 
     def replace(self, path: str, snapshot: Snapshot | None) -> None:
         """Put another one in the place of a stored one, or nothing.  Raises OSError"""
@@ -64,21 +76,9 @@ class SnapshotStore:
 
     def _whole(self, task: TaskId) -> Iterator[Snapshot]:
         for path in self._paths(str(task)):
-            snapshot = self._read(path)
+            snapshot = self.read(path)
             if snapshot is not None:
                 yield snapshot
-
-    def _read(self, path: str) -> Snapshot | None:
-        """One snapshot, None for what was cut short, damaged, or written by another version."""
-        with self._files.open_input_stream(path) as stream:
-            data = stream.read()
-        if zlib.crc32(data[_CHECK:]).to_bytes(_CHECK, "little") != data[:_CHECK]:
-            return None
-        try:
-            snapshot = decode_snapshot(data[_CHECK:])
-        except StateError:  # written by another version
-            return None
-        return snapshot if snapshot.whole else None
 
     def _paths(self, task: str) -> list[str]:
         selector = fs.FileSelector(f"{self._root}/{task}", allow_not_found=True)

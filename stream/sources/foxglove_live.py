@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from stream.sources.base import Item, SourceError, one_line
 from stream.sources.foxglove_session import SUBPROTOCOLS, FoxgloveSession, ProtocolError
 from stream.sources.inbox import Inbox, Losses
-from stream.sources.live import LiveItems, Receiver
+from stream.sources.live import LiveItems, Receiver, received
 from stream.sources.offers import LiveOptions, Offers, Say
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ MAX_MESSAGE_BYTES = 64 * 2**20
 """Cap on one message: over two million points of 32 bytes."""
 PAUSES = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Seconds before the next attempt; the last one from then on. A connection begins them anew."""
-OPEN_SECONDS, QUIET_SECONDS, CLOSE_SECONDS, END_SECONDS = 10.0, 2.0, 1.0, 2.0
+OPEN_SECONDS, QUIET_SECONDS, CLOSE_SECONDS = 10.0, 2.0, 1.0
 
 
 class FoxgloveLive:
@@ -49,12 +49,7 @@ class FoxgloveLive:
 
     def __iter__(self) -> Iterator[Item]:
         """Items from now on; once only.  Raises SourceError where the server refuses"""
-        self._receiver.start()
-        try:
-            yield from self._items.of(self.inbox)
-        finally:
-            self.stop()
-            self._receiver.join(END_SECONDS)
+        return received(self, self._receiver, self._items)
 
     def stop(self) -> None:
         """Receive no more."""

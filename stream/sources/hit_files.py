@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from stream.codecs.cdr import CodecError
 from stream.records import SweepRejected
 from stream.sources.base import Item, SourceError, SourceInfo, SourceOptions
-from stream.sources.pose_file import MAP_FRAME, read_poses, require_count, to_transform
-from stream.sources.sweep_files import corrupt, find_poses, list_files, stamps_at_rate
+from stream.sources.pose_file import MAP_FRAME, read_poses, to_transform
+from stream.sources.sweep_files import corrupt, find_poses, list_files, span_at_rate, stamps_at_rate
 from stream.sweep import Sweep, cut
 
 PART_POINTS = 1 << 18
@@ -107,17 +107,15 @@ class HitFiles:
 
     def info(self) -> SourceInfo:
         """Describe the files without reading points; stamps are None without a rate."""
-        stamps: Sequence[int | None] = [None]
-        if self.options.rate_hz is not None:
-            stamps = self._stamps()
+        start_ns, end_ns = span_at_rate(self.location, self.options, len(self.paths))
         x, y, z = self.origin.tolist()
         suffixes = [path.suffix.lower() for path in self.paths]
         return SourceInfo(
             location=str(self.location),
             format=self.format,
             sweeps=len(self.paths),
-            start_ns=stamps[0],
-            end_ns=stamps[-1],
+            start_ns=start_ns,
+            end_ns=end_ns,
             topics={f"*{name}": (self.format, suffixes.count(name)) for name in sorted(set(suffixes))},
             sensor_frames=(self.format,),
             root_frame=MAP_FRAME,
@@ -129,8 +127,7 @@ class HitFiles:
         stamps = self._stamps()
         poses: Sequence[Vector] = [np.array([*(self.middle - self.origin), 0, 0, 0, 1])] * len(self.paths)
         if self.pose_file is not None:
-            poses = read_poses(self.pose_file)
-            require_count(self.pose_file, list(poses), len(self.paths))
+            poses = read_poses(self.pose_file, len(self.paths))
         return self._items(stamps, poses)
 
     def _stamps(self) -> Sequence[int]:

@@ -25,8 +25,8 @@ from stream.records import SweepRejected
 from stream.sources.base import Item, SourceError, SourceInfo, SourceOptions, one_line
 from stream.sources.hit_files import MAX_COORDINATE_M, PART_POINTS
 from stream.sources.pcd import MAX_POINTS
-from stream.sources.pose_file import MAP_FRAME, read_poses, require_count, to_transform
-from stream.sources.sweep_files import corrupt, find_poses, list_files, stamps_at_rate
+from stream.sources.pose_file import MAP_FRAME, read_poses, to_transform
+from stream.sources.sweep_files import corrupt, find_poses, list_files, span_at_rate, stamps_at_rate
 from stream.sweep import MAX_STAMP_NS, Sweep, cut
 
 if TYPE_CHECKING:
@@ -114,15 +114,13 @@ class LasFiles:
 
     def info(self) -> SourceInfo:
         """Describe the files without reading points; stamps are None without a rate."""
-        stamps: Sequence[int | None] = [None]
-        if self.options.rate_hz is not None:
-            stamps = self._stamps()
+        start_ns, end_ns = span_at_rate(self.location, self.options, len(self.paths))
         return SourceInfo(
             location=str(self.location),
             format="las",
             sweeps=len(self.paths),
-            start_ns=stamps[0],
-            end_ns=stamps[-1],
+            start_ns=start_ns,
+            end_ns=end_ns,
             topics={f"*{suffix}": ("las", count) for suffix in SUFFIXES if (count := self._count(suffix))},
             sensor_frames=(SENSOR_FRAME,),
             root_frame=MAP_FRAME,
@@ -138,9 +136,7 @@ class LasFiles:
         middle = (0, 0, 0) if self.options.odometry else self.middle
         poses: Sequence[Vector] = [np.array([*middle, 0, 0, 0, 1], np.float64)] * len(self.paths)
         if self.pose_file is not None:
-            found = read_poses(self.pose_file)
-            require_count(self.pose_file, found, len(self.paths))
-            poses = found
+            poses = read_poses(self.pose_file, len(self.paths))
         return self._items(stamps, poses)
 
     def _count(self, suffix: str) -> int:

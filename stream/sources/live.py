@@ -14,6 +14,9 @@ from stream.sources.offers import LiveOptions, Say
 from stream.sweep import Sweep
 from stream.transform import Transform
 
+END_SECONDS = 2.0
+"""That a thread which was told to stop is waited for."""
+
 
 class Live(Protocol):
     """A robot that sends; one thread receives, whoever iterates reads.
@@ -63,6 +66,16 @@ class LiveItems:
                 f"choose one with --topic"
             )
         return first == topic
+
+
+def received(live: Live, receiver: Receiver, items: LiveItems) -> Iterator[Item]:
+    """Items from now on, while a thread receives them; it is told to stop when nobody reads any more."""
+    receiver.start()
+    try:
+        yield from items.of(live.inbox)
+    finally:
+        live.stop()
+        receiver.join(END_SECONDS)
 
 
 class Receiver:

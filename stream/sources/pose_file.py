@@ -16,11 +16,12 @@ SENSOR_FRAME = "velodyne"
 """Names of the two frames of logs that name none."""
 
 
-def read_poses(path: Path) -> list[NDArray[np.float64]]:
-    """Pose vectors of a pose file, in its order: sensor frame to the frame of the first sweep.
+def read_poses(path: Path, sweeps: int) -> list[NDArray[np.float64]]:
+    """Pose vectors of a pose file, one a sweep, in its order: sensor frame to the frame of the first sweep.
 
     Returns float64 (7,) each: x, y, z in metres, unit quaternion x, y, z, w
-    Raises SourceError that names the line: not 12 finite numbers, or not a rotation within 1e-3
+    Raises SourceError that names the line: not 12 finite numbers, or not a rotation within 1e-3; or for
+    another number of poses than of sweeps
     """
     try:
         lines = path.read_text().splitlines()
@@ -33,6 +34,8 @@ def read_poses(path: Path) -> list[NDArray[np.float64]]:
     poses = [_pose(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
     if not poses:
         raise SourceError(f"{path}: the pose file is empty")
+    if len(poses) != sweeps:
+        raise SourceError(f"{path}: {len(poses)} poses for {sweeps} sweeps; one pose a sweep is needed")
     return poses
 
 
@@ -49,12 +52,6 @@ def _pose(path: Path, number: int, line: str) -> NDArray[np.float64]:
         return pose.vector(values)
     except ValueError as error:
         raise SourceError(f"{path}: line {number}: not a rigid pose: {error}") from error
-
-
-def require_count(path: Path, poses: list[NDArray[np.float64]], sweeps: int) -> None:
-    """Raise SourceError unless there is one pose a sweep."""
-    if len(poses) != sweeps:
-        raise SourceError(f"{path}: {len(poses)} poses for {sweeps} sweeps; one pose a sweep is needed")
 
 
 def to_transform(

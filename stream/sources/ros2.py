@@ -23,7 +23,7 @@ from stream.sources.message_types import (
     unread_clouds,
     unread_transforms,
 )
-from stream.sources.pose_file import MAP_FRAME, read_poses, require_count, to_transform
+from stream.sources.pose_file import MAP_FRAME, read_poses, to_transform
 from stream.sweep import Sweep
 
 Wanted = Callable[[str, str], bool]
@@ -89,8 +89,7 @@ class Ros2Source:
         topic = self._topic()
         poses: list[NDArray[np.float64]] | None = None
         if self._options.poses is not None:
-            poses = read_poses(self._options.poses)
-            require_count(self._options.poses, poses, self.info().topics[topic][1])
+            poses = read_poses(self._options.poses, self.info().topics[topic][1])
             return self._items(topic, poses, frozenset())
         unread = None if self._options.odometry else unread_transforms(self._log.topics())
         if unread:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from stream.codecs.cdr import CodecError
 from stream.records import SweepRejected
 from stream.sources.base import Item, SourceError, SourceInfo, SourceOptions
-from stream.sources.pose_file import MAP_FRAME, SENSOR_FRAME, read_poses, require_count, to_transform
+from stream.sources.pose_file import MAP_FRAME, SENSOR_FRAME, read_poses, to_transform
 from stream.sweep import MAX_STAMP_NS, Sweep
 
 POSES_NAME = "poses.txt"
@@ -47,15 +47,13 @@ class SweepFiles:
 
     def info(self) -> SourceInfo:
         """Describe the folder without opening its sweeps; stamps are None without a rate."""
-        stamps: Sequence[int | None] = [None]
-        if self.stamps_ns is not None or self.options.rate_hz is not None:
-            stamps = self._stamps()
+        start_ns, end_ns = self._span()
         return SourceInfo(
             location=str(self.location),
             format=self.format,
             sweeps=len(self.paths),
-            start_ns=stamps[0],
-            end_ns=stamps[-1],
+            start_ns=start_ns,
+            end_ns=end_ns,
             topics={f"*{self.suffix}": (self.format, len(self.paths))},
             sensor_frames=(self.frame,),
             root_frame=None if self._pose_file() is None else MAP_FRAME,
@@ -72,9 +70,7 @@ class SweepFiles:
                 f"{self.location}: no {POSES_NAME} beside the sweeps; name the pose file with --poses "
                 "(12 numbers a line, KITTI format), or have the poses made of the sweeps with --odometry"
             )
-        poses = read_poses(pose_file)
-        require_count(pose_file, poses, len(self.paths))
-        return self._items(stamps, poses)
+        return self._items(stamps, read_poses(pose_file, len(self.paths)))
 
     def _items(self, stamps: Sequence[int], poses: list[NDArray[np.float64]]) -> Iterator[Item]:
         robot_id = self.options.robot_id
@@ -101,6 +97,11 @@ class SweepFiles:
             return self.stamps_ns
         return stamps_at_rate(self.location, self.options, len(self.paths))
 
+    def _span(self) -> tuple[int | None, int | None]:
+        if self.stamps_ns is not None:
+            return self.stamps_ns[0], self.stamps_ns[-1]
+        return span_at_rate(self.location, self.options, len(self.paths))
+
     def _pose_file(self) -> Path | None:
         return find_poses(self.pose_folders, self.options)
 
@@ -119,6 +120,14 @@ def stamps_at_rate(location: Path, options: SourceOptions, sweeps: int) -> list[
     if first <= 0 or last > MAX_STAMP_NS:
         raise SourceError(f"{location}: stamps {first}..{last:.0f} ns are outside 1..2^63 - 1")
     return [first + round(number * 1e9 / rate) for number in range(sweeps)]
+
+
+def span_at_rate(location: Path, options: SourceOptions, sweeps: int) -> tuple[int | None, int | None]:
+    """First and last of ``stamps_at_rate``; None without a rate."""
+    if options.rate_hz is None:
+        return None, None
+    stamps = stamps_at_rate(location, options, sweeps)
+    return stamps[0], stamps[-1]
 
 
 def find_poses(folders: Sequence[Path], options: SourceOptions) -> Path | None:
