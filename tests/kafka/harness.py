@@ -47,6 +47,8 @@ from stream.sources.base import Item
 from stream.topics import ACTIVATED, TOPICS
 
 STOP_SECONDS = 20
+LAST_LINES = 60
+"""Of each worker's log, in the report of a test that failed."""
 
 
 def fresh_topics(settings: KafkaSettings) -> None:
@@ -144,8 +146,12 @@ class Workers:
     def __enter__(self) -> Workers:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Stop all. Where a test has failed, its report shows what the workers wrote."""
         self.stop()
+        if kind is not None:
+            for name in self.processes:
+                print(f"---- {name} ----", *self.log(name).splitlines()[-LAST_LINES:], sep="\n")
 
     def log(self, name: str) -> str:
         """What a worker has written."""
