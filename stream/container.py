@@ -12,7 +12,7 @@ from native.grid import Grid
 from native.window import CellFeatures, Window, WindowOptions
 from stream.config import Config, ConfigError
 from stream.ego import forecast
-from stream.features import digest_arrays
+from stream.features import checksum_arrays
 from stream.records import Binned
 
 
@@ -115,9 +115,9 @@ class RollingContainer:
         return any((known.stream_id, known.stamp_ns, known.part) == key for known in self._records)
 
     def digest(self) -> str:
-        """Sha256 of the retained cells and their exact in-window totals."""
+        """Checksum of the retained cells and their exact in-window totals."""
         cells = self._window.cells()
-        return digest_arrays(cells.cell_id, cells.hits, cells.passes, cells.sums)
+        return checksum_arrays(cells.cell_id, cells.hits, cells.passes, cells.sums)
 
     def coarser(self, levels: int) -> Level:
         """The retained cells so many levels coarser, 0 for themselves: exact sums of their in-window returns.

@@ -87,7 +87,7 @@ class Prediction:
     cell_id : uint64 (N,), ascending
     probability : float32 (N, H), occupied at each horizon, given that it will be observed
     before : uint8 (N,), UNOBSERVED, SEEN_THROUGH or HIT at the prediction's own sweep
-    feature_digest : sha256 of cells and features; state_digest : sha256 of the rolling container
+    feature_digest : of cells, features and neighbours, XXH3 (128 bits); state_digest : of the container
     """
 
     prediction_id: str
