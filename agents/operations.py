@@ -8,7 +8,7 @@ from typing import Any
 
 from agents.journal import Claim, Order, Place, Receipt
 from agents.protocol import Key, Request, Restore, Storage
-from stream.codecs.state import Frozen
+from stream.codecs.state import Frozen, chunks_of
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -46,9 +46,12 @@ class Snapshot:
         return digest_of(self.agent) == self.digest
 
 
-def digest_of(data: bytes) -> str:
+def digest_of(data: bytes | Frozen) -> str:
     """Digest of a snapshot's bytes."""
-    return hashlib.sha256(data).hexdigest()
+    sha = hashlib.sha256()
+    for chunk in chunks_of(data):
+        sha.update(chunk)
+    return sha.hexdigest()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

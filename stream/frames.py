@@ -253,7 +253,7 @@ class FrameRegistry:
         return tuple(sorted(self._frames))
 
     def state(self) -> dict[str, Any]:
-        """Everything as numbers, strings, lists and dicts, in a fixed order; JSON keeps it exactly."""
+        """Everything as plain values and arrays, in a fixed order."""
         return {
             "max_gap_ns": self._max_gap_ns,
             "horizon_ns": self._horizon_ns,
@@ -264,7 +264,7 @@ class FrameRegistry:
                     edge.child,
                     edge.static,
                     list(edge.stamps),
-                    [edge.vectors[stamp].tolist() for stamp in edge.stamps],
+                    np.array([edge.vectors[stamp] for stamp in edge.stamps], np.float64),
                 ]
                 for _, edge in sorted(self._edges.items())
             ],
@@ -279,9 +279,7 @@ class FrameRegistry:
         for parent, child, static, stamps, vectors in state["edges"]:
             edge = _Edge(parent, child, static)
             edge.stamps = list(stamps)
-            edge.vectors = {
-                stamp: np.array(vector, np.float64) for stamp, vector in zip(stamps, vectors, strict=True)
-            }
+            edge.vectors = dict(zip(stamps, np.array(vectors, np.float64), strict=True))
             registry._edges[child] = edge
             registry._frames |= {parent, child}
         return registry

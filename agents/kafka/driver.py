@@ -37,7 +37,6 @@ from agents.operations import (
     ReadJournal,
     Save,
     Send,
-    Snapshot,
     Steer,
     Store,
 )
@@ -343,10 +342,7 @@ class Driver:
         self._saving = asyncio.get_running_loop().create_task(self._write(op))
 
     async def _write(self, op: Save) -> None:
-        def write() -> None:
-            self._host.snapshots.write(self.task.identity, Snapshot.of(op.agent, op.memory))
-
         try:
-            await asyncio.to_thread(write)
+            await asyncio.to_thread(self._host.snapshots.write, self.task.identity, op.agent, op.memory)
         except OSError as error:  # the one before will do
             LOGGER.warning("%s: no snapshot: %s", self.task.identity, error)

@@ -9,14 +9,14 @@ from typing import Any
 
 from agents.journal import Claim, Order, Place
 from agents.kafka.settings import KafkaSettings
-from agents.operations import Memory, Snapshot
+from agents.operations import Memory, Snapshot, digest_of
 from agents.protocol import Example, Labels, LoadModel, ModelLoaded, Request, Train, Trained, TrainingFailed
 from agents.task import Answer, Undecodable
 from models.manifest import model_id_of
 from models.model import Model
 from stream.codecs.content_type import CDR
 from stream.codecs.inputs import dead_letter, decode_sweep, decode_transforms
-from stream.codecs.state import from_dict, pack, to_dict, unpack
+from stream.codecs.state import Frozen, from_dict, pack, to_dict, unpack
 from stream.codecs.wire import WireError, decode
 from stream.records import SweepRejected
 from stream.sweep import Sweep
@@ -170,13 +170,12 @@ def decode_answer(data: bytes, load: Callable[[LoadModel], ModelLoaded], make: M
 # ---- snapshots -----------------------------------------------------------------------------------------
 
 
-def encode_snapshot(snapshot: Snapshot) -> bytes:
-    """A snapshot as bytes."""
-    memory = snapshot.memory
-    return pack(
+def encode_snapshot(agent: bytes | Frozen, memory: Memory) -> Frozen:
+    """A snapshot, as it is written: tens of megabytes that are not copied for it."""
+    return Frozen(
         {
-            "agent": snapshot.agent,
-            "digest": snapshot.digest,
+            "agent": agent,
+            "digest": digest_of(agent),
             "claim": memory.claim,
             "journal": memory.journal,
             "positions": [[*place, offset] for place, offset in sorted(memory.positions.items())],

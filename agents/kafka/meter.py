@@ -15,16 +15,17 @@ from agents.operations import (
     Capture,
     Handle,
     Mark,
+    Memory,
     Next,
     Operation,
     Read,
     Send,
-    Snapshot,
     Store,
 )
 from agents.protocol import Agent
 from agents.task import Steps, Task
 from agents.task_id import TaskId
+from stream.codecs.state import Frozen
 from stream.records import Event, ModelActivated, Prediction, SweepRejected
 from stream.sweep import Sweep
 from stream.topics import TOPICS, topic_of
@@ -157,16 +158,16 @@ class MeteredSnapshots(SnapshotStore):
         self._metrics, self._clock = metrics, clock
         self._written: dict[TaskId, Written] = {}
 
-    def write(self, task: TaskId, snapshot: Snapshot) -> None:
+    def write(self, task: TaskId, agent: bytes | Frozen, memory: Memory) -> None:
         """As the store's own."""
         labels = (task.agent, str(task.partition))
         try:
-            super().write(task, snapshot)
+            super().write(task, agent, memory)
         except OSError:
             self._metrics.snapshot_failures.labels(*labels).inc()
             raise
         self._metrics.snapshots.labels(*labels).inc()
-        self._written[task] = Written(at_s=self._clock(), size_bytes=len(snapshot.agent))
+        self._written[task] = Written(at_s=self._clock(), size_bytes=len(agent))
 
     def written(self, task: TaskId) -> Written | None:
         """The newest one of a task."""

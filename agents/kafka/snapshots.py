@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pyarrow import fs
 
 from agents.kafka.messages import decode_snapshot, encode_snapshot
-from agents.operations import Snapshot
+from agents.operations import Memory, Snapshot
 from agents.task_id import TaskId
-from stream.codecs.state import StateError
+from stream.codecs.state import Frozen, StateError
 
 KEEP = 3
 _CHECK = 4
@@ -26,11 +26,11 @@ class SnapshotStore:
     def __init__(self, uri: str) -> None:
         self._files, self._root = fs.FileSystem.from_uri(uri)
 
-    def write(self, task: TaskId, snapshot: Snapshot) -> None:
+    def write(self, task: TaskId, agent: bytes | Frozen, memory: Memory) -> None:
         """Add one; older ones beyond KEEP go.  Raises OSError"""
         folder = f"{self._root}/{task}"
         self._files.create_dir(folder, recursive=True)
-        self._put(f"{folder}/{snapshot.memory.journal:020d}.state", snapshot)
+        self._put(f"{folder}/{memory.journal:020d}.state", agent, memory)
         for old in self._paths(str(task))[KEEP:]:
             self._files.delete_file(old)
 
@@ -61,13 +61,18 @@ class SnapshotStore:
         if snapshot is None:
             self._files.delete_file(path)
         else:
-            self._put(path, snapshot)
+            self._put(path, snapshot.agent, snapshot.memory)
 
-    def _put(self, path: str, snapshot: Snapshot) -> None:
-        data = encode_snapshot(snapshot)
+    def _put(self, path: str, agent: bytes | Frozen, memory: Memory) -> None:
+        """Piece by piece: putting tens of megabytes together would keep the interpreter from all else."""
+        chunks = encode_snapshot(agent, memory).chunks()
+        checksum = 0
+        for chunk in chunks:
+            checksum = zlib.crc32(chunk, checksum)
         with self._files.open_output_stream(f"{path}.writing") as stream:
-            stream.write(zlib.crc32(data).to_bytes(_CHECK, "little"))
-            stream.write(data)
+            stream.write(checksum.to_bytes(_CHECK, "little"))
+            for chunk in chunks:
+                stream.write(chunk)
         self._files.move(f"{path}.writing", path)
 
     def newest(self, task: TaskId) -> Snapshot | None:

@@ -25,16 +25,30 @@ class StateError(ValueError):
 class Frozen:
     """A tree as it is now; what becomes of it later does not show. Its bytes are made when asked for.
 
-    Read-only arrays are kept and not copied, so freezing what is made of records takes little time.
+    Read-only arrays are kept and not copied, so freezing what is made of records takes little time. A frozen
+    tree within another stands for its bytes, and is not copied either.
     """
 
     def __init__(self, value: Any) -> None:
         self._buffers = _Buffers()
-        self._header = json.dumps(_encode(value, self._buffers), separators=(",", ":")).encode()
+        self._tree = _encode(value, self._buffers)
+
+    def chunks(self) -> tuple[bytes | memoryview, ...]:
+        """The bytes in pieces, which nobody has to put together in order to write them."""
+        header = json.dumps(self._tree, separators=(",", ":")).encode()
+        return (MAGIC, struct.pack("<Q", len(header)), header, *self._buffers.parts)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.chunks()))
 
     def pack(self) -> bytes:
         """As ``pack``."""
-        return b"".join((MAGIC, struct.pack("<Q", len(self._header)), self._header, *self._buffers.parts))
+        return b"".join(self.chunks())
+
+
+def chunks_of(data: bytes | Frozen) -> tuple[bytes | memoryview, ...]:
+    """Bytes in pieces, of what is packed or will be."""
+    return data.chunks() if isinstance(data, Frozen) else (data,)
 
 
 def pack(value: Any) -> bytes:
@@ -87,12 +101,12 @@ class _Buffers:
         self.parts: list[bytes | memoryview] = []
         self._size = 0
 
-    def append(self, data: bytes | memoryview) -> list[int]:
-        """Add one; returns its offset and length."""
+    def append(self, *parts: bytes | memoryview) -> list[int]:
+        """Add one, in pieces; returns its offset and length."""
         offset = self._size
-        self.parts.append(data)
-        self._size += len(data)
-        return [offset, len(data)]
+        self.parts += parts
+        self._size += sum(map(len, parts))
+        return [offset, self._size - offset]
 
 
 def _is_constant(array: Any) -> bool:
@@ -113,8 +127,8 @@ def _bytes_of(array: np.ndarray[Any, Any]) -> bytes | memoryview:
 def _encode(value: Any, buffers: _Buffers) -> Any:
     if value is None or isinstance(value, str | bool | int | float):
         return value
-    if isinstance(value, bytes):
-        return {"$bytes": buffers.append(value)}
+    if isinstance(value, bytes | Frozen):
+        return {"$bytes": buffers.append(*chunks_of(value))}
     if isinstance(value, np.ndarray):
         return {"$array": buffers.append(_bytes_of(value)), "dtype": value.dtype.str, "shape": value.shape}
     if isinstance(value, np.generic):

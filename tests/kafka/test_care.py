@@ -136,7 +136,7 @@ def test_the_folder_of_workers_is_shown_and_snapshots_that_are_left_are_named(
 ) -> None:
     store = SnapshotStore(KafkaSettings(bootstrap="", partitions=1, folder=tmp_path).snapshots)
     for agent, data in states.items():
-        store.write(TaskId(agent, 0, 1), snapshot_of(agent, data))
+        store.write(TaskId(agent, 0, 1), data, snapshot_of(agent, data).memory)
     (tmp_path / "archive").mkdir()
     assert snapshots_of(tmp_path) == {f"{agent}-0": [GONE, STAYS] for agent in sorted(states)}
     assert main(["data", "show", "--folder", str(tmp_path)]) == 0

@@ -249,7 +249,7 @@ def test_snapshots_are_counted_and_so_are_those_that_fail(tmp_path: Path) -> Non
     memory = Memory(claim=0, journal=1, positions={}, waiting={}, open={})
     snapshot = Snapshot(agent=b"state", digest=digest_of(b"state"), memory=memory)
     assert store.written(IDENTITY) is None
-    store.write(IDENTITY, snapshot)
+    store.write(IDENTITY, snapshot.agent, snapshot.memory)
     found = store.newest(IDENTITY)
     assert found is not None
     assert found.agent == b"state"
@@ -257,7 +257,7 @@ def test_snapshots_are_counted_and_so_are_those_that_fail(tmp_path: Path) -> Non
     (folder / str(IDENTITY)).rename(folder / "away")
     (folder / str(IDENTITY)).write_text("no folder")
     with pytest.raises(OSError, match=str(IDENTITY)):
-        store.write(IDENTITY, snapshot)
+        store.write(IDENTITY, snapshot.agent, snapshot.memory)
     values = values_of(metrics.exposition().decode())
     assert by_label(values, "octastream_snapshots_total", "partition") == {"3": 1}
     assert by_label(values, "octastream_snapshot_failures_total", "partition") == {"3": 1}

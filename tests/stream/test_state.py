@@ -200,3 +200,13 @@ def test_freezing_does_not_copy_what_is_read_only() -> None:
     tracemalloc.stop()
     assert held < 100_000
     assert len(frozen.pack()) > 4 * array.nbytes
+
+
+def test_a_frozen_tree_within_another_stands_for_its_bytes() -> None:
+    array = np.arange(1_000_000.0)
+    array.flags.writeable = False
+    inner = Frozen({"x": array})
+    outer = Frozen({"agent": inner, "rest": b"abc"})
+    assert outer.pack() == pack({"agent": pack({"x": array}), "rest": b"abc"})
+    assert len(outer) == len(outer.pack())
+    assert any(isinstance(chunk, memoryview) and chunk.nbytes == array.nbytes for chunk in outer.chunks())
