@@ -17,6 +17,7 @@ from agents.failure import EXIT_DAMAGED, EXIT_ERROR, EXIT_INTERRUPTED, describe,
 from agents.kafka import commands as kafka_commands
 from agents.kafka.worker_command import require_map_frame
 from agents.options import ConfigOptions, LogOptions, ReplayFlags, spread
+from agents.web.serve_command import serve
 
 if TYPE_CHECKING:
     from agents.replay import RunResult
@@ -307,6 +308,7 @@ def _simulate_one(seed: int, trace: bool) -> None:
     raise typer.Exit(EXIT_ERROR)
 
 
+app.command()(serve)
 kafka_commands.add_to(app)
 care_commands.add_to(app)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,8 +80,10 @@ def rebuild(
 
     Raises ExplainError when the records are not stored or make no container, TableError when they are damaged
     """
+    first_ns = stamp_ns - RollingContainer(config).keep_ns
     try:
-        features = _fold(folder, config, stream_id, stamp_ns)
+        records = folder.records(robot_of(stream_id), first_ns, 2**62)
+        features = features_at(records, config, stream_id, stamp_ns)
     except (ExplainError, TableError):
         raise
     except (OctaError, ValueError, ArithmeticError) as error:
@@ -88,12 +91,15 @@ def rebuild(
     return features, schema_of(config)
 
 
-def _fold(folder: RunFolder, config: Config, stream_id: str, stamp_ns: int) -> CellFeatures:
+def features_at(records: Iterable[Binned], config: Config, stream_id: str, stamp_ns: int) -> CellFeatures:
+    """Features at one sweep, from its robot's records in their order, as far back as the window reaches.
+
+    Raises ExplainError when the sweep is not among them, OctaError for records that make no container
+    """
     container = RollingContainer(config)
     last: Binned | None = None
     parts: set[int] = set()
     epoch = 0
-    records = folder.records(robot_of(stream_id), stamp_ns - container.keep_ns, 2**62)
     for record in records:
         own = record.stream_id == stream_id and not record.late
         if own and record.stamp_ns > stamp_ns:

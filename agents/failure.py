@@ -22,6 +22,9 @@ LEARNING_PACKAGES = ("torch", "onnx", "river")
 KAFKA_PACKAGES = ("aiokafka", "faust", "mode")
 """What the extra ``kafka`` installs and nothing but agents/kafka imports."""
 
+SERVE_PACKAGES = ("fastapi", "uvicorn", "httptools", "uvloop", "orjson", "starlette")
+"""What the extra ``serve`` installs and nothing but agents/web imports."""
+
 FORMAT_PACKAGES = ("rosbags", "laspy", "lazrs", "plyfile")
 """What the extra ``formats`` installs and nothing but stream/sources imports."""
 
@@ -62,6 +65,8 @@ def _missing(package: str) -> str:
         return f"learning needs {package}: pip install 'octastream[learn]', or add --no-learn"
     if package in KAFKA_PACKAGES:
         return f"Kafka needs {package}: pip install 'octastream[kafka]'"
+    if package in SERVE_PACKAGES:
+        return f"serving needs {package}: pip install 'octastream[serve]'"
     if package in FORMAT_PACKAGES:
         return f"reading this log needs {package}: pip install 'octastream[formats]'"
     return f"the package {package} is not installed: pip install {package}"

@@ -46,7 +46,7 @@ class InProcess:
 
     clock : seconds, for latencies only; nothing else depends on it
     on_sweep : called after each sweep that came in; on_latency : with milliseconds by stage of a prediction
-    pace : what Learn costs is charged to it
+    pace : what Learn costs is charged to it; observe : called with every record once agents have handled it
     """
 
     def __init__(
@@ -58,11 +58,12 @@ class InProcess:
         on_sweep: Callable[[Sweep], None],
         on_latency: Callable[[Mapping[str, float]], None],
         pace: Pace | None = None,
+        observe: Callable[[Any], None] = lambda record: None,
     ) -> None:
         a = agents
         self._agents, self._effects, self._stopwatch = agents, effects, stopwatch
         self._clock, self._on_sweep, self._on_latency = clock, on_sweep, on_latency
-        self._pace = pace or Pace()
+        self._pace, self._observe = pace or Pace(), observe
         self._queue: deque[Any] = deque()
         self._decode_ms: dict[Key, float] = {}
         self._routes: dict[type, tuple[Agent, ...]] = {
@@ -145,3 +146,4 @@ class InProcess:
                 with self._pace.spending() if agent is self._agents.learn else nullcontext():
                     step = agent.handle(record)
                 self._apply(agent, step)
+            self._observe(record)

@@ -73,7 +73,7 @@ class RecordedRun:
         table = self._predictions.table(record.prediction_id)
         if table is None:
             return
-        columns = _by_horizon(table)
+        columns = by_horizon(table)
         forecast = Forecast(
             stream_id=record.stream_id,
             stamp_ns=record.stamp_ns,
@@ -82,7 +82,7 @@ class RecordedRun:
         )
         yield forecast
         observed = self._outcomes.table(record.prediction_id)
-        for horizon_ns, column in ({} if observed is None else _by_horizon(observed)).items():
+        for horizon_ns, column in ({} if observed is None else by_horizon(observed)).items():
             yield Outcome(
                 prediction_id=record.prediction_id,
                 robot_id=record.robot_id,
@@ -101,7 +101,7 @@ def _stamp_of(record: Recorded) -> int:
     return record.stamp_ns
 
 
-def _by_horizon(table: pa.Table) -> dict[int, dict[str, NDArray[Any]]]:
+def by_horizon(table: pa.Table) -> dict[int, dict[str, NDArray[Any]]]:
     """Columns of one prediction by horizon, rows by cell."""
     columns = {name: table[name].to_numpy() for name in table.column_names}
     found = {}

@@ -60,12 +60,14 @@ class ReplayOptions:
     activations : files of events, or run folders, whose activations are followed; learning must be off then
     models : registry that holds what was activated; None takes the one beside each file
     clock : seconds, for latencies and for learning's budget
+    observe : called with every record of the agents, in the order in which they pass; raising ends the replay
     """
 
     max_sweeps: int | None = None
     activations: tuple[Path, ...] = ()
     models: Path | None = None
     clock: Callable[[], float] = time.perf_counter
+    observe: Callable[[Any], None] = lambda record: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +112,7 @@ def replay(
         done += 1
         progress(done, options.max_sweeps or total, sweep.stream_id)
 
-    agents, runtime = _build(config, folder, count, latencies, options.clock, recorded)
+    agents, runtime = _build(config, folder, count, latencies, options, recorded)
     limit = _Limit(options.max_sweeps)
     damages = [runtime.run(limit.items(source)) for source in sources]
     runtime.finish()
@@ -176,9 +178,10 @@ def _build(
     folder: RunFolder,
     on_sweep: Callable[[Sweep], None],
     latencies: Latencies,
-    clock: Callable[[], float],
+    options: ReplayOptions,
     recorded: RecordedModels | None,
 ) -> tuple[Agents, InProcess]:
+    clock = options.clock
     schema, stopwatch = schema_of(config), Stopwatch(clock)
     priors, note = priors_of(config, schema)
     if note:
@@ -200,6 +203,7 @@ def _build(
         on_sweep=on_sweep,
         on_latency=lambda stages: latencies.add({**stages, "learning": pace.take_ms()}),
         pace=pace,
+        observe=options.observe,
     )
     return agents, runtime
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from models.probability import quantise
 from models.signature import INDEX_INPUT, OUTPUT, X_INPUT
 
 _LOG_FATAL = 4
+
+CPU = "CPUExecutionProvider"
 
 ROUNDING = 1e-6
 """ONNX Runtime's sigmoid answers a unit in the last place above 1 to large logits."""
@@ -29,17 +32,20 @@ class OnnxModel:
     model_id : names the model in every prediction
     data : the file's bytes
     threads : of the one operator that runs at a time; results are the same bits for the same number
+    providers : ONNX Runtime's execution providers, in order of preference; results are of whichever runs
     Raises ModelRefused, in one line, when the bytes are no model, when inputs or output are not those of
     ``models.signature``, or when the output on a fixed batch is not finite probabilities
     """
 
-    def __init__(self, model_id: str, data: bytes, threads: int = 1) -> None:
+    def __init__(
+        self, model_id: str, data: bytes, threads: int = 1, providers: Sequence[str] = (CPU,)
+    ) -> None:
         self._model_id = model_id
         if not data:
             raise ModelRefused(f"{model_id}: the file is empty")
         try:
             self._session: Any = onnxruntime.InferenceSession(
-                data, _options(threads), providers=["CPUExecutionProvider"]
+                data, _options(threads), providers=list(providers)
             )
         except Exception as error:  # ONNX Runtime's own exceptions share no narrower base
             raise ModelRefused(f"{model_id}: not a usable ONNX file: {_one_line(error)}") from error
@@ -111,6 +117,11 @@ class OnnxModel:
                 f"{self._model_id}: {item.name}: {item.type} {shape}; expected {kind} [N, {columns or 'n'}]"
             )
         return int(shape[1])
+
+
+def available_providers() -> tuple[str, ...]:
+    """Execution providers that this build of ONNX Runtime has, the preferred one first."""
+    return tuple(onnxruntime.get_available_providers())
 
 
 def _options(threads: int) -> Any:

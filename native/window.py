@@ -150,6 +150,22 @@ class Window:
         )
         return out
 
+    def evidence(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.uint64]]:
+        """Ids, hits and passes of every retained cell as in ``cells``, without the sums, which are most of it."""
+        size = len(self)
+        ids, hits, passes = (np.empty(size, np.uint64) for _ in range(3))
+        check(
+            lib.octa_window_export(
+                self._handle,
+                size,
+                writable(ids, np.uint64, (size,), "cell_id"),
+                writable(hits, np.uint64, (size,), "hits"),
+                writable(passes, np.uint64, (size,), "passes"),
+                ffi.NULL,
+            )
+        )
+        return ids, hits, passes
+
     def cell_ids(self) -> NDArray[np.uint64]:
         """Ids of the retained cells, ascending, uint64 (N,)."""
         size = len(self)

@@ -119,6 +119,10 @@ class RollingContainer:
         cells = self._window.cells()
         return checksum_arrays(cells.cell_id, cells.hits, cells.passes, cells.sums)
 
+    def evidence(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.uint64]]:
+        """Retained cells, ascending, with their in-window hits and passes, each uint64 (N,)."""
+        return self._window.evidence()
+
     def coarser(self, levels: int) -> Level:
         """The retained cells so many levels coarser, 0 for themselves: exact sums of their in-window returns.
 

@@ -92,6 +92,7 @@ def produce(
     from agents import console
     from agents.kafka.admin import require_topics, run
     from agents.kafka.produce import words_of
+    from agents.tempo import speed_of
 
     speed, settings, words = speed_of(rate), kafka.to_settings(), words_of(messages)
     sources = [log.open(location) for location in logs]
@@ -104,19 +105,6 @@ def produce(
     if damages:
         typer.echo(f"octastream: sent up to the damage: {'; '.join(damages)}", err=True)
         raise typer.Exit(EXIT_DAMAGED)
-
-
-def speed_of(rate: str) -> float | None:
-    """Times as fast as recorded; None for as fast as it goes.  Raises ConfigError"""
-    from stream.config import ConfigError
-
-    try:
-        speed = {"real": 1.0, "max": None}[rate] if rate in ("real", "max") else float(rate)
-    except ValueError:
-        speed = 0.0
-    if speed is not None and not 0 < speed <= 1e6:
-        raise ConfigError(f"--rate {rate!r}: must be real, max, or how many times as fast, for example 2")
-    return speed
 
 
 def _send(source: Source, settings: KafkaSettings, speed: float | None, words: Words) -> tuple[int, int, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import socket
 import threading
 from types import TracebackType
@@ -13,34 +12,8 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from agents.kafka.metrics import Metrics
 from agents.kafka.vitals import Vitals
-from stream.config import ConfigError
 
 UNAVAILABLE = 503
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens, so that a port that cannot be had is told before anything else begins.
-
-    port : 0 for any that is free
-    Raises ConfigError naming the option
-    """
-    try:
-        return socket.create_server((host, port))
-    except OSError as error:
-        why = error.strerror or str(error)
-        if error.errno == errno.EADDRINUSE:
-            why = "another process listens there; name another port"
-        elif error.errno in (errno.EACCES, errno.EPERM):
-            why = "ports below 1024 are not for everybody; name another port"
-        elif error.errno in (errno.EADDRNOTAVAIL, socket.EAI_NONAME, socket.EAI_AGAIN):
-            why = "no address of this machine; name one, as 127.0.0.1, or 0.0.0.0 for all"
-        raise ConfigError(f"--http {host}:{port}: {why}") from error
-
-
-def url_of(listener: socket.socket) -> str:
-    """``http://HOST:PORT``."""
-    host, port = listener.getsockname()[:2]
-    return f"http://{host}:{port}"
 
 
 class Probe:

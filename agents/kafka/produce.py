@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 
 from agents.kafka.settings import KafkaSettings
+from agents.tempo import Tempo
 from stream.codecs import foxglove, tf
 from stream.codecs.content_type import CDR, PROTOBUF
 from stream.codecs.inputs import encode_foxglove, encode_pointcloud2, headers_of
@@ -151,14 +151,11 @@ async def produce(
     speed : times as fast as recorded; None sends as fast as the broker takes it
     words : as in ``messages_of``
     """
-    count, first_ns, begin = 0, None, time.monotonic()
+    count, tempo = 0, Tempo(speed)
     async with Producer.open(settings) as producer:
         for stamp_ns, message in messages_of(items, words):
-            if speed is not None and stamp_ns:
-                first_ns = stamp_ns if first_ns is None else first_ns
-                due = begin + (stamp_ns - first_ns) / 1e9 / speed
-                if due > time.monotonic():
-                    await asyncio.sleep(due - time.monotonic())
+            if wait_s := tempo.wait_s(stamp_ns):
+                await asyncio.sleep(wait_s)
             await producer.send(message)
             on_message(stamp_ns, message[0])
             count += 1

@@ -31,12 +31,13 @@ from agents.kafka.messages import Message
 from agents.kafka.meter import MeteredSnapshots, MeteredTask, standings
 from agents.kafka.metrics import Metrics
 from agents.kafka.poison import Crashes
-from agents.kafka.probe import Probe, url_of
+from agents.kafka.probe import Probe
 from agents.kafka.quiet_log import QuietFilter
 from agents.kafka.requests import Requests
 from agents.kafka.settings import KafkaSettings
 from agents.kafka.transport import Transport
 from agents.kafka.vitals import HANDLER_SECONDS, RECOVERING, REVOKED, STOPPING, Vitals
+from agents.listener import url_of
 from agents.protocol import Agent
 from agents.task import TakenOver
 from agents.task_id import TaskId

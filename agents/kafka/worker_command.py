@@ -45,7 +45,7 @@ def worker(
     if agent == "learn":
         _stand_back()
     address = probe.address()
-    from agents.kafka.probe import listen
+    from agents.listener import listen
 
     with listen(*address) if address else nullcontext() as listener:  # who asks early waits
         config, cluster = _ready(agent, kafka, settings, instance)

@@ -25,7 +25,6 @@ from agents.cli import main
 from agents.cluster_options import PASSWORD, KafkaOptions
 from agents.failure import describe
 from agents.kafka.admin import ClusterError, admin_client, check_topics, create_topics, run
-from agents.kafka.commands import speed_of
 from agents.kafka.lag import Lag
 from agents.kafka.messages import message_of, record_of
 from agents.kafka.partitions import Partitions
@@ -33,6 +32,7 @@ from agents.kafka.settings import KafkaSettings
 from agents.kafka.supervisor import Patience, supervise
 from agents.options import ConfigOptions
 from agents.task import Undecodable
+from agents.tempo import speed_of
 from stream.codecs.inputs import decode_sweep, headers_of
 from stream.codecs.wire import encode
 from stream.config import ConfigError

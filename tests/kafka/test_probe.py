@@ -19,7 +19,7 @@ from aiokafka.errors import KafkaConnectionError
 from agents.cli import main
 from agents.cluster_options import ProbeOptions
 from agents.kafka.metrics import Metrics, Standing
-from agents.kafka.probe import Probe, listen, url_of
+from agents.kafka.probe import Probe
 from agents.kafka.vitals import (
     RECOVERING,
     REVOKED,
@@ -28,6 +28,7 @@ from agents.kafka.vitals import (
     UNWELL_SECONDS,
     Vitals,
 )
+from agents.listener import listen, url_of
 from stream.config import ConfigError
 from tests.kafka.broker import LocalBroker
 from tests.kafka.harness import Workers

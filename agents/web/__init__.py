@@ -1,0 +1,1 @@
+"""What robots, people and programs ask over HTTP: cells, forecasts, explanations, scores."""

@@ -1,0 +1,118 @@
+"""The command that serves over HTTP.
+
+What needs the extra ``serve`` is imported when the command runs, so the others do without it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agents.cluster_options import TopicOptions
+from agents.failure import require_learning
+from agents.options import LIVE_BUDGET_MS, ConfigOptions, LogOptions, spread
+from agents.web.options import ListenOptions
+
+if TYPE_CHECKING:
+    from agents.web.feed import Feed
+    from stream.config import Config
+
+
+@spread
+def serve(
+    listen_on: ListenOptions,
+    log: LogOptions,
+    settings: ConfigOptions,
+    topic: TopicOptions,
+    replay: Annotated[
+        str | None, typer.Option(metavar="LOG|RUN", help="Play a log, sim:city?..., or a run folder.")
+    ] = None,
+    kafka: Annotated[bool, typer.Option("--kafka", help="Follow the topics of a cluster instead.")] = False,
+    rate: Annotated[
+        str,
+        typer.Option(metavar="real|max|N", help="As recorded, as fast as it goes, or N times as recorded."),
+    ] = "real",
+    loop: Annotated[bool, typer.Option("--loop", help="Begin anew, each time the log has ended.")] = False,
+    out: Annotated[
+        Path, typer.Option(help="Run folder of a played log; a run that lies there is replaced.")
+    ] = Path("runs/serve"),
+    no_learn: Annotated[bool, typer.Option("--no-learn", help="Play without learning; no torch.")] = False,
+    history: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Forecasts are explained from memory so long.")
+    ] = 5.0,
+    provider: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="ONNX Runtime execution provider; may be repeated. Default: CPU."),
+    ] = None,
+) -> None:
+    """Answer over HTTP what is forecast, mapped and scored: of a log that is played, or of a cluster."""
+    from agents.listener import listen, url_of
+    from agents.web.server import serve as run
+    from agents.web.world import WorldOptions
+    from stream.config import ConfigError
+
+    if (replay is None) == (not kafka):
+        raise ConfigError("serve: give --replay LOG, --replay RUN or --kafka, one of them")
+    options = WorldOptions(history_s=history)
+    providers = _providers(provider or [])
+    feed = _replayed(replay, log, settings, topic, rate=rate, loop=loop, out=out, no_learn=no_learn)
+    with listen(listen_on.host, listen_on.port, "--host, --port") as listener:
+        typer.echo(f"serves {feed.name} on {url_of(listener)}; Ctrl-C ends it", err=True)
+        run(feed, listener, options, providers)
+
+
+def _replayed(
+    location: str | None,
+    log: LogOptions,
+    settings: ConfigOptions,
+    topic: TopicOptions,
+    *,
+    rate: str,
+    loop: bool,
+    out: Path,
+    no_learn: bool,
+) -> Feed:
+    from agents.outfolder import holds_run
+    from agents.tempo import speed_of
+    from agents.web.replay_feed import ReplayFeed
+    from agents.web.stored_feed import StoredFeed
+    from stream.config import ConfigError
+
+    assert location is not None
+    speed = speed_of(rate)
+    if holds_run(Path(location)):
+        given = [*log.arguments(), *settings.arguments(), *(["--no-learn"] if no_learn else [])]
+        if given:
+            raise ConfigError(f"{' '.join(given)}: only for logs; a run has its own configuration")
+        return StoredFeed(Path(location), speed=speed, loop=loop)
+    source = log.open(location, topic)
+    config = _config(settings, speed, no_learn)
+    return ReplayFeed(
+        [source], config, out, speed=speed, loop=loop, say=lambda line: typer.echo(line, err=True)
+    )
+
+
+def _config(settings: ConfigOptions, speed: float | None, no_learn: bool) -> Config:
+    """The configuration; at a sensor's pace learning has a budget, since sweeps do not wait for it."""
+    more = ["learn.enabled=false"] if no_learn else []
+    if speed is not None:
+        more.append(f"learn.budget_ms={LIVE_BUDGET_MS}")
+    config = settings.load(*more)
+    if config.learn.enabled:
+        require_learning()
+    return config
+
+
+def _providers(named: list[str]) -> list[str]:
+    """Execution providers to use.  Raises ConfigError for one that this ONNX Runtime does not have"""
+    from models.runtime import CPU, available_providers
+    from stream.config import ConfigError
+
+    for name in named:
+        if name not in available_providers():
+            raise ConfigError(
+                f"--provider {name!r}: this ONNX Runtime has {', '.join(available_providers())}"
+            )
+    return named or [CPU]

@@ -1,0 +1,95 @@
+"""The service as a process: a feed in a thread, uvicorn in the main one."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sys
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import uvicorn
+
+from agents.web.app import build_app
+from agents.web.feed import Feed
+from agents.web.forecaster import Forecaster
+from agents.web.metrics import WebMetrics
+from agents.web.predict import Predictor
+from agents.web.service import Service
+from agents.web.world import World, WorldOptions
+
+SWITCH_SECONDS = 0.0005
+"""Feed and server take turns so often: a request would wait up to 5 ms while a sweep is folded."""
+STOP_SECONDS = 10
+
+
+def service_of(
+    feed: Feed, world: World, *, providers: Sequence[str], threads: int = 1, most_cells: int = 20_000
+) -> Service:
+    """What routes need, on a world and where it comes from."""
+    forecaster = Forecaster(world.config, feed.models, providers, threads)
+    return Service(
+        world=world,
+        feed=feed,
+        predictor=Predictor(world, forecaster, most_cells),
+        forecaster=forecaster,
+        metrics=WebMetrics(world),
+    )
+
+
+class FeedThread:
+    """Runs a feed beside the server; where that fails, the server ends, too.
+
+    failed : called from the thread with what ended it
+    """
+
+    def __init__(self, feed: Feed, world: World, failed: Any) -> None:
+        self.error: BaseException | None = None
+        self._feed, self._world, self._failed = feed, world, failed
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Tell it to stop, and wait a while; it may be within a training, which nothing needs any more."""
+        self._stop.set()
+        self._thread.join(STOP_SECONDS)
+
+    def _run(self) -> None:
+        try:
+            self._feed.run(self._world, self._stop)
+        except BaseException as error:
+            self.error = error
+            self._failed()
+
+
+def serve(feed: Feed, listener: socket.socket, options: WorldOptions, providers: Sequence[str]) -> None:
+    """Serve until told to stop (SIGINT, SIGTERM), or until the feed fails.  Raises what failed"""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    sys.setswitchinterval(SWITCH_SECONDS)
+    world = World(feed.config, options)
+    app = build_app(service_of(feed, world, providers=providers))
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=STOP_SECONDS,
+    )
+    server = uvicorn.Server(config)
+
+    def end() -> None:
+        server.should_exit = True
+
+    thread = FeedThread(feed, world, end)
+    thread.start()
+    try:
+        server.run(sockets=[listener])
+    finally:
+        thread.stop()
+    if thread.error is not None:
+        raise thread.error
