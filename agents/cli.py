@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from agents.care import commands as care_commands
 from agents.cluster_options import TopicOptions
+from agents.errors import commands as error_commands
 from agents.failure import EXIT_DAMAGED, EXIT_ERROR, EXIT_INTERRUPTED, describe, require_learning
 from agents.kafka import commands as kafka_commands
 from agents.kafka.worker_command import require_map_frame
@@ -311,6 +312,7 @@ def _simulate_one(seed: int, trace: bool) -> None:
 app.command()(serve)
 kafka_commands.add_to(app)
 care_commands.add_to(app)
+error_commands.add_to(app)
 
 
 def _replay(sources: Sequence[Source], config: Config, out: Path, flags: ReplayFlags) -> RunResult:

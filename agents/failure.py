@@ -29,6 +29,10 @@ FORMAT_PACKAGES = ("rosbags", "laspy", "lazrs", "plyfile")
 """What the extra ``formats`` installs and nothing but stream/sources imports."""
 
 
+ANALYSIS_PACKAGES = ("duckdb",)
+"""What the extra ``analysis`` installs and nothing but stream/run_tables.py imports."""
+
+
 def require_learning() -> None:
     """Raises ModuleNotFoundError when a package that learning needs is not installed."""
     for name in LEARNING_PACKAGES:
@@ -69,6 +73,8 @@ def _missing(package: str) -> str:
         return f"serving needs {package}: pip install 'octastream[serve]'"
     if package in FORMAT_PACKAGES:
         return f"reading this log needs {package}: pip install 'octastream[formats]'"
+    if package in ANALYSIS_PACKAGES:
+        return f"the error map needs {package}: pip install 'octastream[analysis]'"
     return f"the package {package} is not installed: pip install {package}"
 
 

@@ -47,7 +47,7 @@ def plan(run: Path, subject: Subject, now_ns: int) -> Receipt:
     if changes:
         changes += [
             change_of(run, run / name, 0)
-            for name in (small_files.SUMMARY, small_files.REPORT)
+            for name in (small_files.SUMMARY, small_files.REPORT, small_files.ERROR_PAGE)
             if (run / name).is_file()
         ]
     known = [span for span in spans if span is not None]

@@ -17,6 +17,7 @@ from stream.records import robot_of
 from stream.run_folder import RunFolder
 
 EVENTS, CONFIG, SUMMARY, REPORT = "events.jsonl", "config.yaml", "summary.json", "report.html"
+ERROR_PAGE = "errors.html"
 REDUCED = "reduced"
 """Key of summary.json, and what a reader has to know: scores are of the whole run, rows are not."""
 
@@ -123,6 +124,8 @@ def mark_reduced(run: Path, receipt: Receipt) -> None:
 
 
 def rebuild_report(run: Path) -> None:
-    """Make the report again of what is left, where the run has one."""
+    """Make the report again of what is left, where the run has one; a page of its error map goes."""
+    if (run / ERROR_PAGE).is_file():
+        RunFolder(run).remove(run / ERROR_PAGE)
     if (run / REPORT).is_file():
         build_report(run)

@@ -6,19 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 from numpy.typing import NDArray
-from plotly.offline import get_plotlyjs
 
 from agents.report import curves, space, tables, timeline, wording
 from agents.report.figure import Figure
+from agents.report.html import HERE, write_page
 from agents.report.path import ego_path
 from agents.report.scored import scored_sweeps
 from agents.report.source import RunFolder, read_run, section
 from agents.report.tally import RunTally
 
-HERE = Path(__file__).parent
 WORST = 12
 
 
@@ -33,22 +30,17 @@ def build_report(run_dir: Path, out: Path | None = None) -> Path:
     run = read_run(Path(run_dir))
     missing = list(run.missing)
     tally = _tally(run, missing)
-    page = _environment().get_template("page.html.j2").render(**_context(run, tally, missing))
+    ego = ego_path(run.path)
+    models = timeline.lineage(run)
+    found = space.regions(tally, run.half_edge_m)
     target = Path(out) if out is not None else Path(run_dir) / "report.html"
-    part = target.with_name(target.name + ".part")
-    part.write_text(page, encoding="utf-8")
-    part.replace(target)
+    write_page(
+        target,
+        HERE / "page.html.j2",
+        _figures(run, tally, models, found, ego),
+        _context(run, tally, models, found, missing),
+    )
     return target
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    environment.globals["whole"] = wording.whole
-    environment.globals["number"] = wording.number
-    return environment
 
 
 def _tally(run: RunFolder, missing: list[str]) -> RunTally:
@@ -66,11 +58,8 @@ def _tally(run: RunFolder, missing: list[str]) -> RunTally:
     return tally
 
 
-def _context(run: RunFolder, tally: RunTally, missing: list[str]) -> dict[str, Any]:
-    ego = ego_path(run.path)
-    models = timeline.lineage(run)
-    found = space.regions(tally, run.half_edge_m)
-    figures = _figures(run, tally, models, found, ego)
+def _context(run: RunFolder, tally: RunTally, models: list[timeline.Lineage], found: list[space.Region],
+             missing: list[str]) -> dict[str, Any]:  # fmt: skip
     return {
         "title": wording.log_name(run),
         "verdict": wording.verdict(run, tally.curves), "facts": wording.facts(run),
@@ -90,9 +79,6 @@ def _context(run: RunFolder, tally: RunTally, missing: list[str]) -> dict[str, A
         "event_total": len(run.events), "dead_letters": sorted(section(run.summary, "dead_letters").items()),
         "drift": tables.event_rows(run, "drift"), "digests": tables.digest_rows(run),
         "config": run.config_text,
-        "figures": {name: figure for name, figure in figures.items() if figure is not None},
-        "css": Markup((HERE / "page.css").read_text(encoding="utf-8")),
-        "js": Markup((HERE / "page.js").read_text(encoding="utf-8")), "plotly": Markup(get_plotlyjs()),
     }  # fmt: skip
 
 

@@ -4,7 +4,10 @@
     displaylogo: false, responsive: true,
     modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "resetCameraLastSave3d"],
   };
-  const scales = { "@loss": ["--l0", "--l1", "--l2", "--l3"], "@probability": ["--p0", "--p1", "--p2", "--p3"] };
+  const scales = {
+    "@loss": ["--l0", "--l1", "--l2", "--l3"], "@probability": ["--p0", "--p1", "--p2", "--p3"],
+    "@gap": ["--g0", "--g1", "--g2", "--g3", "--g4"],
+  };
   const charts = Array.from(document.querySelectorAll("[data-figure]"));
   const views = new Map();
 

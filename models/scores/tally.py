@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,12 +27,30 @@ class Reliability:
     count: NDArray[np.int64]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decomposition:
+    """The parts of a Brier score: reliability - resolution + uncertainty + within.
+
+    reliability : mean over rows of (mean forecast of their bin - share that came true)^2; 0 is calibrated
+    resolution : of (share of the bin - share of all)^2; the more, the better forecasts tell cases apart
+    uncertainty : share (1 - share) of all, which no forecast changes
+    within : what forecasts that differ within a bin add or take away; small
+    Source: Murphy 1973; Stephenson, Coelho and Jolliffe 2008 for the last part.
+    """
+
+    reliability: float
+    resolution: float
+    uncertainty: float
+    within: float
+
+
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Tally:
     """Rows grouped by probability k / GRID.
 
     k : int64 (K,), ascending, no duplicates, 1 <= k < GRID
-    positives, negatives : int64 (K,), rows with and without the event; positives + negatives > 0
+    positives, negatives : int64 (K,), rows with and without the event; positives + negatives > 0. Weights,
+        as of rows that fade, are float64 (K,); then ``n`` is a float, and bins weigh the same
     """
 
     k: NDArray[np.int64]
@@ -40,8 +59,9 @@ class Tally:
 
     @property
     def n(self) -> int:
-        """Number of rows."""
-        return int(self.positives.sum() + self.negatives.sum())
+        """Number of rows, or their weight."""
+        n: int = (self.positives.sum() + self.negatives.sum()).item()
+        return n
 
     def complement(self) -> Tally:
         """The tally of the opposite event: probability 1 - p, labels swapped."""
@@ -53,7 +73,7 @@ class Tally:
         Returns None without a positive row. 1.0 when every row is positive.
         """
         hits = self.positives[::-1]
-        total = int(hits.sum())
+        total = hits.sum()
         if total == 0:
             return None
         found = np.cumsum(hits)
@@ -77,6 +97,33 @@ class Tally:
         p = self.k / GRID
         return float(np.sum(self.positives * (1.0 - p) ** 2 + self.negatives * p**2) / self.n)
 
+    def entropy(self) -> float | None:
+        """The log loss that the forecasts expect of themselves, nats a row; None without rows.
+
+        That of a calibrated forecast is its entropy; a larger one says that it was surer than it should be.
+        """
+        if self.k.size == 0:
+            return None
+        p = self.k / GRID
+        rows = self.positives + self.negatives
+        return float(-np.sum(rows * (p * np.log(p) + (1 - p) * np.log1p(-p))) / self.n)
+
+    def decomposition(self, bins: int = CALIBRATION_BINS) -> Decomposition | None:
+        """Brier score by reliability and resolution, bins and ties as in ``reliability``; None if empty."""
+        brier = self.brier()
+        if brier is None:
+            return None
+        table, total = self.reliability(bins), self.positives.sum() / self.n
+        reliability = float(np.sum(table.count * (table.probability - table.occupied) ** 2) / self.n)
+        resolution = float(np.sum(table.count * (table.occupied - total) ** 2) / self.n)
+        uncertainty = float(total * (1 - total))
+        return Decomposition(
+            reliability=reliability,
+            resolution=resolution,
+            uncertainty=uncertainty,
+            within=brier - reliability + resolution - uncertainty,
+        )
+
     def reliability(self, bins: int = CALIBRATION_BINS) -> Reliability:
         """Equal-mass bins over the rows in order of probability.
 
@@ -87,7 +134,9 @@ class Tally:
         """
         if bins < 1:
             raise ValueError(f"bins: must be >= 1, got {bins}")
-        sizes = self.n // bins + (np.arange(bins) < self.n % bins)
+        sizes: NDArray[Any] = np.full(bins, self.n / bins)
+        if isinstance(self.n, int):
+            sizes = self.n // bins + (np.arange(bins) < self.n % bins)
         sizes = sizes[sizes > 0]
         edges = np.concatenate([[0], np.cumsum(sizes)])
         rows = self.positives + self.negatives
@@ -97,7 +146,7 @@ class Tally:
         return Reliability(
             probability=np.diff(np.interp(edges, reached, mass)) / (sizes * GRID),
             occupied=np.diff(np.interp(edges, reached, hits)) / sizes,
-            count=sizes.astype(np.int64),
+            count=sizes,
         )
 
     def ece(self, bins: int = CALIBRATION_BINS) -> float | None:

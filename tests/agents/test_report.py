@@ -6,9 +6,7 @@ import base64
 import dataclasses
 import html
 import json
-import re
 import shutil
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +28,7 @@ from agents.report.space import MAX_DRAWN
 from agents.report.tables import score_rows
 from agents.report.tally import CellLosses
 from agents.report.wording import Verdict, number, rounded, verdict
+from tests.agents.page import Page
 from tests.agents.run_folder import FIRST_NS, RunSpec, ego_of, encode, prediction_id, stamp_of, write_run
 
 SMALL = RunSpec(sweeps=24, cells=120, warmup=10)
@@ -38,47 +37,12 @@ FILES = ("summary.json", "config.yaml", "sweeps.parquet", "events.jsonl")
 HOSTILE = "<img src=x onerror=alert(1)></script><b>&"
 
 
-class _Page(HTMLParser):
-    """Ids, text outside of scripts, references to the outside, and the figures of a page."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.ids: list[str] = []
-        self.references: list[str] = []
-        self.tags: list[str] = []
-        self.words: list[str] = []
-        self.figures: dict[str, Any] = {}
-        self._script: str | None = None
-        self.feed(text)
-        self.text = re.sub(r"\s+", " ", " ".join(self.words))
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        values = dict(attrs)
-        self.tags.append(tag)
-        self.ids += [values["id"] or ""] if "id" in values else []
-        self.references += [
-            v or "" for k, v in attrs if k in ("src", "href") and not (v or "").startswith("#")
-        ]
-        if tag in ("script", "style"):
-            self._script = values.get("id") or ""
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in ("script", "style"):
-            self._script = None
-
-    def handle_data(self, data: str) -> None:
-        if self._script is None:
-            self.words.append(data)
-        elif self._script.startswith("data-"):
-            self.figures[self._script.removeprefix("data-")] = json.loads(data)
-
-
-def _build(folder: Path, spec: RunSpec = SMALL) -> _Page:
+def _build(folder: Path, spec: RunSpec = SMALL) -> Page:
     return _page(write_run(folder / "run", spec))
 
 
-def _page(run: Path) -> _Page:
-    return _Page(build_report(run).read_text(encoding="utf-8"))
+def _page(run: Path) -> Page:
+    return Page(build_report(run).read_text(encoding="utf-8"))
 
 
 def _summary_of(run: Path, **changes: Any) -> dict[str, Any]:
@@ -110,7 +74,7 @@ def test_every_section_is_drawn_from_a_whole_run(tmp_path: Path) -> None:
 def test_it_is_one_file_without_references(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", SMALL)
     text = build_report(run).read_text(encoding="utf-8")
-    page = _Page(text)
+    page = Page(text)
     assert page.references == []
     assert "default-src 'none'" in text
     assert len(text) < 8_000_000
@@ -160,7 +124,7 @@ def test_text_from_the_run_stays_text(tmp_path: Path) -> None:
     (run / "config.yaml").write_text(f"logs: ['{HOSTILE}']\n")
     text = build_report(run).read_text(encoding="utf-8")
     assert "<img" not in text.replace(html.escape(HOSTILE), "")
-    page = _Page(text)
+    page = Page(text)
     assert "img" not in page.tags
     assert HOSTILE in page.text
     assert html.escape(HOSTILE, quote=False) in json.dumps(page.figures["curves"])

@@ -13,7 +13,7 @@ from models.scores.histogram import ScoreHistogram
 from models.scores.prequential import NAMES, PrequentialScores
 from models.scores.regions import ErrorMap
 from models.scores.series import ScoreSeries
-from models.scores.tally import SweepScore, sweep_score, tally_of
+from models.scores.tally import SweepScore, Tally, sweep_score, tally_of
 from stream.records import HIT, SEEN_THROUGH, UNOBSERVED
 
 HORIZONS = (200, 500)
@@ -345,3 +345,47 @@ def test_error_map_refuses_what_does_not_fit():
         errors.add(ids[:1], np.ones(1, dtype=np.float32), y[:1])
     with pytest.raises(ValueError, match="max_regions"):
         ErrorMap(0)
+
+
+@pytest.mark.parametrize("bins", [1, 15])
+def test_decomposition_matches_plain_numpy(bins):
+    p, y = sample(5_000, seed=3)
+    order = np.argsort(p, kind="stable")
+    groups = np.array_split(order, bins)
+    share = y.mean()
+    reliability = sum(len(g) * (p[g].astype(float).mean() - y[g].mean()) ** 2 for g in groups) / len(p)
+    resolution = sum(len(g) * (y[g].mean() - share) ** 2 for g in groups) / len(p)
+    tally = filled(p, y).tally()
+    parts = tally.decomposition(bins)
+    assert len(np.unique(p)) > 0.97 * len(p)  # few ties: their share-out moves a bin by a row or two
+    assert parts.reliability == pytest.approx(reliability, abs=2e-5)
+    assert parts.resolution == pytest.approx(resolution, abs=2e-4)
+    assert parts.uncertainty == pytest.approx(share * (1 - share))
+    total = parts.reliability - parts.resolution + parts.uncertainty + parts.within
+    assert total == pytest.approx(tally.brier(), abs=1e-12)
+
+
+def test_forecasts_of_one_value_a_bin_have_nothing_within():
+    p = np.repeat(quantise(np.array([0.125, 0.5, 0.875])), 200)
+    y = np.concatenate([np.arange(200) < n for n in (40, 100, 150)])
+    parts = filled(p, y).tally().decomposition(3)
+    assert parts.within == pytest.approx(0, abs=1e-12)
+    assert parts.reliability == pytest.approx(np.mean([(0.125 - 0.2) ** 2, 0, (0.875 - 0.75) ** 2]))
+
+
+def test_entropy_is_the_loss_that_a_forecast_expects():
+    p, y = sample(3_000, seed=5)
+    q = p.astype(float)
+    assert filled(p, y).tally().entropy() == pytest.approx(-np.mean(q * np.log(q) + (1 - q) * np.log(1 - q)))
+    empty = ScoreHistogram().tally()
+    assert (empty.entropy(), empty.decomposition()) == (None, None)
+
+
+def test_a_weight_of_two_is_a_row_twice():
+    p, y = sample(3_000, seed=7)  # a multiple of 15: bins of rows are bins of weight
+    tally, twice = filled(p, y).tally(), filled(np.tile(p, 2), np.tile(y, 2)).tally()
+    weighted = Tally(k=tally.k, positives=2.0 * tally.positives, negatives=2.0 * tally.negatives)
+    assert weighted.n == twice.n
+    for name in ("average_precision", "log_loss", "brier", "entropy"):
+        assert getattr(weighted, name)() == pytest.approx(getattr(twice, name)())
+    assert weighted.ece() == pytest.approx(twice.ece())
