@@ -14,7 +14,7 @@ class DomainError(OctaError, ValueError):
 
 
 class RangeError(OctaError, ValueError):
-    """A cell is beyond the map: its coordinates do not fit -32768..32767 half edges."""
+    """A cell is beyond the map: its coordinates do not fit its id (Index64: -32768..32767 half edges)."""
 
 
 class ParityError(OctaError, ValueError):
@@ -22,7 +22,7 @@ class ParityError(OctaError, ValueError):
 
 
 class IdError(OctaError, ValueError):
-    """A 64-bit value is not an Index64."""
+    """A value is not an id of the expected kind."""
 
 
 class TextError(OctaError, ValueError):
@@ -30,7 +30,7 @@ class TextError(OctaError, ValueError):
 
 
 class LodError(OctaError, ValueError):
-    """No parent at LOD 0, no children at LOD 15, no ancestor at a finer LOD."""
+    """No parent at LOD 0, no children at the finest LOD, no ancestor at a finer LOD."""
 
 
 class PoseError(OctaError, ValueError):

@@ -10,17 +10,21 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from native._octa import ffi, lib
+from native import texts as text_form
+from native._octa import lib
 from native.arrays import readable, writable
-from native.errors import LodError, check
+from native.errors import DomainError, LodError, check
+from native.fields import byte, word
 from native.lattice import CHILDREN
+from native.shells import around
+from native.texts import Texts
 
 LOD_MAX = 15
 TIER_MAX = 3
 COORDINATE_MIN = -32768
 COORDINATE_MAX = 32767
-_LOD_SHIFT = np.uint64(48)
-_LOD_MASK = np.uint64(15)
+BIAS = 32768
+"""What is added to a signed coordinate to store it."""
 
 
 class Decoded(NamedTuple):
@@ -49,12 +53,10 @@ def encode(sites: NDArray[np.int32], *, frame: int, tier: int, lod: int) -> NDAr
     Raises DomainError (frame, tier, lod), ParityError, RangeError
     """
     pointer = readable(sites, np.int32, (None, 3), "sites")
-    _check_byte(frame, 255, "frame")
-    _check_byte(tier, TIER_MAX, "tier")
-    _check_byte(lod, LOD_MAX, "lod")
+    fields = byte(frame, 255, "frame"), byte(tier, TIER_MAX, "tier"), byte(lod, LOD_MAX, "lod")
     ids = np.empty(len(sites), np.uint64)
     out = writable(ids, np.uint64, (None,), "ids")
-    check(lib.octa_index64_encode(pointer, len(sites), frame, tier, lod, out), "sites")
+    check(lib.octa_index64_encode(pointer, len(sites), *fields, out), "sites")
     return ids
 
 
@@ -110,16 +112,81 @@ def ancestor(ids: NDArray[np.uint64], lod: int) -> NDArray[np.uint64]:
     Returns uint64 (N,)
     Raises IdError, ParityError, DomainError (lod), LodError (an id is coarser than ``lod``)
     """
-    _check_byte(lod, LOD_MAX, "lod")
-    lods = decode(ids).lod
-    if np.any(lods < lod):
-        raise LodError(f"ids: expected LOD {lod} or finer, got LOD {lods.min()}")
-    out = ids.copy()
-    for level in range(LOD_MAX, lod, -1):
-        finer = (out >> _LOD_SHIFT & _LOD_MASK) == level
-        if finer.any():
-            out[finer] = parent(out[finer])
+    pointer = readable(ids, np.uint64, (None,), "ids")
+    out = np.empty(len(ids), np.uint64)
+    to = writable(out, np.uint64, (None,), "out")
+    code = lib.octa_index64_ancestor(pointer, len(ids), byte(lod, LOD_MAX, "lod"), to)
+    if code == lib.OCTA_E_LOD:
+        raise LodError(f"ids: expected LOD {lod} or finer, got LOD {decode(ids).lod.min()}")
+    check(code, "ids")
     return out
+
+
+def descendants(ids: NDArray[np.uint64], lod: int) -> NDArray[np.uint64]:
+    """The cells at ``lod`` within each id: children of each child in turn.
+
+    ids : uint64 (N,), all at one LOD
+    lod : that of the ids or finer, 0..15
+    Returns uint64 (N, 8**levels); each row is whole, and ``ancestor`` brings it back
+    Raises IdError, ParityError, DomainError (lod, or ids at several LODs), LodError (the ids are finer than
+    ``lod``), RangeError (a descendant is beyond the map), MemoryError
+    """
+    byte(lod, LOD_MAX, "lod")
+    lods = decode(ids).lod
+    if len(lods) == 0:
+        return np.empty((0, 1), np.uint64)
+    if lods.min() != lods.max():
+        raise DomainError(f"ids: expected one LOD, got LODs {lods.min()}..{lods.max()}; call once for each")
+    levels = lod - int(lods[0])
+    if levels < 0:
+        raise LodError(f"ids: expected LOD {lod} or coarser, got LOD {lods[0]}")
+    out = np.empty((len(ids), CHILDREN**levels), np.uint64)
+    pointer = readable(ids, np.uint64, (None,), "ids")
+    to = writable(out, np.uint64, out.shape, "out")
+    check(lib.octa_index64_descendants(pointer, len(ids), levels, to), "ids")
+    return out
+
+
+def shells(ids: NDArray[np.uint64], first: int, last: int) -> NDArray[np.uint64]:
+    """The cells ``first`` to ``last`` steps from each id, in the order of ``native.shells.offsets``.
+
+    ids : uint64 (N,)
+    first, last : steps, 0 <= first <= last <= 255
+    Returns uint64 (N, native.shells.count(first, last)), 0 where that is beyond the map
+    Raises IdError, ParityError, DomainError (first, last)
+    """
+    return around(lib.octa_index64_shells, ids, (), first, last)
+
+
+def neighbors(ids: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The 14 neighbours of each id, in the order of ``native.lattice.neighbors``.
+
+    ids : uint64 (N,)
+    Returns uint64 (N, 14), 0 where that is beyond the map
+    Raises IdError, ParityError
+    """
+    return shells(ids, 1, 1)
+
+
+def to_texts(ids: NDArray[np.uint64]) -> Texts:
+    """Text form of each id: lower-case bech32m.
+
+    ids : uint64 (N,)
+    Returns S24 (N,)
+    Raises IdError, ParityError
+    """
+    readable(ids, np.uint64, (None,), "ids")
+    return text_form.write(lib.octa_index64_to_texts, ids, lib.OCTA_INDEX64_TEXT)
+
+
+def from_texts(texts: Texts) -> NDArray[np.uint64]:
+    """Id of each text form; strict as ``from_text``.
+
+    texts : S24 (N,)
+    Returns uint64 (N,)
+    Raises TextError, IdError, ParityError
+    """
+    return text_form.read(lib.octa_index64_from_texts, texts, lib.OCTA_INDEX64_TEXT, ())
 
 
 def to_text(cell_id: int) -> str:
@@ -130,9 +197,8 @@ def to_text(cell_id: int) -> str:
     >>> to_text(0x80050000044E8D40)
     'i3d11sqzsqqqyf6x5qvpj6d3'
     """
-    text = ffi.new("char[]", lib.OCTA_INDEX64_TEXT)
-    check(lib.octa_index64_to_text(cell_id, text), "cell_id")
-    return str(ffi.unpack(text, lib.OCTA_INDEX64_TEXT).decode("ascii"))
+    words = np.array([word(cell_id, 64, "cell_id")], np.uint64)
+    return text_form.write_one(lib.octa_index64_to_texts, words, lib.OCTA_INDEX64_TEXT)
 
 
 def from_text(text: str) -> int:
@@ -140,11 +206,4 @@ def from_text(text: str) -> int:
 
     Raises TextError (not strict bech32m), IdError, ParityError
     """
-    data = text.encode("utf-8", "surrogatepass")
-    cell_id = ffi.new("uint64_t *")
-    check(lib.octa_index64_from_text(data, len(data), cell_id), "text")
-    return int(cell_id[0])
-
-
-def _check_byte(value: int, highest: int, name: str) -> None:
-    check(lib.OCTA_OK if 0 <= value <= highest else lib.OCTA_E_DOMAIN, f"{name} = {value} (0..{highest})")
+    return int(text_form.read_one(lib.octa_index64_from_texts, text, lib.OCTA_INDEX64_TEXT, ())[0])

@@ -73,3 +73,22 @@ def children(sites: NDArray[np.int32]) -> NDArray[np.int32]:
     out = np.empty((len(sites), CHILDREN, 3), np.int32)
     check(lib.octa_lattice_children(pointer, len(sites), writable(out, np.int32, out.shape, "out")), "sites")
     return out
+
+
+def distance(a: NDArray[np.int32], b: NDArray[np.int32]) -> NDArray[np.uint32]:
+    """Fewest steps from one site to the other; a step goes to one of the 14 neighbours.
+
+    a, b : int32 (N, 3), half edges; any
+    Returns uint32 (N,)
+    Raises ParityError
+    With absolute differences p >= q >= r it is (p + q) / 2: q diagonal steps and (p - q) / 2 axial ones.
+
+    >>> distance(np.array([[0, 0, 0]], np.int32), np.array([[4, 2, 0]], np.int32)).tolist()
+    [3]
+    """
+    from_sites = readable(a, np.int32, (None, 3), "a")
+    to_sites = readable(b, np.int32, (len(a), 3), "b")
+    out = np.empty(len(a), np.uint32)
+    to = writable(out, np.uint32, (None,), "out")
+    check(lib.octa_lattice_distance(from_sites, to_sites, len(a), to), "a, b")
+    return out

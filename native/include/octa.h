@@ -23,11 +23,11 @@ typedef uint32_t octa_error;
 enum {
     OCTA_OK = 0,
     OCTA_E_DOMAIN,   /* an argument is outside its domain (not finite, not positive, too large) */
-    OCTA_E_RANGE,    /* a site does not fit the 16-bit fields of Index64: beyond +-32768 half edges */
+    OCTA_E_RANGE,    /* a site does not fit the fields of its id: for Index64 beyond +-32768 half edges */
     OCTA_E_PARITY,   /* a triple is neither all even nor all odd */
-    OCTA_E_ID,       /* a value is not an Index64 */
+    OCTA_E_ID,       /* a value is not an id of the expected kind */
     OCTA_E_TEXT,     /* a text is not strict bech32m of the expected kind */
-    OCTA_E_LOD,      /* no parent at LOD 0, no children at LOD 15 */
+    OCTA_E_LOD,      /* no parent at LOD 0, no children at the finest LOD */
     OCTA_E_POSE,     /* a pose is not a rigid transform */
     OCTA_E_ORDER,    /* rows are not strictly ascending by cell id, or a record is older than the window */
     OCTA_E_CAPACITY, /* the caller's buffer is too small */
@@ -338,6 +338,127 @@ octa_error octa_coarsen(const octa_cells *fine, uint64_t *ids, uint64_t *hits, i
  *  @param passes  m
  *  @return OCTA_E_ID, OCTA_E_PARITY, OCTA_E_DOMAIN (another frame or tier), OCTA_E_LOD, OCTA_E_MEMORY */
 octa_error octa_rays_coarse_passes(const octa_rays *rays, const uint64_t *ids, size_t m, uint32_t *passes);
+
+/* ---- more of Index64 --------------------------------------------------------------------------------- */
+
+/** The cell at a LOD that contains each id: its parent, repeated.
+ *  @return OCTA_E_ID, OCTA_E_PARITY, OCTA_E_DOMAIN (lod > 15), OCTA_E_LOD (an id is coarser) */
+octa_error octa_index64_ancestor(const uint64_t *ids, size_t n, uint8_t lod, uint64_t *out);
+
+/** The cells so many levels finer, out n x 8^levels: children of each child in turn.
+ *  @return OCTA_E_ID, OCTA_E_PARITY, OCTA_E_DOMAIN (levels > 15), OCTA_E_LOD, OCTA_E_RANGE */
+octa_error octa_index64_descendants(const uint64_t *ids, size_t n, uint8_t levels, uint64_t *out);
+
+/** Texts of ids, n x OCTA_INDEX64_TEXT characters, no terminators. */
+octa_error octa_index64_to_texts(const uint64_t *ids, size_t n, char *texts);
+
+/** Ids of texts; strict as octa_index64_from_text.  @return OCTA_E_TEXT, OCTA_E_ID, OCTA_E_PARITY */
+octa_error octa_index64_from_texts(const char *texts, size_t n, uint64_t *ids);
+
+/* ---- rings ------------------------------------------------------------------------------------------- */
+
+/* A step leads to one of the 14 neighbours; shell k holds the 12 k^2 + 2 sites k steps away. Sites are in the
+ * order of their shell, then of their largest |offset|, then of |x|, |y|, |z| and x, y, z, greatest first:
+ * shell 1 is the neighbours in the order of octa_lattice_neighbors. */
+
+#define OCTA_RINGS_MAX 255
+
+/** Number of sites in shells first..last; 0 if first > last or last > OCTA_RINGS_MAX. */
+size_t octa_rings_count(uint32_t first, uint32_t last);
+
+/** Offsets of the sites of shells first..last, octa_rings_count x 3.  @return OCTA_E_DOMAIN */
+octa_error octa_rings_offsets(uint32_t first, uint32_t last, int32_t *out);
+
+/** Fewest steps between sites, any that int32 holds; a and b n x 3.  @return OCTA_E_PARITY */
+octa_error octa_lattice_distance(const int32_t *a, const int32_t *b, size_t n, uint32_t *out);
+
+/** Ids of the cells in shells first..last of each id, n x octa_rings_count; 0, which is no id, for those
+ * beyond the map.  Every other field is kept.  @return OCTA_E_ID, OCTA_E_PARITY, OCTA_E_DOMAIN, OCTA_E_MEMORY
+ */
+octa_error octa_index64_shells(const uint64_t *ids, size_t n, uint32_t first, uint32_t last, uint64_t *out);
+octa_error octa_route64_shells(const uint64_t *ids, size_t n, uint32_t first, uint32_t last, uint64_t *out);
+/** The same, two words an id. */
+octa_error octa_galactic128_shells(const uint64_t *ids, size_t n, uint32_t first, uint32_t last,
+                                   uint64_t *out);
+
+/* ---- Route64 ----------------------------------------------------------------------------------------- */
+
+#define OCTA_ROUTE64_TEXT 24 /* characters of the text form, without a terminator */
+
+/** Sites to ids: header 01, tier 2 bits, x, y and z 20 bits each, -524288..524287.
+ *  @return OCTA_E_DOMAIN (tier > 3), OCTA_E_PARITY, OCTA_E_RANGE */
+octa_error octa_route64_encode(const int32_t *sites, size_t n, uint8_t tier, uint64_t *ids);
+
+/** Ids to sites; tiers may be NULL.  @return OCTA_E_ID, OCTA_E_PARITY */
+octa_error octa_route64_decode(const uint64_t *ids, size_t n, int32_t *sites, uint8_t *tiers);
+
+/** Site and tier of each Index64; frame and LOD are lost.  @return OCTA_E_ID, OCTA_E_PARITY */
+octa_error octa_route64_from_index64(const uint64_t *index64, size_t n, uint64_t *ids);
+
+/** The other way, with a frame and a LOD.
+ *  @return OCTA_E_DOMAIN (lod > 15), OCTA_E_ID, OCTA_E_PARITY, OCTA_E_RANGE (not a site of an Index64) */
+octa_error octa_route64_to_index64(const uint64_t *ids, size_t n, uint8_t frame, uint8_t lod,
+                                   uint64_t *index64);
+
+/** Texts with the prefix r3d1; as those of Index64. */
+octa_error octa_route64_to_texts(const uint64_t *ids, size_t n, char *texts);
+octa_error octa_route64_from_texts(const char *texts, size_t n, uint64_t *ids);
+
+/* ---- Galactic128 ------------------------------------------------------------------------------------- */
+
+/* An id is two words, the high one first, so that ids order as rows of words do. */
+
+#define OCTA_GALACTIC128_TEXT 37 /* characters of the text form, without a terminator */
+
+typedef struct {
+    uint8_t frame;
+    uint8_t scale_mant;
+    uint8_t scale_tier; /* 0..3 */
+    uint8_t lod;        /* 0..63 */
+    uint8_t attr_usr;   /* 0..15, free for the user */
+} octa_galactic128_fields;
+
+/** Sites, any that int32 holds, to ids (n x 2); all get the same fields.
+ *  @return OCTA_E_DOMAIN (a field), OCTA_E_PARITY */
+octa_error octa_galactic128_encode(const int32_t *sites, size_t n, const octa_galactic128_fields *fields,
+                                   uint64_t *ids);
+
+/** Ids to sites and fields, n each; fields may be NULL.  @return OCTA_E_ID, OCTA_E_PARITY */
+octa_error octa_galactic128_decode(const uint64_t *ids, size_t n, int32_t *sites,
+                                   octa_galactic128_fields *fields);
+
+/** Lattice parent of each id; every other field is kept.  @return OCTA_E_ID, OCTA_E_PARITY, OCTA_E_LOD */
+octa_error octa_galactic128_parent(const uint64_t *ids, size_t n, uint64_t *out);
+
+/** Lattice children, out n x 8 x 2.  @return OCTA_E_ID, OCTA_E_PARITY, OCTA_E_LOD (63), OCTA_E_RANGE */
+octa_error octa_galactic128_children(const uint64_t *ids, size_t n, uint64_t *out);
+
+/** Every field of each Index64, with a mantissa and user bits.
+ *  @return OCTA_E_DOMAIN (attr_usr > 15), OCTA_E_ID, OCTA_E_PARITY */
+octa_error octa_galactic128_from_index64(const uint64_t *index64, size_t n, uint8_t scale_mant,
+                                         uint8_t attr_usr, uint64_t *ids);
+
+/** The other way; mantissa and user bits are lost.
+ *  @return OCTA_E_ID, OCTA_E_PARITY, OCTA_E_LOD (above 15), OCTA_E_RANGE (not a site of an Index64) */
+octa_error octa_galactic128_to_index64(const uint64_t *ids, size_t n, uint64_t *index64);
+
+/** Texts with the prefix g3d1, n x OCTA_GALACTIC128_TEXT characters; strict as those of Index64. */
+octa_error octa_galactic128_to_texts(const uint64_t *ids, size_t n, char *texts);
+octa_error octa_galactic128_from_texts(const char *texts, size_t n, uint64_t *ids);
+
+/* ---- Hilbert64 --------------------------------------------------------------------------------------- */
+
+/* Index64 with header 11 and a Gray code in place of each digit of its Morton code. Whatever can be asked of
+ * an Index64 is asked of a Hilbert64 between these two. */
+
+/** @return OCTA_E_ID, OCTA_E_PARITY */
+octa_error octa_hilbert64_from_index64(const uint64_t *index64, size_t n, uint64_t *ids);
+octa_error octa_hilbert64_to_index64(const uint64_t *ids, size_t n, uint64_t *index64);
+
+/** Keys of Morton codes of 48 bits, and back; any three coordinates of 16 bits, sites or not.
+ *  @return OCTA_E_DOMAIN (more than 48 bits) */
+octa_error octa_hilbert64_keys(const uint64_t *morton, size_t n, uint64_t *keys);
+octa_error octa_hilbert64_morton(const uint64_t *keys, size_t n, uint64_t *morton);
 
 #ifdef __cplusplus
 }

@@ -1,66 +1,60 @@
-/* The text form of an Index64: bech32m (BIP 350) with the prefix i3d1.
- *
- * 13 groups of 5 bits hold 64 bits and one padding bit, 6 more the checksum. One value has one string. */
-#include "internal.h"
+#include "bech32m.h"
 
 #include <string.h>
 
-#define PREFIX "i3d1"
-#define PREFIX_LENGTH 4
-#define HEAD (PREFIX_LENGTH + 1) /* with the separator */
-#define GROUPS 13
-#define CHECK 6
-#define BECH32M 0x2bc830a3u
+#define HEAD (OCTA_BECH32M_PREFIX + 1) /* with the separator */
+#define MAX_GROUPS ((8 * OCTA_BECH32M_MAX_BYTES + 4) / 5 + OCTA_BECH32M_CHECK)
+#define CONSTANT 0x2bc830a3u
 
 static const char alphabet[] = "qpzry9x8gf2tvdw0s3jn54khce6mua7l";
 
-static uint32_t step(uint32_t sum, uint32_t value) {
-    static const uint32_t generator[5] = {0x3b6a57b2u, 0x26508e6du, 0x1ea119fau, 0x3d4233ddu, 0x2a1462b3u};
-    uint32_t top = sum >> 25;
-    sum = (sum & 0x1ffffffu) << 5 ^ value;
-    for (int i = 0; i < 5; i++)
-        if (top >> i & 1u)
-            sum ^= generator[i];
-    return sum;
+/* What the five bits that leave at the top put back, by their value. */
+#define BIT(value, i, generator) ((value) >> (i) & 1 ? (generator) : 0u)
+#define BACK(value)                                                                                          \
+    (BIT(value, 0, 0x3b6a57b2u) ^ BIT(value, 1, 0x26508e6du) ^ BIT(value, 2, 0x1ea119fau) ^                  \
+     BIT(value, 3, 0x3d4233ddu) ^ BIT(value, 4, 0x2a1462b3u))
+#define BACK4(value) BACK(value), BACK((value) + 1), BACK((value) + 2), BACK((value) + 3)
+
+static const uint32_t back[32] = {BACK4(0),  BACK4(4),  BACK4(8),  BACK4(12),
+                                  BACK4(16), BACK4(20), BACK4(24), BACK4(28)};
+
+static inline uint32_t step(uint32_t sum, uint32_t value) {
+    return ((sum & 0x1ffffffu) << 5 ^ value) ^ back[sum >> 25];
 }
 
-static uint32_t checksum(const uint8_t *groups, size_t count) {
+static uint32_t checksum(const char *prefix, const uint8_t *groups, size_t count) {
     uint32_t sum = 1;
-    for (int i = 0; i < PREFIX_LENGTH; i++)
-        sum = step(sum, (uint32_t)PREFIX[i] >> 5);
+    for (size_t i = 0; i < OCTA_BECH32M_PREFIX; i++)
+        sum = step(sum, (uint32_t)prefix[i] >> 5);
     sum = step(sum, 0);
-    for (int i = 0; i < PREFIX_LENGTH; i++)
-        sum = step(sum, (uint32_t)PREFIX[i] & 31u);
+    for (size_t i = 0; i < OCTA_BECH32M_PREFIX; i++)
+        sum = step(sum, (uint32_t)prefix[i] & 31u);
     for (size_t i = 0; i < count; i++)
         sum = step(sum, groups[i]);
     return sum;
 }
 
-static octa_error check_value(uint64_t id) {
-    int32_t site[3];
-    return octa_index64_decode(&id, 1, site, NULL, NULL, NULL);
-}
-
-octa_error octa_index64_to_text(uint64_t id, char *text) {
-    OCTA_TRY(check_value(id));
-    uint8_t groups[GROUPS + CHECK] = {0};
-    for (int i = 0; i < GROUPS - 1; i++)
-        groups[i] = (uint8_t)(id >> (59 - 5 * i) & 31u);
-    groups[GROUPS - 1] = (uint8_t)(id << 1 & 31u);
-    uint32_t sum = checksum(groups, GROUPS + CHECK) ^ BECH32M;
-    for (int i = 0; i < CHECK; i++)
-        groups[GROUPS + i] = (uint8_t)(sum >> 5 * (CHECK - 1 - i) & 31u);
-    memcpy(text, PREFIX "1", HEAD);
-    for (int i = 0; i < GROUPS + CHECK; i++)
+void octa_bech32m_write(const char *prefix, const uint8_t *bytes, size_t count, char *text) {
+    const size_t data = octa_bech32m_groups(count), all = data + OCTA_BECH32M_CHECK;
+    uint8_t groups[MAX_GROUPS] = {0};
+    for (size_t bit = 0; bit < 8 * count; bit++) {
+        const unsigned set = bytes[bit / 8] >> (7 - bit % 8) & 1u;
+        groups[bit / 5] |= (uint8_t)(set << (4 - bit % 5));
+    }
+    const uint32_t sum = checksum(prefix, groups, all) ^ CONSTANT;
+    for (size_t i = 0; i < OCTA_BECH32M_CHECK; i++)
+        groups[data + i] = (uint8_t)(sum >> 5 * (OCTA_BECH32M_CHECK - 1 - i) & 31u);
+    memcpy(text, prefix, OCTA_BECH32M_PREFIX);
+    text[OCTA_BECH32M_PREFIX] = '1';
+    for (size_t i = 0; i < all; i++)
         text[HEAD + i] = alphabet[groups[i]];
-    return OCTA_OK;
 }
 
 /* Lower-case copy of a text in one case; by hand, because tolower reads the locale. */
-static octa_error lower(const char *text, char *out) {
+static octa_error lower(const char *text, size_t length, char *out) {
     int has_lower = 0, has_upper = 0;
-    for (int i = 0; i < OCTA_INDEX64_TEXT; i++) {
-        int is_upper = text[i] >= 'A' && text[i] <= 'Z';
+    for (size_t i = 0; i < length; i++) {
+        const int is_upper = text[i] >= 'A' && text[i] <= 'Z';
         has_upper |= is_upper;
         has_lower |= text[i] >= 'a' && text[i] <= 'z';
         out[i] = is_upper ? (char)(text[i] - 'A' + 'a') : text[i];
@@ -68,27 +62,26 @@ static octa_error lower(const char *text, char *out) {
     return has_lower && has_upper ? OCTA_E_TEXT : OCTA_OK;
 }
 
-octa_error octa_index64_from_text(const char *text, size_t length, uint64_t *id) {
-    char plain[OCTA_INDEX64_TEXT];
-    uint8_t groups[GROUPS + CHECK];
-    if (length != OCTA_INDEX64_TEXT)
+octa_error octa_bech32m_read(const char *prefix, const char *text, size_t count, uint8_t *bytes) {
+    const size_t data = octa_bech32m_groups(count), all = data + OCTA_BECH32M_CHECK;
+    char plain[HEAD + MAX_GROUPS];
+    uint8_t groups[MAX_GROUPS];
+    OCTA_TRY(lower(text, HEAD + all, plain));
+    if (memcmp(plain, prefix, OCTA_BECH32M_PREFIX) != 0 || plain[OCTA_BECH32M_PREFIX] != '1')
         return OCTA_E_TEXT;
-    OCTA_TRY(lower(text, plain));
-    if (memcmp(plain, PREFIX "1", HEAD) != 0)
-        return OCTA_E_TEXT;
-    for (int i = 0; i < GROUPS + CHECK; i++) {
+    for (size_t i = 0; i < all; i++) {
         const char *at = memchr(alphabet, plain[HEAD + i], sizeof alphabet - 1);
         if (!at)
             return OCTA_E_TEXT;
         groups[i] = (uint8_t)(at - alphabet);
     }
-    if (checksum(groups, GROUPS + CHECK) != BECH32M || groups[GROUPS - 1] & 1u)
+    const unsigned padding = (unsigned)(5 * data - 8 * count);
+    if (checksum(prefix, groups, all) != CONSTANT || groups[data - 1] & ((1u << padding) - 1))
         return OCTA_E_TEXT;
-    uint64_t value = 0;
-    for (int i = 0; i < GROUPS - 1; i++)
-        value = value << 5 | groups[i];
-    value = value << 4 | groups[GROUPS - 1] >> 1;
-    OCTA_TRY(check_value(value));
-    *id = value;
+    memset(bytes, 0, count);
+    for (size_t bit = 0; bit < 8 * count; bit++) {
+        const unsigned set = groups[bit / 5] >> (4 - bit % 5) & 1u;
+        bytes[bit / 8] |= (uint8_t)(set << (7 - bit % 8));
+    }
     return OCTA_OK;
 }

@@ -1,25 +1,51 @@
 /* Index64: a site, its LOD, tier and frame in 64 bits; the tree follows the lattice rule. */
-#include "internal.h"
+#include "index64.h"
 
-#define LOD_MAX 15
+#include "lattice.h"
+
 #define TIER_MAX 3
-#define PREFIX_MASK (~((1ull << 48) - 1))
-#define LOD_ONE (1ull << 48)
 
-static inline uint8_t lod_of(uint64_t id) { return (uint8_t)(id >> 48 & 15u); }
+/* ---- checks: all of them at once, and only if one fails, which it was */
 
-static octa_error check_id(uint64_t id) {
-    if (id >> 62 != 2)
-        return OCTA_E_ID;
-    /* The lowest bit of each coordinate; the bias is even, so parity is that of the site. */
-    uint64_t low = id & 7u;
-    return low == 0 || low == 7 ? OCTA_OK : OCTA_E_PARITY;
+OCTA_HOT static int any_fault(const uint64_t *ids, size_t n) {
+    uint64_t fault = 0;
+    for (size_t i = 0; i < n; i++)
+        fault |= octa_index64_fault(ids[i]);
+    return fault != 0;
 }
 
-octa_error octa_index64_encode(const int32_t *sites, size_t n, uint8_t frame, uint8_t tier, uint8_t lod,
-                               uint64_t *ids) {
-    if (tier > TIER_MAX || lod > LOD_MAX)
-        return OCTA_E_DOMAIN;
+octa_error octa_index64_check_all(const uint64_t *ids, size_t n) {
+    if (!any_fault(ids, n))
+        return OCTA_OK;
+    for (size_t i = 0; i < n; i++)
+        OCTA_TRY(octa_index64_check_one(ids[i]));
+    return OCTA_OK;
+}
+
+/* Whether a LOD is not within low..high: a difference below 0 sets the top bit. */
+OCTA_HOT static int any_lod_outside(const uint64_t *ids, size_t n, uint64_t low, uint64_t high) {
+    uint64_t outside = 0;
+    for (size_t i = 0; i < n; i++) {
+        const uint64_t lod = ids[i] >> 48 & 15u;
+        outside |= (lod - low) | (high - lod);
+    }
+    return outside >> 63 != 0;
+}
+
+OCTA_HOT static int any_no_place(const int32_t *sites, size_t n) {
+    uint32_t fault = 0;
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t x = (uint32_t)sites[3 * i], y = (uint32_t)sites[3 * i + 1],
+                       z = (uint32_t)sites[3 * i + 2];
+        const uint32_t high = (x + OCTA_COORD_BIAS) | (y + OCTA_COORD_BIAS) | (z + OCTA_COORD_BIAS);
+        fault |= (((x ^ y) | (x ^ z)) & 1u) | high >> 16;
+    }
+    return fault != 0;
+}
+
+static octa_error check_sites(const int32_t *sites, size_t n) {
+    if (!any_no_place(sites, n))
+        return OCTA_OK;
     for (size_t i = 0; i < n; i++) {
         const int32_t *s = sites + 3 * i;
         if (!octa_is_site(s[0], s[1], s[2]))
@@ -27,72 +53,178 @@ octa_error octa_index64_encode(const int32_t *sites, size_t n, uint8_t frame, ui
         if (!octa_in_range(s[0], s[1], s[2]))
             return OCTA_E_RANGE;
     }
-    uint64_t prefix = octa_index64_prefix(frame, tier, lod);
-    for (size_t i = 0; i < n; i++)
-        ids[i] = octa_index64_pack(prefix, sites[3 * i], sites[3 * i + 1], sites[3 * i + 2]);
     return OCTA_OK;
+}
+
+/* ---- sites and ids */
+
+octa_error octa_index64_encode(const int32_t *sites, size_t n, uint8_t frame, uint8_t tier, uint8_t lod,
+                               uint64_t *ids) {
+    if (tier > TIER_MAX || lod > OCTA_INDEX64_LOD_MAX)
+        return OCTA_E_DOMAIN;
+    OCTA_TRY(check_sites(sites, n));
+    octa_morton_pack(sites, n, octa_index64_prefix(frame, tier, lod), ids);
+    return OCTA_OK;
+}
+
+OCTA_HOT static void take_field(const uint64_t *ids, size_t n, int shift, uint64_t mask, uint8_t *out) {
+    for (size_t i = 0; i < n; i++)
+        out[i] = (uint8_t)(ids[i] >> shift & mask);
 }
 
 octa_error octa_index64_decode(const uint64_t *ids, size_t n, int32_t *sites, uint8_t *frames, uint8_t *tiers,
                                uint8_t *lods) {
+    OCTA_TRY(octa_index64_check_all(ids, n));
+    octa_morton_unpack(ids, n, sites);
+    if (frames)
+        take_field(ids, n, 52, 255, frames);
+    if (tiers)
+        take_field(ids, n, 60, 3, tiers);
+    if (lods)
+        take_field(ids, n, 48, 15, lods);
+    return OCTA_OK;
+}
+
+/* ---- the tree
+ *
+ * With u = coordinate + 2^15, half of an even coordinate is u / 2 + 2^14: the code moves down by one digit
+ * (of three bits, one an axis), its top digit stays and is followed by its complement. Then the rule of the
+ * lattice, told by the lowest digit of the halves: bits that differ from x's. */
+
+#define SECOND_DIGIT 42
+#define BELOW_SECOND ((1ull << SECOND_DIGIT) - 1)
+
+static inline uint64_t halved(uint64_t id) {
+    const uint64_t top = id >> 45 & 7u;
+    return top << 45 | (top ^ 7u) << SECOND_DIGIT | (id >> 3 & BELOW_SECOND);
+}
+
+static inline uint64_t parent_of(uint64_t id) {
+    const uint64_t half = halved(id), digit = half & 7u, odd = 0 - (id & 1u);
+    const uint64_t differ = digit ^ ((0 - (digit & 1u)) & 7u); /* y is 2, z is 4 */
+    const uint64_t minority = differ == 6 ? 1 : differ;        /* both differ from x: it is x */
+    const uint64_t up = differ & odd, down = minority & ~odd;
+    const uint64_t x = (half & OCTA_MORTON_X) - (down & 1u), y = (half | ~OCTA_MORTON_Y) + (up & 2u),
+                   z = (half | ~OCTA_MORTON_Z) + (up & 4u);
+    return ((id & OCTA_INDEX64_PREFIX) - OCTA_INDEX64_LOD_ONE) | (x & OCTA_MORTON_X) |
+           (((y & OCTA_MORTON_Y) - (down & 2u)) & OCTA_MORTON_Y) |
+           (((z & OCTA_MORTON_Z) - (down & 4u)) & OCTA_MORTON_Z);
+}
+
+OCTA_HOT static void parents_of(const uint64_t *ids, size_t n, uint64_t *out) {
     for (size_t i = 0; i < n; i++)
-        OCTA_TRY(check_id(ids[i]));
+        out[i] = parent_of(ids[i]);
+}
+
+/* Every id at a LOD or finer; the first fault decides. */
+static octa_error check_at_least(const uint64_t *ids, size_t n, uint8_t lod) {
+    if (!any_fault(ids, n) && !any_lod_outside(ids, n, lod, OCTA_INDEX64_LOD_MAX))
+        return OCTA_OK;
     for (size_t i = 0; i < n; i++) {
-        octa_index64_unpack(ids[i], sites + 3 * i, sites + 3 * i + 1, sites + 3 * i + 2);
-        if (frames)
-            frames[i] = (uint8_t)(ids[i] >> 52);
-        if (tiers)
-            tiers[i] = (uint8_t)(ids[i] >> 60 & 3u);
-        if (lods)
-            lods[i] = lod_of(ids[i]);
+        OCTA_TRY(octa_index64_check_one(ids[i]));
+        if (octa_index64_lod(ids[i]) < lod)
+            return OCTA_E_LOD;
     }
     return OCTA_OK;
 }
 
 octa_error octa_index64_parent(const uint64_t *ids, size_t n, uint64_t *out) {
+    OCTA_TRY(check_at_least(ids, n, 1));
+    parents_of(ids, n, out);
+    return OCTA_OK;
+}
+
+octa_error octa_index64_ancestor(const uint64_t *ids, size_t n, uint8_t lod, uint64_t *out) {
+    if (lod > OCTA_INDEX64_LOD_MAX)
+        return OCTA_E_DOMAIN;
+    OCTA_TRY(check_at_least(ids, n, lod));
     for (size_t i = 0; i < n; i++) {
-        OCTA_TRY(check_id(ids[i]));
-        if (lod_of(ids[i]) == 0)
+        uint64_t id = ids[i];
+        while (octa_index64_lod(id) > lod)
+            id = parent_of(id);
+        out[i] = id;
+    }
+    return OCTA_OK;
+}
+
+/* After so many levels the outermost descendants of s are 2^levels s, and from there 2 (2^levels - 1) up on
+ * any axis and 2^levels - 1 down on y and z. */
+static inline int descendants_fit(uint64_t id, int levels) {
+    const int32_t scale = 1 << levels, reach = scale - 1;
+    int32_t x, y, z;
+    octa_index64_unpack(id, &x, &y, &z);
+    return x * scale >= OCTA_COORD_MIN && x * scale + 2 * reach <= OCTA_COORD_MAX &&
+           y * scale - reach >= OCTA_COORD_MIN && y * scale + 2 * reach <= OCTA_COORD_MAX &&
+           z * scale - reach >= OCTA_COORD_MIN && z * scale + 2 * reach <= OCTA_COORD_MAX;
+}
+
+OCTA_HOT static int all_descendants_fit(const uint64_t *ids, size_t n, int levels) {
+    int fit = 1;
+    for (size_t i = 0; i < n; i++)
+        fit &= descendants_fit(ids[i], levels);
+    return fit;
+}
+
+static octa_error check_descendants(const uint64_t *ids, size_t n, int levels) {
+    const uint64_t finest = (uint64_t)(OCTA_INDEX64_LOD_MAX - levels);
+    for (size_t i = 0; i < n; i++) {
+        OCTA_TRY(octa_index64_check_one(ids[i]));
+        if (octa_index64_lod(ids[i]) > finest)
             return OCTA_E_LOD;
-    }
-    for (size_t i = 0; i < n; i++) {
-        int32_t site[3], up[3];
-        octa_index64_unpack(ids[i], &site[0], &site[1], &site[2]);
-        OCTA_TRY(octa_lattice_parent(site, 1, up));
-        out[i] = octa_index64_pack((ids[i] & PREFIX_MASK) - LOD_ONE, up[0], up[1], up[2]);
-    }
-    return OCTA_OK;
-}
-
-/* The children of one valid id below LOD 15 as sites. */
-static octa_error child_sites(uint64_t id, int32_t children[OCTA_CHILDREN][3]) {
-    int32_t site[3];
-    octa_index64_unpack(id, &site[0], &site[1], &site[2]);
-    return octa_lattice_children(site, 1, &children[0][0]);
-}
-
-static octa_error check_has_children(uint64_t id) {
-    int32_t children[OCTA_CHILDREN][3];
-    OCTA_TRY(check_id(id));
-    if (lod_of(id) == LOD_MAX)
-        return OCTA_E_LOD;
-    OCTA_TRY(child_sites(id, children));
-    for (size_t k = 0; k < OCTA_CHILDREN; k++)
-        if (!octa_in_range(children[k][0], children[k][1], children[k][2]))
+        if (!descendants_fit(ids[i], levels))
             return OCTA_E_RANGE;
+    }
     return OCTA_OK;
+}
+
+typedef struct {
+    uint64_t x[OCTA_CHILDREN], y[OCTA_CHILDREN], z[OCTA_CHILDREN];
+} child_steps;
+
+static child_steps steps_to_children(void) {
+    child_steps steps;
+    for (int k = 0; k < OCTA_CHILDREN; k++) {
+        steps.x[k] = octa_morton_step(octa_child_offsets[k][0], 0);
+        steps.y[k] = octa_morton_step(octa_child_offsets[k][1], 1);
+        steps.z[k] = octa_morton_step(octa_child_offsets[k][2], 2);
+    }
+    return steps;
+}
+
+/* Twice the site takes the second digit out of the code; it is the complement of the first. */
+static inline void put_children(const child_steps *steps, uint64_t id, uint64_t *out) {
+    const uint64_t code = (id & 7ull << 45) | (id & BELOW_SECOND) << 3;
+    const uint64_t prefix = (id & OCTA_INDEX64_PREFIX) + OCTA_INDEX64_LOD_ONE;
+    for (int k = 0; k < OCTA_CHILDREN; k++)
+        out[k] = prefix | octa_morton_add(code, steps->x[k], steps->y[k], steps->z[k]);
+}
+
+OCTA_HOT static void children_of(const uint64_t *ids, size_t n, uint64_t *out) {
+    const child_steps steps = steps_to_children();
+    for (size_t i = 0; i < n; i++)
+        put_children(&steps, ids[i], out + i * OCTA_CHILDREN);
 }
 
 octa_error octa_index64_children(const uint64_t *ids, size_t n, uint64_t *out) {
-    for (size_t i = 0; i < n; i++)
-        OCTA_TRY(check_has_children(ids[i]));
+    if (any_fault(ids, n) || any_lod_outside(ids, n, 0, OCTA_INDEX64_LOD_MAX - 1) ||
+        !all_descendants_fit(ids, n, 1))
+        OCTA_TRY(check_descendants(ids, n, 1));
+    children_of(ids, n, out);
+    return OCTA_OK;
+}
+
+octa_error octa_index64_descendants(const uint64_t *ids, size_t n, uint8_t levels, uint64_t *out) {
+    if (levels > OCTA_INDEX64_LOD_MAX)
+        return OCTA_E_DOMAIN;
+    OCTA_TRY(check_descendants(ids, n, levels));
+    const child_steps steps = steps_to_children();
+    const size_t each = (size_t)1 << 3 * levels;
     for (size_t i = 0; i < n; i++) {
-        int32_t children[OCTA_CHILDREN][3];
-        OCTA_TRY(child_sites(ids[i], children));
-        uint64_t prefix = (ids[i] & PREFIX_MASK) + LOD_ONE;
-        for (size_t k = 0; k < OCTA_CHILDREN; k++)
-            out[i * OCTA_CHILDREN + k] =
-                octa_index64_pack(prefix, children[k][0], children[k][1], children[k][2]);
+        uint64_t *block = out + i * each;
+        block[0] = ids[i];
+        for (size_t count = 1; count < each; count *= OCTA_CHILDREN)
+            for (size_t j = count; j-- > 0;) /* from the end, so that none is overwritten before its turn */
+                put_children(&steps, block[j], block + j * OCTA_CHILDREN);
     }
     return OCTA_OK;
 }

@@ -1,7 +1,7 @@
 /* The BCC lattice: nearest site, neighbours, parent and children.
  *
  * Source: Conway & Sloane, "Fast quantizing and decoding algorithms for lattice quantizers", 1982. */
-#include "internal.h"
+#include "lattice.h"
 
 #include <math.h>
 
@@ -14,7 +14,7 @@ const int8_t octa_neighbor_offsets[OCTA_NEIGHBORS][3] = {
     {-1, -1, -1}, {2, 0, 0},  {-2, 0, 0}, {0, 2, 0},   {0, -2, 0}, {0, 0, 2},   {0, 0, -2},
 };
 
-static const int8_t child_offsets[OCTA_CHILDREN][3] = {
+const int8_t octa_child_offsets[OCTA_CHILDREN][3] = {
     {0, 0, 0}, {2, 0, 0}, {0, 2, 0}, {0, 0, 2}, {1, 1, 1}, {1, 1, -1}, {1, -1, 1}, {1, -1, -1},
 };
 
@@ -76,38 +76,10 @@ octa_error octa_lattice_neighbors(const int32_t *sites, size_t n, int32_t *out) 
     return OCTA_OK;
 }
 
-static inline int32_t odd(int32_t v) { return v & 1; }
-
-/* The halves of an even site are no site when one axis disagrees with the two others; that one steps down. */
-static void parent_of_even(const int32_t *s, int32_t *out) {
-    int32_t x = s[0] / 2, y = s[1] / 2, z = s[2] / 2;
-    if (odd(y) == odd(z))
-        x -= odd(x) != odd(y);
-    else if (odd(x) == odd(z))
-        y -= 1;
-    else
-        z -= 1;
-    out[0] = x;
-    out[1] = y;
-    out[2] = z;
-}
-
-/* An odd child lies above its parent on x, and on y and z on whichever side has a site. */
-static void parent_of_odd(const int32_t *s, int32_t *out) {
-    int32_t x = (s[0] - 1) / 2, y = (s[1] - 1) / 2, z = (s[2] - 1) / 2;
-    out[0] = x;
-    out[1] = y + (odd(y) != odd(x));
-    out[2] = z + (odd(z) != odd(x));
-}
-
 octa_error octa_lattice_parent(const int32_t *sites, size_t n, int32_t *out) {
     OCTA_TRY(check_sites(sites, n, INT32_MAX));
-    for (size_t i = 0; i < n; i++) {
-        if (odd(sites[3 * i]))
-            parent_of_odd(sites + 3 * i, out + 3 * i);
-        else
-            parent_of_even(sites + 3 * i, out + 3 * i);
-    }
+    for (size_t i = 0; i < n; i++)
+        octa_parent_site(sites + 3 * i, out + 3 * i);
     return OCTA_OK;
 }
 
@@ -116,6 +88,7 @@ octa_error octa_lattice_children(const int32_t *sites, size_t n, int32_t *out) {
     for (size_t i = 0; i < n; i++)
         for (size_t k = 0; k < OCTA_CHILDREN; k++)
             for (size_t axis = 0; axis < 3; axis++)
-                out[(i * OCTA_CHILDREN + k) * 3 + axis] = 2 * sites[3 * i + axis] + child_offsets[k][axis];
+                out[(i * OCTA_CHILDREN + k) * 3 + axis] =
+                    2 * sites[3 * i + axis] + octa_child_offsets[k][axis];
     return OCTA_OK;
 }

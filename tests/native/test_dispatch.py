@@ -140,3 +140,51 @@ def test_features_and_passes_have_the_same_bits_on_every_path(cores: tuple[Any, 
     dispatched, portable = (features_with(core, tmp_path) for core in cores)
     assert len(dispatched) > 1_000_000
     assert dispatched == portable
+
+
+def ids_with(core: Any, sites: NDArray[np.int32]) -> list[NDArray[Any]]:
+    """All that is computed of ids: there and back, the tree, shells, the other kinds."""
+    n, count = len(sites), ctypes.c_size_t(len(sites))
+    ids, parents, children = np.empty(n, np.uint64), np.empty(n, np.uint64), np.empty((n, 8), np.uint64)
+    around, wide = np.empty((n, 14), np.uint64), np.empty((n, 65), np.uint64)
+    back, hilbert, again = np.empty_like(sites), np.empty(n, np.uint64), np.empty(n, np.uint64)
+    route, parts = np.empty(n, np.uint64), np.empty((3, n), np.uint8)
+    assert core.octa_index64_encode(pointer(sites), count, 255, 2, 9, pointer(ids)) == 0
+    assert core.octa_index64_decode(pointer(ids), count, pointer(back), *map(pointer, parts)) == 0
+    assert core.octa_index64_parent(pointer(ids), count, pointer(parents)) == 0
+    assert core.octa_index64_children(pointer(ids), count, pointer(children)) == 0
+    assert core.octa_index64_shells(pointer(ids), count, 1, 1, pointer(around)) == 0
+    assert core.octa_index64_shells(pointer(ids), count, 0, 2, pointer(wide)) == 0
+    assert core.octa_hilbert64_from_index64(pointer(ids), count, pointer(hilbert)) == 0
+    assert core.octa_hilbert64_to_index64(pointer(hilbert), count, pointer(again)) == 0
+    assert core.octa_route64_encode(pointer(sites), count, 1, pointer(route)) == 0
+    assert (back == sites).all() and (again == ids).all()
+    return [ids, parts, parents, children, around, wide, hilbert, route]
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 4, 5, 7, 8, 9, 1000])
+def test_ids_are_the_same_bits(cores: tuple[Any, Any], n: int) -> None:
+    rng = np.random.default_rng(n)
+    sites = rng.integers(-8191, 8191, (n, 3)) * 2 + rng.integers(0, 2, (n, 1))
+    sites[rng.random(n) < 0.3] %= 4
+    dispatched, portable = (ids_with(core, sites.astype(np.int32)) for core in cores)
+    for have, want in zip(dispatched, portable, strict=True):
+        assert np.array_equal(have, want)
+    assert (dispatched[4] != 0).all() and len(np.unique(dispatched[0])) == len(np.unique(sites, axis=0))
+
+
+@pytest.mark.parametrize("place", [0, 1, 5, 8, 16])
+def test_one_bad_id_among_many_is_found_on_every_path(cores: tuple[Any, Any], place: int) -> None:
+    out = np.zeros((17, 14), np.uint64)
+    for value, code in ((0x8007E00000000001, 3), (0x4007E00000000000, 4), (0x8000E00000000000, 6)):
+        ids = np.full(17, 0x8007E00000000000, np.uint64)
+        ids[place] = value
+        for core in cores:
+            assert core.octa_index64_parent(pointer(ids), ctypes.c_size_t(17), pointer(out)) == code
+    sites = np.zeros((17, 3), np.int32)
+    for site, code in (((0, 1, 0), 3), ((0, 0, 1), 3), ((32768, 0, 0), 2), ((0, 0, -32770), 2)):
+        sites[place] = site
+        for core in cores:
+            found = core.octa_index64_encode(pointer(sites), ctypes.c_size_t(17), 0, 0, 0, pointer(out))
+            assert found == code
+    assert not out.any()

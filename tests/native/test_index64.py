@@ -254,3 +254,92 @@ def test_ids_of_a_grid_sort_by_morton_order() -> None:
     ]
     assert np.argsort(ids).tolist() == np.argsort(np.array(key)).tolist()
     assert [int(i) & (1 << 48) - 1 for i in ids] == key
+
+
+@settings(deadline=None)
+@given(st.lists(cells, min_size=1, max_size=8), st.integers(0, 12), st.integers(0, 3))
+def test_descendants_are_the_repeated_children(
+    drawn: list[tuple[int, int, int, bool]], lod: int, levels: int
+) -> None:
+    sites = sites_of(drawn) // 32 * 2 + (sites_of(drawn) & 1)  # so that every descendant is on the map
+    ids = index64.encode(sites, frame=7, tier=1, lod=lod)
+    expected = ids[:, None]
+    for _ in range(levels):
+        expected = index64.children(np.ascontiguousarray(expected.reshape(-1))).reshape(len(ids), -1)
+    got = index64.descendants(ids, lod + levels)
+    assert (got == expected).all()
+    assert (index64.ancestor(got.reshape(-1), lod).reshape(got.shape) == ids[:, None]).all()
+
+
+def test_descendants_reach_the_edge_of_the_map_and_no_further() -> None:
+    """The rows of a site whose descendants just fit are whole; one half edge further out is an error."""
+    for levels in range(1, 6):
+        scale, reach = 1 << levels, (1 << levels) - 1
+        lows = [-32768 // scale, (-32768 + reach + scale - 1) // scale, (-32768 + reach + scale - 1) // scale]
+        high = (32767 - 2 * reach) // scale
+        for axis in range(3):
+            for value, step in ((lows[axis], -1), (high, 1)):
+                site = np.full((1, 3), value & 1, np.int32)
+                site[0, axis] = value
+                ids = index64.encode(site, frame=0, tier=0, lod=3)
+                down = index64.descendants(ids, 3 + levels)
+                assert len(np.unique(down)) == 8**levels
+                assert abs(index64.decode(down.reshape(-1)).sites).max() > 32768 - 2 * scale
+                outer = np.full((1, 3), value + step & 1, np.int32)
+                outer[0, axis] = value + step
+                with pytest.raises(RangeError, match="ids"):
+                    index64.descendants(index64.encode(outer, frame=0, tier=0, lod=3), 3 + levels)
+                if levels == 1:
+                    with pytest.raises(RangeError, match="ids"):
+                        index64.children(index64.encode(outer, frame=0, tier=0, lod=3))
+                    assert (index64.children(ids) == down).all()
+
+
+def test_descendants_refuse_what_has_none() -> None:
+    site = np.zeros((1, 3), np.int32)
+    ids = np.concatenate([index64.encode(site, frame=0, tier=0, lod=lod) for lod in (4, 5)])
+    with pytest.raises(DomainError, match=r"ids: expected one LOD, got LODs 4\.\.5"):
+        index64.descendants(ids, 6)
+    with pytest.raises(LodError, match="expected LOD 3 or coarser, got LOD 4"):
+        index64.descendants(ids[:1], 3)
+    with pytest.raises(DomainError, match="lod"):
+        index64.descendants(ids, 16)
+    with pytest.raises(ParityError, match="ids"):
+        index64.descendants(ids[:1] ^ np.uint64(1), 6)
+    assert index64.descendants(ids[:1], 4).tolist() == [[int(ids[0])]]
+    assert index64.descendants(ids[:0], 9).shape == (0, 1)
+
+
+def test_arrays_of_texts_are_the_texts_of_each() -> None:
+    ids = np.array([int(row["raw_dec"]) for row in rows("index64") if is_site(row["coord"])], np.uint64)
+    texts = index64.to_texts(ids)
+    assert texts.dtype == "S24"
+    assert texts.astype(str).tolist() == [index64.to_text(int(i)) for i in ids]
+    assert (index64.from_texts(texts) == ids).all()
+    assert (index64.from_texts(np.char.upper(texts)) == ids).all()
+    assert (index64.from_texts(texts[::2]) == ids[::2]).all()
+    assert index64.to_texts(ids[:0]).shape == index64.from_texts(texts[:0]).shape == (0,)
+    broken = texts.copy()
+    broken[-1] = broken[-1][:-1] + b"b"
+    with pytest.raises(TextError, match="texts"):
+        index64.from_texts(broken)
+    for wrong, error in (
+        (texts.astype("S25"), TextError),
+        (texts.astype(str), TypeError),
+        (["a"], TypeError),
+    ):
+        with pytest.raises(error, match="texts"):
+            index64.from_texts(wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="texts"):
+        index64.from_texts(texts[None])
+
+
+def test_single_ids_are_checked_before_they_are_cut() -> None:
+    for value in (-1, 1 << 64, SITE_ID + (1 << 64)):
+        with pytest.raises(IdError, match="cell_id"):
+            index64.to_text(value)
+    with pytest.raises(TypeError, match="cell_id: expected an integer of 64 bits, got float"):
+        index64.to_text(1.0)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="text: expected a string, got bytes"):
+        index64.from_text(b"i3d1")  # type: ignore[arg-type]
+    assert index64.to_text(np.uint64(SITE_ID)) == index64.to_text(SITE_ID)  # type: ignore[arg-type]

@@ -16,6 +16,8 @@ int main(void) {
     test_errors();
     test_lattice();
     test_index64();
+    test_ids();
+    test_rings();
     test_pose();
     test_deskew();
     test_grid();

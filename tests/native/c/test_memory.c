@@ -240,6 +240,23 @@ static void test_cell_tables(const scene_record *record) {
     free(rows);
 }
 
+static void test_shells(void) {
+    const int32_t site[3] = {0, 0, 0};
+    const octa_galactic128_fields fields = {0, 0, 0, 0, 0};
+    uint64_t index64, route64, galactic128[2], out[2 * OCTA_NEIGHBORS] = {0};
+    CHECK_OK(octa_index64_encode(site, 1, 0, 0, 7, &index64));
+    CHECK_OK(octa_route64_encode(site, 1, 0, &route64));
+    CHECK_OK(octa_galactic128_encode(site, 1, &fields, galactic128));
+    CHECK(FAILS_AT(0, octa_index64_shells(&index64, 1, 1, 1, out)));
+    CHECK(FAILS_AT(0, octa_route64_shells(&route64, 1, 1, 1, out)));
+    CHECK(FAILS_AT(0, octa_galactic128_shells(galactic128, 1, 1, 1, out)));
+    CHECK(out[0] == 0 && live_blocks == 0);
+    CHECK(!FAILS_AT(1, octa_index64_shells(&index64, 1, 1, 1, out)));
+    CHECK(!FAILS_AT(1, octa_route64_shells(&route64, 1, 1, 1, out)));
+    CHECK(!FAILS_AT(1, octa_galactic128_shells(galactic128, 1, 1, 1, out)));
+    CHECK(out[0] != 0 && live_blocks == 0);
+}
+
 /* A window that holds count small records, so that the next push needs more of everything. */
 static octa_window *filled(const scene_record *records, int count) {
     const octa_window_options options = scene_options();
@@ -341,6 +358,7 @@ void test_memory(void) {
     test_rays_load();
     test_rays_coarse_passes(&records[0]);
     test_cell_tables(&records[0]);
+    test_shells();
     test_window_push(records, 0, &big);
     test_window_push(records, 3, &big);
     test_window_push(records, RECORDS, &big);
