@@ -151,7 +151,7 @@ class Window:
         return out
 
     def evidence(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.uint64]]:
-        """Ids, hits and passes of every retained cell as in ``cells``, without the sums, which are most of it."""
+        """Ids, hits and passes of every retained cell, as in ``cells``, which is mostly sums."""
         size = len(self)
         ids, hits, passes = (np.empty(size, np.uint64) for _ in range(3))
         check(
