@@ -1,6 +1,7 @@
 """The whole composition on this machine, without containers: ``make up``, or ``python -m deploy.up``.
 
-A broker, the workers and a fleet of simulated robots (deploy/Procfile), all on the loopback, until Ctrl-C.
+A broker, the workers, what serves over HTTP, and a fleet of simulated robots (deploy/Procfile), all on the
+loopback, until Ctrl-C.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from tests.kafka.libraries import BrokerError
 PROCFILE = ROOT / "deploy" / "Procfile"
 CONFIG = ROOT / "deploy" / "up.yaml"
 FLEET = "robot-"
+WEB = "web"
 FOLDER = ROOT / "runs" / "up"
 PORT = 9092
 PARTITIONS = 4
@@ -57,7 +59,7 @@ def composition(
         "OCTA_FOLDER": str(settings.folder),
         "OCTA_SWEEPS": str(sweeps),
         "OCTA_RATE": f"{speed:g}",
-        "OMP_NUM_THREADS": "1",  # eight processes share the cores; threads would only wait for each other
+        "OMP_NUM_THREADS": "1",  # nine processes share the cores; threads would only wait for each other
     }
     return Composition(PROCFILE, ROOT, environment, output, port)
 
@@ -65,19 +67,20 @@ def composition(
 def workers_and_fleet(names: Sequence[str]) -> tuple[list[str], list[str]]:
     """Names of workers, and of robots."""
     return (
-        [name for name in names if not name.startswith(FLEET)],
+        [name for name in names if not name.startswith(FLEET) and name != WEB],
         [name for name in names if name.startswith(FLEET)],
     )
 
 
 def start(processes: Composition) -> None:
-    """Start the workers, and the fleet when all of them run.
+    """Start the workers and what serves, and the fleet when all workers run.
 
     Robots do not wait for workers, so the first forecasts would come late.
     Raises ClusterError when a worker ends, or takes too long
     """
     workers, fleet = workers_and_fleet(processes.names)
     processes.start(workers)
+    processes.start([WEB])
     end = time.monotonic() + RUNNING_SECONDS
     while not all(partitions_of(processes.lines(name)) for name in workers):
         if processes.ended() or time.monotonic() > end:
@@ -161,7 +164,7 @@ def main() -> int:
                 print(f"ended: {processes.ended()}; stopping all", flush=True)
             return 1
     except KeyboardInterrupt:
-        print("stopped: the fleet, the workers, the broker", flush=True)
+        print("stopped: the fleet, the web service, the workers, the broker", flush=True)
         return 0
     except BrokerError as error:
         print(f"{error}\nor name a running broker: {VARIABLE}=HOST:PORT make up", file=sys.stderr)
@@ -178,6 +181,7 @@ def _show(settings: KafkaSettings, processes: Composition) -> None:
     print(
         "metrics: " + ", ".join(f"{name} http://127.0.0.1:{processes.port(name)}/metrics" for name in workers)
     )
+    print(f"forecasts, map, scores: http://127.0.0.1:{processes.port(WEB)}/openapi.json says how to ask")
     print(f"how far they are: octastream lag --bootstrap {settings.bootstrap}", flush=True)
 
 

@@ -12,6 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError
 
+from agents.journal import Place
 from agents.kafka.settings import KafkaSettings
 from stream.topics import TOPICS, Topic
 
@@ -121,6 +122,18 @@ async def require_topics(settings: KafkaSettings) -> None:
             f"topics: {_short(wrong)}; octastream topics check shows all, octastream topics create makes "
             "what is missing"
         )
+
+
+async def places_of(settings: KafkaSettings, topics: Sequence[str]) -> list[Place]:
+    """Partitions of topics, in their order.  Raises ClusterError where one is missing"""
+    async with admin_client(settings) as client:
+        there = set(await client.list_topics())
+        missing = [name for name in topics if name not in there]
+        if missing:
+            raise ClusterError(f"{missing[0]}: not there; octastream topics create makes what is missing")
+        described = await client.describe_topics(list(topics))
+    counts = {item["topic"]: len(item["partitions"]) for item in described}
+    return [(name, partition) for name in topics for partition in range(counts[name])]
 
 
 def _refuse_wrong(counts: Mapping[str, int], common: int) -> None:

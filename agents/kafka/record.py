@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any
 
 from agents.journal import Place
-from agents.kafka.admin import ClusterError, admin_client
+from agents.kafka.admin import places_of
 from agents.kafka.messages import Message, record_of
 from agents.kafka.partitions import Partitions
 from agents.kafka.settings import KafkaSettings
@@ -57,7 +57,7 @@ async def record_topics(
     where = Location(text=f"kafka://{SWEEPS}", topic=SWEEPS, partition=None, robots=())
     first = None if begin is None else Cut.parse("--from", begin, where)
     last = None if end is None else Cut.parse("--to", end, where)
-    places = await _places(settings)
+    places = await places_of(settings, RECORDED)
     async with Partitions.open(settings) as partitions:
         spans = await partitions.spans(places)
         at = {place: await _offset(partitions, place, span, first) for place, span in spans.items()}
@@ -68,17 +68,6 @@ async def record_topics(
             on_message()
             if stop.told:
                 return
-
-
-async def _places(settings: KafkaSettings) -> list[Place]:
-    async with admin_client(settings) as client:
-        there = set(await client.list_topics())
-        missing = [name for name in RECORDED if name not in there]
-        if missing:
-            raise ClusterError(f"{missing[0]}: not there; octastream topics create makes what is missing")
-        described = await client.describe_topics(list(RECORDED))
-    counts = {item["topic"]: len(item["partitions"]) for item in described}
-    return [(name, partition) for name in RECORDED for partition in range(counts[name])]
 
 
 async def _messages(

@@ -29,13 +29,13 @@ Clock = Callable[[], float]
 class Vitals:
     """Written by a worker's loop and its watchdog, read by any thread.
 
-    store : the folder of models, or of what else the worker cannot do without
+    store : the folder of models, or of what else the worker cannot do without; None for nothing
     ask_broker : asks the broker for something, and notes how the worker stands
     clock : monotonic, seconds
     """
 
     def __init__(
-        self, store: Path, ask_broker: Callable[[], Awaitable[None]], clock: Clock = time.monotonic
+        self, store: Path | None, ask_broker: Callable[[], Awaitable[None]], clock: Clock = time.monotonic
     ) -> None:
         self._store, self._ask_broker, self._clock = store, ask_broker, clock
         self.stage = STARTING
@@ -92,6 +92,13 @@ class Vitals:
             for task in self._tasks:
                 task.add_done_callback(lambda task: None if task.cancelled() else failed(task.exception()))
 
+    async def leave(self) -> None:
+        """Ask no more."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+
     async def _beat(self) -> None:
         """Show that the loop turns."""
         while True:
@@ -107,8 +114,9 @@ class Vitals:
         try:
             self._asked = "the broker"
             await self._ask_broker()
-            self._asked = f"the folder {self._store}"
-            await asyncio.to_thread(_reach, self._store)
+            if self._store is not None:
+                self._asked = f"the folder {self._store}"
+                await asyncio.to_thread(_reach, self._store)
         except (KafkaError, OSError) as error:
             self._fault = f"{self._asked}: {type(error).__name__}: {error}"
         else:

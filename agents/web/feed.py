@@ -44,6 +44,10 @@ class Feed(Protocol):
         """Run folders, or archives like them, that hold forecasts which are not remembered."""
         ...
 
+    def lag(self) -> int:
+        """Records that are there and not folded yet."""
+        ...
+
     def unready(self) -> str:
         """Why what is served may be out of date; empty while it is not."""
         ...

@@ -16,6 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from agents.web.feed import Feed
 from agents.web.world import World
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # as in agents/kafka/metrics.py
@@ -29,8 +30,8 @@ class WebMetrics(Collector):
     Robots are no labels: there may be any number of them
     """
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, world: World, feed: Feed) -> None:
+        self._world, self._feed = world, feed
         self._registry = CollectorRegistry()
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -62,6 +63,9 @@ class WebMetrics(Collector):
         robots = GaugeMetricFamily("octastream_web_robots", "Robots with a forecast.")
         robots.add_metric([], len(world.robots()))
         yield robots
+        lag = GaugeMetricFamily("octastream_web_lag_records", "Records that are there and not folded yet.")
+        lag.add_metric([], self._feed.lag())
+        yield lag
         outcomes = CounterMetricFamily("octastream_web_outcomes_scored", "Outcomes scored.")
         outcomes.add_metric([], world.scoreboard.outcomes)
         yield outcomes

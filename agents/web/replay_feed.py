@@ -74,6 +74,10 @@ class ReplayFeed:
         """The run folder."""
         return [self._out]
 
+    def lag(self) -> int:
+        """None: each is folded before the next one is made."""
+        return 0
+
     def unready(self) -> str:
         """Never: it says when something is wrong, and ends."""
         return ""

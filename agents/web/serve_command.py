@@ -5,6 +5,7 @@ What needs the extra ``serve`` is imported when the command runs, so the others 
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,6 +40,13 @@ def serve(
         Path, typer.Option(help="Run folder of a played log; a run that lies there is replaced.")
     ] = Path("runs/serve"),
     no_learn: Annotated[bool, typer.Option("--no-learn", help="Play without learning; no torch.")] = False,
+    folder: Annotated[
+        Path, typer.Option(help="Of --kafka: models, snapshots and archive of the workers.")
+    ] = Path("runs/kafka-state"),
+    lookback: Annotated[
+        float,
+        typer.Option(metavar="SECONDS", min=5, max=86_400, help="Of --kafka: begin with what is so old."),
+    ] = 60.0,
     history: Annotated[
         float, typer.Option(metavar="SECONDS", help="Forecasts are explained from memory so long.")
     ] = 5.0,
@@ -57,14 +65,34 @@ def serve(
         raise ConfigError("serve: give --replay LOG, --replay RUN or --kafka, one of them")
     options = WorldOptions(history_s=history)
     providers = _providers(provider or [])
-    feed = _replayed(replay, log, settings, topic, rate=rate, loop=loop, out=out, no_learn=no_learn)
+    feed: Feed
+    if replay is None:
+        feed = _followed(log, settings, topic, folder, lookback)
+    else:
+        feed = _replayed(replay, log, settings, topic, rate=rate, loop=loop, out=out, no_learn=no_learn)
     with listen(listen_on.host, listen_on.port, "--host, --port") as listener:
         typer.echo(f"serves {feed.name} on {url_of(listener)}; Ctrl-C ends it", err=True)
         run(feed, listener, options, providers)
 
 
+def _followed(
+    log: LogOptions, settings: ConfigOptions, topic: TopicOptions, folder: Path, lookback: float
+) -> Feed:
+    from agents.kafka.worker_command import require_map_frame
+    from agents.web.kafka_feed import KafkaFeed
+    from stream.config import ConfigError
+
+    spare = [*log.arguments(), *(["--from"] if topic.begin else []), *(["--to"] if topic.end else [])]
+    if spare:
+        raise ConfigError(f"{' '.join(spare)}: only for --replay; topics are followed as they come")
+    config = settings.load()
+    require_map_frame(config)
+    cluster = dataclasses.replace(topic.to_settings(), folder=folder)
+    return KafkaFeed(cluster, config, lookback)
+
+
 def _replayed(
-    location: str | None,
+    location: str,
     log: LogOptions,
     settings: ConfigOptions,
     topic: TopicOptions,
@@ -80,7 +108,6 @@ def _replayed(
     from agents.web.stored_feed import StoredFeed
     from stream.config import ConfigError
 
-    assert location is not None
     speed = speed_of(rate)
     if holds_run(Path(location)):
         given = [*log.arguments(), *settings.arguments(), *(["--no-learn"] if no_learn else [])]

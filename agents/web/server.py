@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+import signal
 import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
 
+from agents.stop import STOP_SIGNALS
 from agents.web.app import build_app
 from agents.web.feed import Feed
 from agents.web.forecaster import Forecaster
@@ -34,8 +37,22 @@ def service_of(
         feed=feed,
         predictor=Predictor(world, forecaster, most_cells),
         forecaster=forecaster,
-        metrics=WebMetrics(world),
+        metrics=WebMetrics(world, feed),
     )
+
+
+class Server(uvicorn.Server):
+    """One that ends well when it is told to: uvicorn's own raises the signal again when it is done."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take the first of STOP_SIGNALS as a wish; after a second SIGINT, requests are not waited for."""
+        before = {number: signal.signal(number, self.handle_exit) for number in STOP_SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 class FeedThread:
@@ -80,7 +97,7 @@ def serve(feed: Feed, listener: socket.socket, options: WorldOptions, providers:
         server_header=False,
         timeout_graceful_shutdown=STOP_SECONDS,
     )
-    server = uvicorn.Server(config)
+    server = Server(config)
 
     def end() -> None:
         server.should_exit = True

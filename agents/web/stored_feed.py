@@ -73,6 +73,10 @@ class StoredFeed:
         """The run folder."""
         return [self._path]
 
+    def lag(self) -> int:
+        """None: each is folded before the next one is made."""
+        return 0
+
     def unready(self) -> str:
         """Never: what is stored does not change."""
         return ""

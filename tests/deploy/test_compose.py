@@ -22,6 +22,7 @@ from tests.kafka.choice import container_environment
 from tests.kafka.libraries import kafka_version
 
 ROBOTS = ("ant", "bee", "cat")
+WEB = "web"
 OURS = ("octastream-perceive", "octastream-learn")
 HOUR_S = 3600
 
@@ -58,6 +59,19 @@ def test_a_worker_is_a_command_line_that_parses(name: str) -> None:
     assert image_of(service) == ("octastream-learn" if name == "learn" else "octastream-perceive")
 
 
+def test_what_serves_is_published_on_the_loopback_and_answers_where_the_image_asks() -> None:
+    service = services()[WEB]
+    parsed = parse(service["command"])
+    assert parsed.name == "serve"
+    assert parsed.values["kafka"]
+    assert (parsed.values["host"], parsed.values["port"]) == ("0.0.0.0", HTTP_PORT)
+    (port,) = service["ports"]
+    assert (port["host_ip"], port["target"]) == ("127.0.0.1", HTTP_PORT)
+    worker = parse(workers()["archive"]).values
+    assert all(parsed.values[name] == worker[name] for name in ("folder", "config"))
+    assert image_of(service) == "octastream-perceive"
+
+
 def test_workers_have_names_of_their_own() -> None:
     names = [parse(command).values["instance"] for command in workers().values()]
     assert None not in names
@@ -77,7 +91,7 @@ def test_topics_are_made_before_anybody_needs_them() -> None:
     assert parsed.name == "topics create"
     shared = {parse(command).values["partitions"] for command in workers().values()}
     assert shared == {parsed.values["partitions"]}
-    for name in [*workers(), *ROBOTS]:
+    for name in [*workers(), WEB, *ROBOTS]:
         condition = services()[name]["depends_on"]["topics"]["condition"]
         assert condition == "service_completed_successfully"
 
@@ -154,7 +168,7 @@ def test_a_service_is_contained(name: str) -> None:
 def test_who_serves_something_is_asked_whether_it_lives() -> None:
     for name, service in services().items():
         check: Any = service.get("healthcheck")
-        if name in workers():
+        if name in workers() or name == WEB:
             assert check is None, "the image has its own"
         elif name in ("topics", *ROBOTS):
             assert check == {"disable": True}

@@ -20,6 +20,7 @@ from tests.deploy.composition import HTTP_PORT
 from tests.deploy.manifests import Manifest, container_of, manifests, of_kind, pod_of, selects, the
 
 VERSION = "1.34"
+WEB = "web"
 SCALED = [agent for agent in AGENTS if agent != LEARN]
 """Learn folds all partitions in one worker."""
 
@@ -88,9 +89,13 @@ def test_a_worker_is_asked_whether_it_lives_and_is_ready(agent: str) -> None:
     assert paths == {"startup": "/health", "readiness": "/ready", "liveness": "/health"}
 
 
-@pytest.mark.parametrize("workload", [*AGENTS, "topics"])
+def workloads() -> dict[str, Manifest]:
+    return {**of_kind("StatefulSet"), **of_kind("Deployment")}
+
+
+@pytest.mark.parametrize("workload", [*AGENTS, WEB, "topics"])
 def test_a_pod_has_few_rights_and_bounded_resources(workload: str) -> None:
-    found = {**of_kind("StatefulSet"), **of_kind("Job")}[workload]
+    found = {**workloads(), **of_kind("Job")}[workload]
     pod, container = pod_of(found)["spec"], container_of(found)
     assert pod["securityContext"]["runAsNonRoot"]
     assert pod["securityContext"]["runAsUser"] == 10001  # of the image
@@ -148,8 +153,30 @@ def test_selectors_find_the_worker(agent: str) -> None:
     assert selects(of_kind("NetworkPolicy")["workers"]["spec"]["podSelector"], workload)
 
 
+def test_what_serves_is_found_by_its_service_probed_and_guarded() -> None:
+    workload = of_kind("Deployment")[WEB]
+    container = container_of(workload)
+    parsed = parse(container["args"])
+    assert parsed.name == "serve"
+    assert parsed.values["kafka"]
+    assert (parsed.values["host"], parsed.values["port"]) == ("0.0.0.0", HTTP_PORT)
+    assert container["ports"] == [{"name": "http", "containerPort": HTTP_PORT}]
+    service = of_kind("Service")[WEB]["spec"]
+    assert selects({"matchLabels": service["selector"]}, workload)
+    assert service["ports"][0]["targetPort"] == "http"
+    assert selects(of_kind("NetworkPolicy")[WEB]["spec"]["podSelector"], workload)
+    assert not selects(of_kind("NetworkPolicy")["workers"]["spec"]["podSelector"], workload)
+    worker = container_of(of_kind("StatefulSet")["archive"])
+    assert container["image"] == worker["image"]
+    own = {mount["mountPath"] for mount in container["volumeMounts"]}
+    assert own == {mount["mountPath"] for mount in worker["volumeMounts"]}
+    assert str(parsed.values["folder"]) in own
+    for name in ("startup", "readiness", "liveness"):
+        assert container[f"{name}Probe"] == worker[f"{name}Probe"]
+
+
 def test_what_pods_refer_to_is_there_or_optional() -> None:
-    for workload in [*of_kind("StatefulSet").values(), *of_kind("Job").values()]:
+    for workload in [*workloads().values(), *of_kind("Job").values()]:
         container = container_of(workload)
         maps = [source["configMapRef"]["name"] for source in container["envFrom"]]
         pod = pod_of(workload)["spec"]
@@ -161,7 +188,7 @@ def test_what_pods_refer_to_is_there_or_optional() -> None:
         assert set(claims) <= set(of_kind("PersistentVolumeClaim"))
         secrets = [item["valueFrom"]["secretKeyRef"] for item in container["env"]
                    if "secretKeyRef" in item["valueFrom"]]  # fmt: skip
-        assert [secret["optional"] for secret in secrets] == [True]
+        assert {secret["optional"] for secret in secrets} == {True}
         assert of_kind("Secret") == {}
 
 

@@ -124,11 +124,11 @@ def test_legends_and_messages_name_labels_that_are_left() -> None:
             assert named <= left, panel["title"]
 
 
-def test_prometheus_asks_every_worker() -> None:
+def test_prometheus_asks_every_worker_and_what_serves() -> None:
     config = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
     (job,) = config["scrape_configs"]
     (static,) = job["static_configs"]
-    assert sorted(static["targets"]) == sorted(f"{name}:{HTTP_PORT}" for name in workers())
+    assert sorted(static["targets"]) == sorted(f"{name}:{HTTP_PORT}" for name in [*workers(), "web"])
     assert [name for name in config["rule_files"] if not (PROMETHEUS / name).is_file()] == []
 
 

@@ -17,7 +17,7 @@ import pytest
 from honcho.environ import parse_procfile
 
 from deploy.composition import Composition
-from deploy.up import CONFIG, FLEET, PROCFILE, workers_and_fleet
+from deploy.up import CONFIG, FLEET, PROCFILE, WEB, workers_and_fleet
 from stream.config import load_config
 from tests.data import ROOT
 from tests.deploy.commands import parse
@@ -137,11 +137,22 @@ def test_every_process_replaces_its_shell_and_workers_have_one_configuration(
 ) -> None:
     assert {tuple(command[:2]) for command in commands.values()} == {("exec", "octastream")}
     workers, _ = workers_and_fleet(tuple(commands))
-    files = {commands[name][commands[name].index("--config") + 1] for name in workers}
+    files = {commands[name][commands[name].index("--config") + 1] for name in [*workers, WEB]}
     assert {ROOT / name for name in files} == {CONFIG}
     assert load_config(CONFIG, []).grid.map_frame == "odom"
 
 
 def test_the_command_lines_are_those_of_the_program(commands: dict[str, list[str]]) -> None:
-    names = {parse(command[2:]).name for command in commands.values()}
-    assert names == {"worker", "produce"}
+    numbered = ([word.replace("$PORT", "9400") for word in command[2:]] for command in commands.values())
+    names = {parse(command).name for command in numbered}
+    assert names == {"worker", "produce", "serve"}
+
+
+def test_what_serves_listens_on_the_loopback_and_shares_the_workers_folder(
+    commands: dict[str, list[str]],
+) -> None:
+    served, worker = parse([*commands[WEB][2:-1], "0"]).values, parse(commands["archive"][2:]).values
+    assert (served["kafka"], served["host"]) == (True, "127.0.0.1")
+    assert commands[WEB][-2:] == ["--port", "$PORT"]
+    assert served["folder"] == worker["folder"]
+    assert list(commands).index(WEB) > list(commands).index("archive")  # ports of the others stay

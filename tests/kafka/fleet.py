@@ -20,7 +20,7 @@ from agents.console import PIPE_WIDTH
 from agents.kafka.admin import ClusterError
 from agents.kafka.settings import KafkaSettings
 from deploy.composition import Composition
-from deploy.up import CONFIG, FLEET, cluster, composition, partitions_of, start, workers_and_fleet
+from deploy.up import CONFIG, FLEET, WEB, cluster, composition, partitions_of, start, workers_and_fleet
 from stream.config import load_config
 from stream.topics import AGENTS
 from tests.data import ROOT
@@ -65,6 +65,7 @@ def drive(settings: KafkaSettings, sweeps: int, output: TextIO, speed: float = 1
         wait_for_rest(processes, settings, AGENTS, REST_SECONDS)
         rest = time.monotonic()
         partitions = {name: partitions_of(processes.lines(name)) for name in workers if "perceive" in name}
+        processes.stop([WEB])
         processes.stop(workers)
         return Drive(
             codes=processes.ended(),

@@ -42,6 +42,9 @@ class Still:
     def runs(self) -> list[Path]:
         return [self.folder]
 
+    def lag(self) -> int:
+        return 0
+
     def unready(self) -> str:
         return self.reason
 
