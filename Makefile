@@ -7,6 +7,7 @@ SEEDS      ?= 1000
 JOBS       ?= 1
 KILLS      ?= 20
 MINUTES    ?= 5
+HZ         ?= 10
 KAFKA      ?= kafka
 TEST_JOBS  ?= auto
 KAFKA_JOBS ?= 0
@@ -35,8 +36,8 @@ test: setup ## all tests but those of Kafka, with the recordings in OCTA_DATA (d
 test-kafka: setup ## tests on a Kafka broker: OCTA_KAFKA=HOST:PORT, Docker, or Java 17 and Maven
 	$(BIN)/python -m pytest -q -m '$(KAFKA)' -n $(KAFKA_JOBS) --dist loadfile tests/kafka
 
-up-test: setup ## what "make up" runs, for some minutes; then nothing may be missing: make up-test MINUTES=0.5
-	@$(BIN)/python -m tests.kafka.fleet --minutes $(MINUTES)
+up-test: setup ## what "make up" runs, for some minutes; then nothing may be missing: make up-test MINUTES=0.5 HZ=5
+	@$(BIN)/python -m tests.kafka.fleet --minutes $(MINUTES) --hz $(HZ)
 
 kill-test: setup ## workers killed again and again on a broker; nothing may be lost: make kill-test KILLS=200
 	$(BIN)/python -m tests.kafka.kill_test --kills $(KILLS)

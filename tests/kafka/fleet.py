@@ -98,14 +98,18 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--minutes", type=float, default=5.0, help="that the robots drive (default 5)")
-    sweeps = round(parser.parse_args().minutes * 60 * RATE_HZ)
+    parser.add_argument("--hz", type=float, default=RATE_HZ, help=f"sweeps a second (default {RATE_HZ})")
+    given = parser.parse_args()
+    if not 0 < given.hz <= 100:
+        parser.error("--hz: must be above 0 and at most 100")
+    sweeps = round(given.minutes * 60 * given.hz)
     if sweeps < 1:
         parser.error("--minutes: must be above 0, for example 0.5")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
     try:
-        return _run(sweeps, console)
+        return _run(sweeps, given.hz / RATE_HZ, console)
     except (AssertionError, BrokerError, ClusterError) as error:
         console.print(str(error), markup=False)
         return 1
@@ -113,13 +117,14 @@ def main() -> int:
         return 130
 
 
-def _run(sweeps: int, console: Console) -> int:
+def _run(sweeps: int, speed: float, console: Console) -> int:
     with cluster(FOLDER, None) as settings:
         log = FOLDER / "processes.log"
         where = log.relative_to(ROOT)
-        console.print(f"{sweeps:,} sweeps a robot at {RATE_HZ} Hz; what the processes say is in {where}")
+        rate = f"{RATE_HZ * speed:g} Hz"
+        console.print(f"{sweeps:,} sweeps a robot at {rate}; what the processes say is in {where}")
         with log.open("w") as output:
-            driven = drive(settings, sweeps, output)
+            driven = drive(settings, sweeps, output, speed)
         console.print(f"sent in {driven.drive_s:.0f} s, nobody behind {driven.behind_s:.0f} s later")
         report = examine(settings, sweeps, driven)
     console.print(report.table(), *report.lines(), sep="\n")
