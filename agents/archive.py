@@ -18,6 +18,7 @@ from stream.records import (
     EndOfLog,
     Event,
     FeatureSample,
+    LabelGiven,
     ModelActivated,
     ModelPublished,
     Outcome,
@@ -26,11 +27,12 @@ from stream.records import (
     SweepRejected,
     robot_of,
 )
-from stream.run_folder import CONTAINERS, SWEEPS, container_table
+from stream.run_folder import CONTAINERS, LABELS, SWEEPS, container_table
 from stream.tables import (
     binned_to_batch,
     check_binned_schema,
     feature_table,
+    label_table,
     outcome_table,
     prediction_table,
     shadow_table,
@@ -140,6 +142,8 @@ class Archive(Agent):
         elif isinstance(record, Prediction | Shadow | FeatureSample):
             if self._is_new(name_of(record), record.stamp_ns):
                 self._by_stamp(record)
+        elif isinstance(record, LabelGiven):  # few and far between: each is there at once
+            self._write(LABELS, label_table(record), step)
         elif isinstance(record, Latency):
             self._latency[record.prediction_id] = record.milliseconds
         elif isinstance(record, EndOfLog):

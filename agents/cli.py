@@ -17,6 +17,7 @@ from agents.errors import commands as error_commands
 from agents.failure import EXIT_DAMAGED, EXIT_ERROR, EXIT_INTERRUPTED, describe, require_learning
 from agents.kafka import commands as kafka_commands
 from agents.kafka.worker_command import require_map_frame
+from agents.labels import commands as label_commands
 from agents.options import ConfigOptions, LogOptions, ReplayFlags, spread
 from agents.web.serve_command import serve
 
@@ -313,6 +314,7 @@ app.command()(serve)
 kafka_commands.add_to(app)
 care_commands.add_to(app)
 error_commands.add_to(app)
+label_commands.add_to(app)
 
 
 def _replay(sources: Sequence[Source], config: Config, out: Path, flags: ReplayFlags) -> RunResult:

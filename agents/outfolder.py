@@ -5,10 +5,13 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from stream.run_folder import LABELS
+
 RUN_ENTRIES = (
     "config.yaml",
     "summary.json",
     "report.html",
+    "errors.html",
     "sweeps.parquet",
     "events.jsonl",
     "predictions",
@@ -16,6 +19,7 @@ RUN_ENTRIES = (
     "outcomes",
     "containers",
     "features",
+    "labels",
     "models",
     "deletions",
 )
@@ -38,6 +42,10 @@ def claim(folder: Path, *, force: bool = False) -> Path:
     if holds_run(folder):
         if not force:
             raise FileExistsError(f"{folder}: already holds a run; name another folder or add --force")
+        if any((folder / LABELS).glob("*.parquet")):
+            raise FileExistsError(
+                f"{folder}: holds labels that people gave; move {folder / LABELS} away first"
+            )
         _remove(folder)
     if folder.is_dir() and any(folder.iterdir()):
         raise FileExistsError(f"{folder}: is not empty and holds no run; name another folder")

@@ -206,6 +206,51 @@ class FeatureSample:
     x: NDArray[np.float32]
 
 
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class LabelGiven:
+    """What somebody says that cells are.
+
+    stamp_ns : when it was said, on the clock of whoever labels: of two words on a cell the later one counts
+    author : who says so; label : the class
+    at_ns : stamp of the sweep that it is about, for what moves; 0 for what lies in the cell at any time
+    weight : how many cells each of these stands for, > 0: one over the probability that its region was drawn
+    cell_id : uint64 (N,), ascending
+    """
+
+    robot_id: str
+    stamp_ns: int
+    author: str
+    label: str
+    at_ns: int
+    weight: float
+    cell_id: NDArray[np.uint64]
+
+    def __post_init__(self) -> None:
+        hold(self)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class LabelRequested:
+    """A region that is worth a person's word.
+
+    stamp_ns : of the newest sweep it was chosen by; region : text form of its id
+    reason : ``uncertain``, ``wrong``, ``novel``, ``contradicted`` or ``drawn``; value : by which it ranks
+    inclusion : probability that it was chosen, 1 unless ``drawn``
+    cell_id : uint64 (N,), ascending: its cells
+    """
+
+    robot_id: str
+    stamp_ns: int
+    region: str
+    reason: str
+    value: float
+    inclusion: float
+    cell_id: NDArray[np.uint64]
+
+    def __post_init__(self) -> None:
+        hold(self)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndOfLog:
     """No more input follows: whatever is held must be released or rejected."""

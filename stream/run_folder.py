@@ -18,6 +18,7 @@ from stream.tables import BINNED_SCHEMA, TableError, binned_from_batch, check_bi
 
 CONTAINERS = "containers"
 SWEEPS = "sweeps"
+LABELS = "labels"
 
 
 class RunFolder:

@@ -7,7 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from stream.records import BINNED_VERSION, Binned, FeatureSample, Outcome, Prediction, Shadow
+from stream.records import (
+    BINNED_VERSION,
+    Binned,
+    FeatureSample,
+    LabelGiven,
+    Outcome,
+    Prediction,
+    Shadow,
+)
 
 BASELINES = ("persistence", "frequency", "linear", "frozen")
 LATENCY_STAGES = ("decode", "bin", "visibility", "features", "inference", "total")
@@ -62,6 +70,17 @@ OUTCOME_SCHEMA = pa.schema(
         ("cell_id", pa.uint64()),
         ("occupied", pa.bool_()),
         ("before", pa.uint8()),
+    ]
+)
+
+LABEL_SCHEMA = pa.schema(
+    [
+        ("cell_id", pa.uint64()),
+        ("label", pa.string()),
+        ("stamp_ns", pa.int64()),
+        ("author", pa.string()),
+        ("at_ns", pa.int64()),
+        ("weight", pa.float64()),
     ]
 )
 
@@ -183,6 +202,22 @@ def outcome_table(record: Outcome) -> pa.Table:
             pa.array(record.before),
         ],
         schema=OUTCOME_SCHEMA,
+    )
+
+
+def label_table(record: LabelGiven) -> pa.Table:
+    """One word on some cells, a row a cell."""
+    rows = len(record.cell_id)
+    return pa.table(
+        [
+            pa.array(record.cell_id),
+            _repeat(record.label, rows),
+            pa.array(np.full(rows, record.stamp_ns, np.int64)),
+            _repeat(record.author, rows),
+            pa.array(np.full(rows, record.at_ns, np.int64)),
+            pa.array(np.full(rows, record.weight, np.float64)),
+        ],
+        schema=LABEL_SCHEMA,
     )
 
 

@@ -9,6 +9,8 @@ from stream.records import (
     Binned,
     Event,
     FeatureSample,
+    LabelGiven,
+    LabelRequested,
     ModelActivated,
     ModelPublished,
     Outcome,
@@ -122,7 +124,7 @@ INPUTS: dict[str, tuple[str, ...]] = {
     PERCEIVE: (SWEEPS, TRANSFORMS, STATIC),
     JUDGE: (BINNED, PREDICTIONS, SHADOWS),
     LEARN: (BINNED, PREDICTIONS, OUTCOMES, ACTIVATED),
-    ARCHIVE: (BINNED, PREDICTIONS, SHADOWS, OUTCOMES, ACTIVATED, REJECTED, ALARMS, SAMPLES),
+    ARCHIVE: (BINNED, PREDICTIONS, SHADOWS, OUTCOMES, ACTIVATED, REJECTED, ALARMS, SAMPLES, LABELS_GIVEN),
 }
 """What an agent's consumer group reads and acknowledges; answers, and models where it cares, come on top."""
 
@@ -139,6 +141,8 @@ RECORDS: dict[str, type] = {
     ACTIVATED: ModelActivated,
     REJECTED: SweepRejected,
     ALARMS: Event,
+    LABELS_REQUESTED: LabelRequested,
+    LABELS_GIVEN: LabelGiven,
 }
 """The record type of a topic."""
 

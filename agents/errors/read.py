@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from models.scores.error_table import error_table
 from models.scores.region_errors import ErrorTable
 from native.errors import OctaError
 from native.index64 import from_text
-from stream.run_tables import run_tables
+from stream.run_tables import RunTables, run_tables
 
 
 class ErrorMapError(ValueError):
@@ -38,7 +40,16 @@ class RunErrors:
 
 
 def read_errors(path: Path, horizon_s: float | None = None, levels: int | None = None) -> RunErrors:
-    """Count the error map of a run folder.
+    """As ``counted_errors``, where the tables are not asked again."""
+    with counted_errors(path, horizon_s, levels) as (errors, _):
+        return errors
+
+
+@contextmanager
+def counted_errors(
+    path: Path, horizon_s: float | None = None, levels: int | None = None
+) -> Iterator[tuple[RunErrors, RunTables]]:
+    """Count the error map of a run folder; its tables can be asked for more meanwhile.
 
     horizon_s : seconds, default the primary horizon
     levels : LODs that regions are coarser than cells, default as in the run
@@ -62,9 +73,10 @@ def read_errors(path: Path, horizon_s: float | None = None, levels: int | None =
             ]
             asked = None if horizon_s is None else horizon_ns
             raise ErrorMapError(_nothing(run, asked, stored.tolist()))
-        return RunErrors(
+        found = RunErrors(
             run=run, table=table, alarms=alarms_of(run.events), ego=ego_path(path), damaged=tables.damaged
         )
+        yield found, tables
 
 
 def _nothing(run: RunFolder, asked_ns: int | None, stored: list[int]) -> str:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from models.probability import GRID
-from models.scores.region_errors import Course, ErrorTable, Pixels, RegionErrors
+from models.scores.region_errors import CellErrors, Course, ErrorTable, Pixels, RegionErrors
 from models.scores.regions import SCALE
 from models.scores.tally import Tally
 from native.index64 import ancestor, decode
@@ -117,6 +117,30 @@ def error_table(
         unjudged=int(sweeps["n"].sum()) - len(stamps),
         regions=_regions(tables, half_edge_m),
         pixels=_pixels(tables, columns, grid),
+    )
+
+
+_CELLS = """
+SELECT c.cell_id, c.x, c.y, c.z, count(*) AS due, CAST(sum(CAST(seen AS INTEGER)) AS BIGINT) AS observed,
+    CAST(sum(CASE WHEN seen THEN k ELSE 0 END) AS BIGINT) AS k,
+    CAST(sum(CAST(occupied AS INTEGER)) AS BIGINT) AS occupied, CAST(sum(loss) AS BIGINT) AS loss
+FROM scored JOIN cells c USING (region, cell)
+WHERE region = CAST($region AS UBIGINT) GROUP BY c.cell_id, c.x, c.y, c.z ORDER BY c.cell_id
+"""
+
+
+def region_cells(tables: RunTables, region: int, half_edge_m: float) -> CellErrors:
+    """The cells of one region, after ``error_table`` has counted the same tables."""
+    found = tables.table(_CELLS, region=region)
+    rows = np.where(found["observed"] > 0, found["observed"], np.nan)
+    return CellErrors(
+        cell_id=found["cell_id"],
+        position=np.column_stack([found[axis] for axis in "xyz"]) * half_edge_m,
+        due=found["due"],
+        observed=found["observed"],
+        occupied=found["occupied"] / rows,
+        forecast=found["k"] / (rows * GRID),
+        loss=found["loss"] / (rows * SCALE),
     )
 
 

@@ -117,6 +117,24 @@ class RegionErrors:
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class CellErrors:
+    """The cells of one region over a run.
+
+    cell_id : uint64 (N,), ascending; position : float64 (N, 3), metres
+    due, observed : int64 (N,), forecasts, and those with an outcome
+    occupied, forecast, loss : float64 (N,), means over these, NaN without any
+    """
+
+    cell_id: NDArray[np.uint64]
+    position: NDArray[np.float64]
+    due: NDArray[np.int64]
+    observed: NDArray[np.int64]
+    occupied: NDArray[np.float64]
+    forecast: NDArray[np.float64]
+    loss: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Pixels:
     """The map from above: squares of ``side_m`` metres, columns of cells summed.
 

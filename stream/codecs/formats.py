@@ -14,6 +14,8 @@ from stream.records import (
     Binned,
     Event,
     FeatureSample,
+    LabelGiven,
+    LabelRequested,
     ModelActivated,
     ModelPublished,
     Outcome,
@@ -61,7 +63,7 @@ def _schema(record: str, version: int, **columns: pa.DataType) -> pa.Schema:
     )
 
 
-_TEXT, _FLAG, _I32, _I64 = pa.string(), pa.bool_(), pa.int32(), pa.int64()
+_TEXT, _FLAG, _I32, _I64, _F64 = pa.string(), pa.bool_(), pa.int32(), pa.int64(), pa.float64()
 _CELLS, _FLOATS, _DOUBLES = pa.list_(pa.uint64()), pa.list_(pa.float32()), pa.list_(pa.float64())
 _STATES = pa.list_(pa.uint8())
 _SWEEP_ID = {"prediction_id": _TEXT, "robot_id": _TEXT, "stream_id": _TEXT, "stamp_ns": _I64}
@@ -147,6 +149,24 @@ _FORMATS = (
             "sweep_rejected", 1, robot_id=_TEXT, stream_id=_TEXT, stamp_ns=_I64, part=_I32, reason=_TEXT,
             detail=_TEXT,
         ),
+    ),
+    Format(
+        kind=LabelRequested,
+        schema=_schema(
+            "label_requested", 1, robot_id=_TEXT, stamp_ns=_I64, region=_TEXT, reason=_TEXT, value=_F64,
+            inclusion=_F64, cell_id=_CELLS,
+        ),
+        arrays={"cell_id": ("N",)},
+        ascending="cell_id",
+    ),
+    Format(
+        kind=LabelGiven,
+        schema=_schema(
+            "label_given", 1, robot_id=_TEXT, stamp_ns=_I64, author=_TEXT, label=_TEXT, at_ns=_I64,
+            weight=_F64, cell_id=_CELLS,
+        ),
+        arrays={"cell_id": ("N",)},
+        ascending="cell_id",
     ),
     Format(
         kind=Event,

@@ -16,6 +16,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
+
 from stream.codecs import foxglove, pointcloud2, tf
 from stream.codecs.cdr import CodecError
 from stream.codecs.content_type import CDR, ContentType
@@ -331,9 +333,13 @@ def _id_of(record: Any) -> str:
         return f"{record.prediction_id}/{record.horizon_ns}"
     if isinstance(record, ModelActivated):
         return f"{record.stream_id}/{record.first_stamp_ns}"
-    # Transforms, publications, dead letters and events have no name: they are what they say.
-    text = json.dumps(to_dict(record), sort_keys=True, default=str)
+    # Transforms, publications, dead letters, labels and events have no name: they are what they say.
+    text = json.dumps(to_dict(record), sort_keys=True, default=_spelt)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _spelt(value: Any) -> str:
+    return value.tobytes().hex() if isinstance(value, np.ndarray) else str(value)
 
 
 def _time_of(record: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from stream.codecs.formats import Dims, Format, Sizes, dtype_of
-from stream.records import HIT, Binned, Outcome, Prediction
+from stream.records import HIT, Binned, LabelGiven, LabelRequested, Outcome, Prediction
 
 
 def check(form: Format, record: Any) -> None:
@@ -102,6 +103,12 @@ def _check_values(form: Format, record: Any) -> None:
         raise ValueError(f"before: expected 0..{HIT}, got {record.before.max()}")
     if isinstance(record, Outcome) and (record.row < 0).any():
         raise ValueError(f"row: expected rows from 0 on, got {record.row.min()}")
+    if isinstance(record, LabelGiven) and not (record.label and 0 < record.weight < math.inf):
+        raise ValueError(
+            f"label, weight: expected a class and a number > 0, got {record.label!r}, {record.weight}"
+        )
+    if isinstance(record, LabelRequested) and not 0 < record.inclusion <= 1:
+        raise ValueError(f"inclusion: expected 0 < inclusion <= 1, got {record.inclusion}")
     if isinstance(record, Binned):
         if not 0 <= record.part < record.parts:
             raise ValueError(f"part: expected 0 <= part < parts, got {record.part} of {record.parts}")

@@ -181,10 +181,15 @@ def open_simulator(location: str, options: SourceOptions) -> Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Shot:
-    """One turn of the sensor: the sweep, and how many of its ``rays`` came back with nothing."""
+    """One turn of the sensor: the sweep, and what the sensor could not know.
+
+    rays : fired in all
+    material : int64 (N,), of the surface that each point lies on, or DROP, or GROUND, of ``shapes``
+    """
 
     sweep: Sweep
     rays: int
+    material: NDArray[np.int64]
 
     @property
     def without_return(self) -> int:
@@ -200,11 +205,17 @@ class Simulator:
 
     def __init__(self, config: SimulatorConfig) -> None:
         self.config = config
-        seconds = config.sweeps * config.period_ns * 1e-9 + 1.0
+        seconds_each = config.period_ns * 1e-9
+        seconds = config.sweeps * seconds_each + 1.0
         world = make_world(config.world, config.seed, seconds + 5.0 * config.robots)
         self._fleet = Fleet(world, config.robot_ids, seconds)
         district = self._start_ns("district")
-        self._scene = Scene(world, self._fleet, None if district is None else district * 1e-9)
+        popups = tuple(
+            (event.start * seconds_each, event.end * seconds_each if event.end else np.inf)
+            for event in config.events if event.name == "popup"
+        )  # fmt: skip
+        border = None if district is None else district * 1e-9
+        self._scene = Scene(world, self._fleet, border, popups)
         self._jump_ns = self._start_ns("clock-jump")
         self._pose_jumps: list[list[tuple[int, NDArray[np.float64]]]] = [[] for _ in config.robot_ids]
         for start in sorted({event.start for event in config.events if event.name == "jump"}):
@@ -240,9 +251,9 @@ class Simulator:
     def boxes(self, stamp_ns: int) -> list[Box]:
         """Ground truth in the map frame (``odom``) at a stamp, sorted by id.
 
-        Cars (parked ones too), trucks, cyclists, pedestrians and the robots themselves, within 80 m of any
-        robot; also those that no beam reaches. A robot of the same id is not in its own sweeps. A ``jump``
-        of the poses moves nothing here.
+        Cars (parked ones too), trucks, cyclists, pedestrians, popups and the robots themselves, within 80 m
+        of any robot; also those that no beam reaches. A robot of the same id is not in its own sweeps. A
+        ``jump`` of the poses moves nothing here.
         """
         t = stamp_ns - self.config.first_stamp_ns
         if self._jump_ns is not None and t >= self._jump_ns + ev.JUMP_NS:
@@ -270,7 +281,20 @@ class Simulator:
             points=points, intensity=echoes.intensity[echoes.kept], misses=turn.direction[missed],
             time_offset_ns=np.array(steps, np.int32)[firing[echoes.kept]] if config.spin else None,
         )  # fmt: skip
-        return Shot(sweep=sweep, rays=len(turn.direction))
+        return Shot(sweep=sweep, rays=len(turn.direction), material=echoes.material[echoes.kept])
+
+    def pose(
+        self, robot: int, index: int, *, believed: bool
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Origin (3,) and rotation (3, 3) of the sensor in the map at a sweep.
+
+        believed : where the robot believes it to be; after a ``jump`` of the poses that is not where it is
+        """
+        moment = self._moment(robot, "sweep", index)
+        origin, rotation = (
+            self._localised(robot, moment) if believed else self._fleet.pose(robot, moment * 1e-9)
+        )
+        return origin + rotation @ np.array([0.0, 0.0, SENSOR_HEIGHT_M]), rotation
 
     def _turn(self, robot: int, moment: int, key: list[int], *, tilted: bool) -> tuple[Rays, Echoes]:
         """The sensor's whole turn in one instant."""

@@ -215,6 +215,16 @@ def test_a_deletion_that_is_cut_off_is_finished_with_the_same_receipt(
     assert [event["receipt"] for event in events if event["event"] == "deleted"] == [receipt.receipt]
 
 
+def test_a_page_of_the_error_map_goes_and_labels_stay(run: Path) -> None:
+    (run / "errors.html").write_text("a page")
+    (run / "labels").mkdir()
+    (run / "labels" / "part-00000.parquet").write_bytes(b"words")
+    receipt = delete(run, Subject(robot_id=GONE), NOW_NS)
+    assert not (run / "errors.html").exists()
+    assert [item.removed for item in receipt.files if item.file == "errors.html"] == [True]
+    assert (run / "labels" / "part-00000.parquet").read_bytes() == b"words"
+
+
 def test_the_only_robot_leaves_an_empty_run_that_can_be_read(run: Path) -> None:
     for robot in (GONE, STAYS):
         delete(run, Subject(robot_id=robot), NOW_NS)

@@ -25,6 +25,8 @@ from stream.records import (
     EndOfLog,
     Event,
     FeatureSample,
+    LabelGiven,
+    LabelRequested,
     ModelActivated,
     ModelPublished,
     Outcome,
@@ -189,6 +191,32 @@ def samples(draw: st.DrawFn) -> FeatureSample:
     )
 
 
+@st.composite
+def labels_given(draw: st.DrawFn) -> LabelGiven:
+    return LabelGiven(
+        robot_id=draw(texts),
+        stamp_ns=draw(int64s),
+        author=draw(texts),
+        label=draw(texts.filter(bool)),
+        at_ns=draw(int64s),
+        weight=draw(st.floats(1e-6, 1e6)),
+        cell_id=draw(ascending(np.uint64, draw(counts))),
+    )
+
+
+@st.composite
+def labels_requested(draw: st.DrawFn) -> LabelRequested:
+    return LabelRequested(
+        robot_id=draw(texts),
+        stamp_ns=draw(int64s),
+        region=draw(texts),
+        reason=draw(texts),
+        value=draw(st.floats(allow_nan=False)),
+        inclusion=draw(st.floats(1e-6, 1.0)),
+        cell_id=draw(ascending(np.uint64, draw(counts))),
+    )
+
+
 STRATEGIES: dict[type, st.SearchStrategy[Any]] = {
     Sweep: sweeps(),
     Transform: transforms(),
@@ -218,6 +246,8 @@ STRATEGIES: dict[type, st.SearchStrategy[Any]] = {
         reason=texts,
         detail=texts,
     ),
+    LabelGiven: labels_given(),
+    LabelRequested: labels_requested(),
     Event: st.builds(Event, kind=texts, stamp_ns=int64s, robot_id=texts, fields=mappings),
 }
 
@@ -289,6 +319,10 @@ def of_a_world() -> list[Any]:
         ),
         ModelActivated(robot_id="a", stream_id="a/b", first_stamp_ns=1, model_id="m", sha256="s"),
         SweepRejected(robot_id="a", stream_id="a/b", stamp_ns=1, part=0, reason="late", detail="…"),
+        LabelGiven(robot_id="a", stamp_ns=5, author="b", label="tree", at_ns=0, weight=2.5, cell_id=cells),
+        LabelRequested(
+            robot_id="a", stamp_ns=5, region="r", reason="wrong", value=0.2, inclusion=1.0, cell_id=cells
+        ),
         Event(kind="drift", stamp_ns=1, fields={"region": "x", "score": 0.5}),
     ]
 

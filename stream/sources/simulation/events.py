@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.sources.base import SourceError
+from stream.sources.simulation.shapes import DROP
 
 DRIFTS = ("rain", "tilt", "dropped-beams", "thinning", "district")
 """Last from their sweep on, or to the one before their end."""
@@ -16,7 +17,10 @@ DRIFTS = ("rain", "tilt", "dropped-beams", "thinning", "district")
 FAULTS = ("nan", "duplicate", "late", "pose-gap", "clock-jump", "jump")
 """Befall one sweep; ``pose-gap`` lasts a second, ``clock-jump`` and ``jump``, of the poses, stay."""
 
-NAMES = DRIFTS + FAULTS
+OBJECTS = ("popup",)
+"""Stand there from their sweep on, or to the one before their end, as if they had fallen from the sky."""
+
+NAMES = DRIFTS + FAULTS + OBJECTS
 LATE_NS = 300_000_000
 GAP_NS = 1_000_000_000
 JUMP_NS = 10_000_000_000
@@ -39,8 +43,9 @@ class Event:
             raise SourceError(f"events: {self.name!r} is not known; use one of {', '.join(NAMES)}")
         if self.start < 0:
             raise SourceError(f"events: {self} must start at sweep 0 or later")
-        if self.end is not None and (self.name not in DRIFTS[:-1] or self.end <= self.start):
-            ending = ", ".join(DRIFTS[:-1])
+        may_end = DRIFTS[:-1] + OBJECTS
+        if self.end is not None and (self.name not in may_end or self.end <= self.start):
+            ending = ", ".join(may_end)
             raise SourceError(f"events: {self}: only {ending} may end, and after their start")
 
     def __str__(self) -> str:
@@ -72,6 +77,7 @@ class Echoes:
     distance, intensity : float32 (N,); kept : bool (N,), rays that yield a point
     fired : bool (N,), rays of whose lack of a return the sensor would know
     row : int64 (N,), beam of each ray; beams : number of beams
+    material : int64 (N,), of the surface that the ray met, or DROP, or GROUND, of ``shapes``
     """
 
     distance: NDArray[np.float32]
@@ -80,6 +86,7 @@ class Echoes:
     fired: NDArray[np.bool_]
     row: NDArray[np.int64]
     beams: int
+    material: NDArray[np.int64]
 
 
 def disturb(name: str, echoes: Echoes, rng: np.random.Generator) -> None:
@@ -107,6 +114,7 @@ def _rain(echoes: Echoes, rng: np.random.Generator) -> None:
     echoes.kept &= lost > 0.05 + 0.5 * (1 - np.exp(-echoes.distance / 60.0))
     echoes.intensity *= np.float32(0.6)
     echoes.distance[blocked] = drop[blocked]
+    echoes.material[blocked] = DROP
     echoes.intensity[blocked] = 0.02 + 0.08 * light[blocked]
     echoes.kept |= blocked
 

@@ -74,12 +74,13 @@ class Hits:
 
     distance : float32 (N,), metres, infinite where nothing is within range
     facing : float32 (N,), cosine of the angle to the surface's normal, 0..1
-    material : int64 (N,)
+    material : int64 (N,); ground : bool (N,), it is the ground's
     """
 
     distance: Floats
     facing: Floats
     material: NDArray[np.int64]
+    ground: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -129,7 +130,7 @@ def cast(view: View, shapes: Shapes, ground: Ground, leaf: Floats) -> Hits:
     _meet_ground(view, ground, nearest, facing, material, owner)
     _glaze(view, nearest, facing, material)
     distance = np.where(nearest < MAX_RANGE_M, nearest, np.float32(np.inf))
-    return Hits(distance=distance, facing=facing, material=material)
+    return Hits(distance=distance, facing=facing, material=material, ground=owner < 0)
 
 
 def _pairs(view: View, solids: Shapes) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

@@ -20,6 +20,9 @@ HEADWAY_S = 4.0
 """Robots follow each other at this interval."""
 ROBOT_SIZE = (4.4, 1.8, 1.4)
 SENSOR_HEIGHT_M = 1.8
+POPUP_SIZE = (2.4, 1.6, 1.8)
+POPUPS = ((10.0, 3.4), (14.0, -3.6), (20.0, 3.8), (26.0, -3.4))
+"""Metres along the route and to its left at which the boxes of a popup stand."""
 _LEAD_S = 1.0
 
 Matrix = NDArray[np.float64]
@@ -66,6 +69,20 @@ class Fleet:
         ahead = np.array(self._drive.route.at(self._drive.along(t + _LEAD_S) + 250.0)[:2]) - here
         return here, ahead / max(float(np.hypot(*ahead)), 1e-6)
 
+    def strew(self, t: float) -> list[Box]:
+        """Boxes beside the way that the first robot goes on from ``t`` seconds, as a popup leaves them."""
+        along = float(self._drive.along(t + _LEAD_S))
+        boxes = []
+        for number, (ahead, aside) in enumerate(POPUPS):
+            x, y, yaw = (float(value) for value in self._drive.route.at(np.array(along + ahead)))
+            x, y = x - aside * np.sin(yaw), y + aside * np.cos(yaw)
+            z = float(self.world.ground.height(np.array([x]), np.array([y]))[0])
+            centre = (float(x), float(y), z + POPUP_SIZE[2] / 2)
+            boxes.append(
+                Box(id=f"popup/{t:g}/{number}", label="popup", centre=centre, size=POPUP_SIZE, yaw=yaw)
+            )
+        return boxes
+
     def meets(self, mover: Mover) -> bool:
         """Whether a mover would ever be within about a metre of a robot."""
         x, y, yaw = mover.at(self._times)
@@ -92,10 +109,20 @@ def rotation_zyx(yaw: float, pitch: float, roll: float) -> Matrix:
 
 
 class Scene:
-    """A world with its fleet; from ``district_s`` seconds on the robots enter another district."""
+    """A world with its fleet; from ``district_s`` seconds on the robots enter another district.
 
-    def __init__(self, world: World, fleet: Fleet, district_s: float | None) -> None:
+    popups : when things appear out of nothing, and when they are gone, seconds
+    """
+
+    def __init__(
+        self,
+        world: World,
+        fleet: Fleet,
+        district_s: float | None,
+        popups: tuple[tuple[float, float], ...] = (),
+    ) -> None:
         self.world, self.fleet = world, fleet
+        self._popups = [(begin, end, fleet.strew(begin)) for begin, end in popups]
         self._border = None if district_s is None else fleet.towards(district_s)
         self._chunk = lru_cache(maxsize=256)(self._make_chunk)
         self._meets = lru_cache(maxsize=8192)(fleet.meets)
@@ -106,12 +133,12 @@ class Scene:
         chunks = self._chunks(x, y)
         others = [box for box in self._robots(t) if box.id != self.fleet.robots[number]]
         moving = [_box(self.world, mover, t) for mover in self._movers(t, x, y, chunks)]
-        rows = table([row for box in moving + others for row in body(box)])
+        rows = table([row for box in moving + others + self._strewn(t) for row in body(box)])
         return np.concatenate([EMPTY, *(chunk.shapes for chunk in chunks), rows])
 
     def boxes(self, t: float) -> list[Box]:
         """Everything that can drive or walk and is within range of any robot, sorted by id."""
-        found = {box.id: box for box in self._robots(t)}
+        found = {box.id: box for box in self._robots(t) + self._strewn(t)}
         for number in range(len(self.fleet.robots)):
             x, y, _ = (float(value) for value in self.fleet.at(number, t))
             chunks = self._chunks(x, y)
@@ -120,6 +147,9 @@ class Scene:
             near = [b for b in parked if np.hypot(b.centre[0] - x, b.centre[1] - y) < MAX_RANGE_M]
             found |= {box.id: box for box in near + moving}
         return [found[name] for name in sorted(found)]
+
+    def _strewn(self, t: float) -> list[Box]:
+        return [box for begin, end, boxes in self._popups if begin <= t < end for box in boxes]
 
     def _chunks(self, x: float, y: float) -> list[Chunk]:
         return [self._chunk(key) for key in self.world.chunks_near(x, y, MAX_RANGE_M)]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from stream.sources.simulation.events import Echoes
 from stream.sources.simulation.ground import Ground
 from stream.sources.simulation.lidar import MAX_RANGE_M, MIN_RANGE_M, Rays, cast, rays, view
-from stream.sources.simulation.shapes import LOSS, REFLECTIVITY, Shapes
+from stream.sources.simulation.shapes import GROUND, LOSS, REFLECTIVITY, Shapes
 
 NOISE_M = 0.02
 """Standard deviation of the range."""
@@ -55,6 +55,7 @@ def measure(
         fired=np.ones(count, np.bool_),
         row=turn.row,
         beams=len(elevation),
+        material=np.where(hits.ground, GROUND, hits.material),
     )
     return turn, echoes
 
@@ -75,5 +76,6 @@ def sectors(turns: Sequence[Echoes]) -> tuple[Echoes, NDArray[np.int64]]:
         first,
         distance=np.stack([turn.distance for turn in turns])[number, rays],
         intensity=np.stack([turn.intensity for turn in turns])[number, rays],
+        material=np.stack([turn.material for turn in turns])[number, rays],
         kept=np.stack([turn.kept for turn in turns])[number, rays],
     ), number

@@ -41,6 +41,9 @@ class Material(IntEnum):
     CLOTHES = 12
 
 
+DROP, GROUND = -1, -2
+"""In place of a material: a drop of rain, the ground of whatever material."""
+
 REFLECTIVITY = np.array(
     [0.17, 0.65, 0.32, 0.38, 0.45, 0.10, 0.40, 0.60, 0.55, 0.08, 0.25, 0.42, 0.35], np.float32
 )
@@ -54,7 +57,8 @@ LOSS = np.array([0, 0, 0, 0.02, 0, 0.55, 0, 0.02, 0.03, 0.12, 0, 0.05, 0.01], np
 class Box:
     """Ground truth of one object, in the map frame.
 
-    id : the same in every sweep; label : ``car``, ``truck``, ``cyclist``, ``pedestrian`` or ``robot``
+    id : the same in every sweep
+    label : ``car``, ``truck``, ``cyclist``, ``pedestrian``, ``robot`` or ``popup``
     centre : x, y, z, metres; size : length, width, height, metres
     yaw : radians, counter-clockwise from +x; velocity : x, y, z, metres a second
     """
@@ -102,6 +106,8 @@ def body(box: Box) -> list[list[float]]:
     along, across = np.cos(box.yaw), np.sin(box.yaw)
     if box.label == "pedestrian":
         return [cylinder(x, y, (z, top), width / 2, Material.CLOTHES)]
+    if box.label == "popup":
+        return [cuboid(x, y, (z, top), (length, width), box.yaw, Material.METAL)]
     if box.label == "cyclist":
         bicycle = cuboid(x, y, (z + 0.05, z + 1.0), (length, 0.35 * width), box.yaw, Material.METAL)
         return [bicycle, cylinder(x, y, (z + 0.75, top), 0.4 * width, Material.CLOTHES)]

@@ -1,0 +1,34 @@
+"""Labels, and requests for them, to the topics of a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from agents.kafka.admin import require_topics
+from agents.kafka.produce import Producer
+from agents.kafka.settings import KafkaSettings
+from stream.codecs.inputs import headers_of
+from stream.codecs.wire import encode
+from stream.records import LabelGiven, LabelRequested
+from stream.topics import key_of, topic_of
+
+SOURCE = "octastream/label"
+PIECE_CELLS = 2**18
+"""Ids of so many cells are 2 MiB."""
+
+
+async def send_records(settings: KafkaSettings, records: Sequence[LabelGiven | LabelRequested]) -> int:
+    """Send records and wait until they are durable; returns how many.  Raises ClusterError, KafkaError"""
+    await require_topics(settings)
+    pieces = [piece for record in records for piece in _pieces(record)]
+    async with Producer.open(settings) as producer:
+        for piece in pieces:
+            await producer.send((topic_of(piece), key_of(piece), encode(piece), headers_of(piece, SOURCE)))
+    return len(pieces)
+
+
+def _pieces(record: LabelGiven | LabelRequested) -> Iterator[LabelGiven | LabelRequested]:
+    """A record in so many that each fits a message."""
+    for start in range(0, max(len(record.cell_id), 1), PIECE_CELLS):
+        yield replace(record, cell_id=record.cell_id[start : start + PIECE_CELLS])

@@ -1,0 +1,1 @@
+"""Active learning: a queue of regions worth labelling, and labels that people give."""
