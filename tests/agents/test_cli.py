@@ -25,8 +25,8 @@ from stream.run_folder import RunFolder
 from tests.data import ROOT, data_path
 
 COMMANDS = {
-    "demo", "replay", "doctor", "errors", "explain", "info", "prior", "record", "report", "sample", "serve", "simulate",
-    "version", "topics", "worker", "produce", "bridge", "label", "lag", "dead-letters", "data",
+    "demo", "replay", "doctor", "errors", "explain", "info", "prior", "record", "report", "sample", "serve",
+    "simulate", "version", "topics", "worker", "produce", "bridge", "label", "lag", "dead-letters", "data",
 }  # fmt: skip
 CITY = "sim:city?sweeps=3&beams=32&azimuths=64"
 
