@@ -17,7 +17,7 @@ NATIVE := $(C_CODE) native/octa.cdef.txt native/build_ffi.py setup.py
 BENCH  := $(filter-out bench_kafka,$(sort $(notdir $(basename $(wildcard tests/bench/bench_*.py)))))
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo up test test-kafka up-test kill-test kafka simulate lint bench bench-core bench-swap bench-pace bench-kafka wheel constraints clean
+.PHONY: help setup demo up test test-kafka up-test kill-test kafka simulate lint bench bench-core bench-ids bench-swap bench-pace bench-kafka wheel constraints clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -61,6 +61,10 @@ bench-core: setup ## the C core beside its peers (installs the extra "peers": ab
 	@$(BIN)/python -m pip install -q -c constraints.txt --no-build-isolation -e '.[peers]' || echo "peers that cannot be had here are listed with their reason"
 	$(BIN)/python -m tests.bench.bench_core
 	$(BIN)/python -m tests.bench.plot_core
+
+bench-ids: setup ## cell ids beside the OctaIndex3D crate, which needs cargo
+	$(BIN)/python -m tests.bench.bench_ids
+	$(BIN)/python -m tests.bench.plot_ids
 
 bench-swap: setup ## 500 models swapped in while sweeps stream: time of a swap, memory
 	$(BIN)/python -m tests.bench.bench_swap

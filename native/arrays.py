@@ -55,15 +55,18 @@ def _checked(array: Any, dtype: np.dtype[Any], shape: Shape, name: str) -> str:
         raise TypeError(f"{name}: expected dtype {dtype}, got {array.dtype}; convert it with astype")
     if not _fits(array.shape, shape):
         raise ValueError(f"{name}: expected shape {_text(shape)}, got {_text(array.shape)}")
-    if not (array.flags.c_contiguous and array.flags.aligned):
+    flags = array.flags
+    if not (flags.c_contiguous and flags.aligned):
         raise ValueError(f"{name}: expected a C-ordered, aligned array; copy it with numpy.array(order='C')")
     return C_TYPES[dtype]
 
 
 def _fits(actual: tuple[int, ...], expected: Shape) -> bool:
-    return len(actual) == len(expected) and all(
-        want is None or have == want for have, want in zip(actual, expected, strict=True)
-    )
+    if len(actual) != len(expected):
+        return False
+    if actual[1:] == expected[1:]:  # most often only the first is free, and this is fast
+        return not actual or expected[0] is None or actual[0] == expected[0]
+    return all(want is None or have == want for have, want in zip(actual, expected, strict=True))
 
 
 def _text(shape: Shape) -> str:

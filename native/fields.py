@@ -21,7 +21,8 @@ def byte(value: int, highest: int, name: str) -> int:
         number = operator.index(value)
     except TypeError:
         raise TypeError(f"{name}: expected an integer 0..{highest}, got {type(value).__name__}") from None
-    check(lib.OCTA_OK if 0 <= number <= highest else lib.OCTA_E_DOMAIN, f"{name} = {value} (0..{highest})")
+    if not 0 <= number <= highest:
+        check(lib.OCTA_E_DOMAIN, f"{name} = {value} (0..{highest})")
     return number
 
 
@@ -36,5 +37,6 @@ def word(value: int, bits: int, name: str) -> int:
         number = operator.index(value)
     except TypeError:
         raise TypeError(f"{name}: expected an integer of {bits} bits, got {type(value).__name__}") from None
-    check(lib.OCTA_OK if 0 <= number < 1 << bits else lib.OCTA_E_ID, f"{name} = {value}")
+    if not 0 <= number < 1 << bits:
+        check(lib.OCTA_E_ID, f"{name} = {value}")
     return number

@@ -24,6 +24,8 @@ from native.texts import Texts
 
 LOD_MAX = 63
 ATTR_MAX = 15
+COORDINATE_MIN = -(2**31)
+COORDINATE_MAX = 2**31 - 1
 WORDS = (2,)
 _WORD = 64
 _FIELDS = 5

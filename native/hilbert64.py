@@ -15,7 +15,9 @@ from native import index64
 from native._octa import lib
 from native.arrays import readable, writable
 from native.errors import check
-from native.index64 import Decoded
+from native.index64 import COORDINATE_MAX, COORDINATE_MIN, LOD_MAX, TIER_MAX, Decoded
+
+__all__ = ["COORDINATE_MAX", "COORDINATE_MIN", "LOD_MAX", "TIER_MAX", "Decoded"]
 
 Words = NDArray[np.uint64]
 

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from native import lattice
 from native.arrays import readable
 from native.errors import DomainError
+from native.fields import byte
 from native.kinds import module_of
+from native.shells import STEPS_MAX
 
 
 def k_ring(ids: NDArray[np.uint64], k: int) -> NDArray[np.uint64]:
@@ -24,13 +26,14 @@ def k_ring(ids: NDArray[np.uint64], k: int) -> NDArray[np.uint64]:
         no id, where that is beyond the map
     Raises IdError, ParityError, DomainError (k)
     """
-    found: NDArray[np.uint64] = module_of(ids).shells(ids, 0, k)
+    found: NDArray[np.uint64] = module_of(ids).shells(ids, 0, byte(k, STEPS_MAX, "k"))
     return found
 
 
 def k_shell(ids: NDArray[np.uint64], k: int) -> NDArray[np.uint64]:
     """The cells exactly ``k`` steps from each id: uint64 (N, 12 k**2 + 2), as ``k_ring``."""
-    found: NDArray[np.uint64] = module_of(ids).shells(ids, k, k)
+    steps = byte(k, STEPS_MAX, "k")
+    found: NDArray[np.uint64] = module_of(ids).shells(ids, steps, steps)
     return found
 
 

@@ -3,10 +3,24 @@
 #include <string.h>
 
 #define HEAD (OCTA_BECH32M_PREFIX + 1) /* with the separator */
-#define MAX_GROUPS ((8 * OCTA_BECH32M_MAX_BYTES + 4) / 5 + OCTA_BECH32M_CHECK)
+#define MAX_GROUPS ((64 * OCTA_BECH32M_MAX_WORDS + 4) / 5 + OCTA_BECH32M_CHECK)
 #define CONSTANT 0x2bc830a3u
+#define CASE_BIT ('a' ^ 'A')
+#define NONE 255
 
 static const char alphabet[] = "qpzry9x8gf2tvdw0s3jn54khce6mua7l";
+
+/* Place of a character in the alphabet, either case. */
+static const uint8_t place_of[128] = {
+    NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE,
+    NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE,
+    NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE,
+    15,   NONE, 10,   17,   21,   20,   26,   30,   7,    5,    NONE, NONE, NONE, NONE, NONE, NONE,
+    NONE, 29,   NONE, 24,   13,   25,   9,    8,    23,   NONE, 18,   22,   31,   27,   19,   NONE,
+    1,    0,    3,    16,   11,   28,   12,   14,   6,    4,    2,    NONE, NONE, NONE, NONE, NONE,
+    NONE, 29,   NONE, 24,   13,   25,   9,    8,    23,   NONE, 18,   22,   31,   27,   19,   NONE,
+    1,    0,    3,    16,   11,   28,   12,   14,   6,    4,    2,    NONE, NONE, NONE, NONE, NONE,
+};
 
 /* What the five bits that leave at the top put back, by their value. */
 #define BIT(value, i, generator) ((value) >> (i) & 1 ? (generator) : 0u)
@@ -34,13 +48,35 @@ static uint32_t checksum(const char *prefix, const uint8_t *groups, size_t count
     return sum;
 }
 
-void octa_bech32m_write(const char *prefix, const uint8_t *bytes, size_t count, char *text) {
+/* The words as a queue of bits, the next five at the top. */
+static void to_groups(const uint64_t *words, size_t count, uint8_t *groups) {
+    uint64_t high = words[0], low = count > 1 ? words[1] : 0;
+    for (size_t i = 0; i < octa_bech32m_groups(count); i++) {
+        groups[i] = (uint8_t)(high >> 59);
+        high = high << 5 | low >> 59;
+        low <<= 5;
+    }
+}
+
+/* Back, from the last group, whose padding leaves below; nothing is left of what is pushed out above. */
+static void from_groups(const uint8_t *groups, size_t count, uint64_t *words) {
+    const size_t data = octa_bech32m_groups(count);
+    const unsigned padding = (unsigned)(5 * data - 64 * count);
+    uint64_t high = 0, low = 0;
+    for (size_t i = 0; i < data; i++) {
+        const unsigned bits = i + 1 < data ? 5 : 5 - padding;
+        high = high << bits | low >> (64 - bits);
+        low = low << bits | groups[i] >> (5 - bits);
+    }
+    words[0] = count > 1 ? high : low;
+    if (count > 1)
+        words[1] = low;
+}
+
+void octa_bech32m_write(const char *prefix, const uint64_t *words, size_t count, char *text) {
     const size_t data = octa_bech32m_groups(count), all = data + OCTA_BECH32M_CHECK;
     uint8_t groups[MAX_GROUPS] = {0};
-    for (size_t bit = 0; bit < 8 * count; bit++) {
-        const unsigned set = bytes[bit / 8] >> (7 - bit % 8) & 1u;
-        groups[bit / 5] |= (uint8_t)(set << (4 - bit % 5));
-    }
+    to_groups(words, count, groups);
     const uint32_t sum = checksum(prefix, groups, all) ^ CONSTANT;
     for (size_t i = 0; i < OCTA_BECH32M_CHECK; i++)
         groups[data + i] = (uint8_t)(sum >> 5 * (OCTA_BECH32M_CHECK - 1 - i) & 31u);
@@ -50,38 +86,40 @@ void octa_bech32m_write(const char *prefix, const uint8_t *bytes, size_t count, 
         text[HEAD + i] = alphabet[groups[i]];
 }
 
-/* Lower-case copy of a text in one case; by hand, because tolower reads the locale. */
-static octa_error lower(const char *text, size_t length, char *out) {
+static inline int is_between(char c, char first, char last) { return c >= first && c <= last; }
+
+/* By hand, because what the locale calls a letter does not matter. */
+static int is_one_case(const char *text, size_t length) {
     int has_lower = 0, has_upper = 0;
     for (size_t i = 0; i < length; i++) {
-        const int is_upper = text[i] >= 'A' && text[i] <= 'Z';
-        has_upper |= is_upper;
-        has_lower |= text[i] >= 'a' && text[i] <= 'z';
-        out[i] = is_upper ? (char)(text[i] - 'A' + 'a') : text[i];
+        has_lower |= is_between(text[i], 'a', 'z');
+        has_upper |= is_between(text[i], 'A', 'Z');
     }
-    return has_lower && has_upper ? OCTA_E_TEXT : OCTA_OK;
+    return !(has_lower && has_upper);
 }
 
-octa_error octa_bech32m_read(const char *prefix, const char *text, size_t count, uint8_t *bytes) {
+static int has_head(const char *prefix, const char *text) {
+    for (size_t i = 0; i < OCTA_BECH32M_PREFIX; i++) {
+        const char c = is_between(text[i], 'A', 'Z') ? (char)(text[i] ^ CASE_BIT) : text[i];
+        if (c != prefix[i])
+            return 0;
+    }
+    return text[OCTA_BECH32M_PREFIX] == '1';
+}
+
+octa_error octa_bech32m_read(const char *prefix, const char *text, size_t count, uint64_t *words) {
     const size_t data = octa_bech32m_groups(count), all = data + OCTA_BECH32M_CHECK;
-    char plain[HEAD + MAX_GROUPS];
-    uint8_t groups[MAX_GROUPS];
-    OCTA_TRY(lower(text, HEAD + all, plain));
-    if (memcmp(plain, prefix, OCTA_BECH32M_PREFIX) != 0 || plain[OCTA_BECH32M_PREFIX] != '1')
+    const unsigned padding = (1u << (5 * data - 64 * count)) - 1;
+    uint8_t groups[MAX_GROUPS], seen = 0;
+    if (!has_head(prefix, text) || !is_one_case(text, HEAD + all))
         return OCTA_E_TEXT;
     for (size_t i = 0; i < all; i++) {
-        const char *at = memchr(alphabet, plain[HEAD + i], sizeof alphabet - 1);
-        if (!at)
-            return OCTA_E_TEXT;
-        groups[i] = (uint8_t)(at - alphabet);
+        const uint8_t c = (uint8_t)text[HEAD + i];
+        groups[i] = c < 128 ? place_of[c] : NONE;
+        seen |= groups[i];
     }
-    const unsigned padding = (unsigned)(5 * data - 8 * count);
-    if (checksum(prefix, groups, all) != CONSTANT || groups[data - 1] & ((1u << padding) - 1))
+    if (seen == NONE || checksum(prefix, groups, all) != CONSTANT || groups[data - 1] & padding)
         return OCTA_E_TEXT;
-    memset(bytes, 0, count);
-    for (size_t bit = 0; bit < 8 * count; bit++) {
-        const unsigned set = groups[bit / 5] >> (4 - bit % 5) & 1u;
-        bytes[bit / 8] |= (uint8_t)(set << (7 - bit % 8));
-    }
+    from_groups(groups, count, words);
     return OCTA_OK;
 }

@@ -32,14 +32,27 @@ OCTA_HOT static int any_lod_outside(const uint64_t *ids, size_t n, uint64_t low,
     return outside >> 63 != 0;
 }
 
+#define CHECKED 8 /* sites at a time, so that three vectors hold them */
+
+/* Over numbers as they lie: a coordinate whose successor must have its parity, or not. */
 OCTA_HOT static int any_no_place(const int32_t *sites, size_t n) {
-    uint32_t fault = 0;
-    for (size_t i = 0; i < n; i++) {
+    static const uint32_t parity[3 * CHECKED] = {1, 1, 0, 1, 1, 0, 1, 1, 0, 1, 1, 0,
+                                                 1, 1, 0, 1, 1, 0, 1, 1, 0, 1, 1, 0};
+    uint32_t faults[3 * CHECKED] = {0}, fault = 0;
+    size_t i = 0;
+    for (; i + CHECKED < n; i += CHECKED) /* the last number has a successor, too */
+        for (size_t k = 0; k < 3 * CHECKED; k++) {
+            const uint32_t v = (uint32_t)sites[3 * i + k], next = (uint32_t)sites[3 * i + k + 1];
+            faults[k] |= ((v ^ next) & parity[k]) | (v + OCTA_COORD_BIAS) >> 16;
+        }
+    for (; i < n; i++) {
         const uint32_t x = (uint32_t)sites[3 * i], y = (uint32_t)sites[3 * i + 1],
                        z = (uint32_t)sites[3 * i + 2];
-        const uint32_t high = (x + OCTA_COORD_BIAS) | (y + OCTA_COORD_BIAS) | (z + OCTA_COORD_BIAS);
-        fault |= (((x ^ y) | (x ^ z)) & 1u) | high >> 16;
+        fault |= (((x ^ y) | (y ^ z)) & 1u) |
+                 ((x + OCTA_COORD_BIAS) | (y + OCTA_COORD_BIAS) | (z + OCTA_COORD_BIAS)) >> 16;
     }
+    for (size_t k = 0; k < 3 * CHECKED; k++)
+        fault |= faults[k];
     return fault != 0;
 }
 
@@ -67,21 +80,31 @@ octa_error octa_index64_encode(const int32_t *sites, size_t n, uint8_t frame, ui
     return OCTA_OK;
 }
 
-OCTA_HOT static void take_field(const uint64_t *ids, size_t n, int shift, uint64_t mask, uint8_t *out) {
-    for (size_t i = 0; i < n; i++)
-        out[i] = (uint8_t)(ids[i] >> shift & mask);
+#define BLOCK 64
+
+/* Fields above the codes, by way of 16 bits that vectors narrow well; any of the outputs may be NULL. */
+OCTA_HOT static void take_fields(const uint64_t *ids, size_t n, uint8_t *frames, uint8_t *tiers,
+                                 uint8_t *lods) {
+    uint16_t top[BLOCK];
+    for (size_t i = 0; i < n; i += BLOCK) {
+        const size_t m = n - i < BLOCK ? n - i : BLOCK;
+        for (size_t k = 0; k < m; k++)
+            top[k] = (uint16_t)(ids[i + k] >> 48);
+        for (size_t k = 0; frames && k < m; k++)
+            frames[i + k] = (uint8_t)(top[k] >> 4);
+        for (size_t k = 0; tiers && k < m; k++)
+            tiers[i + k] = (uint8_t)(top[k] >> 12 & 3u);
+        for (size_t k = 0; lods && k < m; k++)
+            lods[i + k] = (uint8_t)(top[k] & 15u);
+    }
 }
 
 octa_error octa_index64_decode(const uint64_t *ids, size_t n, int32_t *sites, uint8_t *frames, uint8_t *tiers,
                                uint8_t *lods) {
     OCTA_TRY(octa_index64_check_all(ids, n));
     octa_morton_unpack(ids, n, sites);
-    if (frames)
-        take_field(ids, n, 52, 255, frames);
-    if (tiers)
-        take_field(ids, n, 60, 3, tiers);
-    if (lods)
-        take_field(ids, n, 48, 15, lods);
+    if (frames || tiers || lods)
+        take_fields(ids, n, frames, tiers, lods);
     return OCTA_OK;
 }
 

@@ -2,6 +2,7 @@
 #ifndef OCTA_MORTON_H
 #define OCTA_MORTON_H
 
+#include "avx2.h"
 #include "internal.h"
 
 #define OCTA_MORTON_X 0x249249249249ull
@@ -14,6 +15,12 @@ void octa_morton_pack(const int32_t *sites, size_t n, uint64_t prefix, uint64_t 
 
 /* The sites of ids; what is above a code does not matter. */
 void octa_morton_unpack(const uint64_t *ids, size_t n, int32_t *sites);
+
+#ifdef OCTA_HAVE_AVX2
+/* The same for the first so many, whose number they return; fewer than five are left. */
+size_t octa_morton_pack_avx2(const int32_t *sites, size_t n, uint64_t prefix, uint64_t *ids);
+size_t octa_morton_unpack_avx2(const uint64_t *ids, size_t n, int32_t *sites);
+#endif
 
 /* A step on one axis as what is added to its bits when all others are set. */
 static inline uint64_t octa_morton_step(int32_t step, int axis) {

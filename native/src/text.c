@@ -4,7 +4,6 @@
 #include "index64.h"
 #include "route64.h"
 
-#define WORD 8
 #define INDEX64 "i3d1"
 #define ROUTE64 "r3d1"
 #define GALACTIC128 "g3d1"
@@ -13,18 +12,6 @@ _Static_assert(OCTA_INDEX64_TEXT == OCTA_BECH32M_PREFIX + 1 + 13 + OCTA_BECH32M_
 _Static_assert(OCTA_ROUTE64_TEXT == OCTA_INDEX64_TEXT, "as long as an Index64");
 _Static_assert(OCTA_GALACTIC128_TEXT == OCTA_BECH32M_PREFIX + 1 + 26 + OCTA_BECH32M_CHECK,
                "128 bits: 26 groups");
-
-static void put_word(uint64_t word, uint8_t *bytes) {
-    for (int i = 0; i < WORD; i++)
-        bytes[i] = (uint8_t)(word >> 8 * (WORD - 1 - i));
-}
-
-static uint64_t take_word(const uint8_t *bytes) {
-    uint64_t word = 0;
-    for (int i = 0; i < WORD; i++)
-        word = word << 8 | bytes[i];
-    return word;
-}
 
 /* How a kind is written, and what makes words one of its ids. */
 typedef struct {
@@ -39,33 +26,26 @@ static const kind kinds[] = {{INDEX64, 1, octa_index64_check_all},
 enum { KIND_INDEX64, KIND_ROUTE64, KIND_GALACTIC128 };
 
 static octa_error write_all(const kind *k, const uint64_t *ids, size_t n, char *texts) {
-    uint8_t bytes[OCTA_BECH32M_MAX_BYTES];
-    const size_t count = k->words * WORD, length = octa_bech32m_length(count);
+    const size_t length = octa_bech32m_length(k->words);
     OCTA_TRY(k->check_all(ids, n));
-    for (size_t i = 0; i < n; i++) {
-        for (size_t w = 0; w < k->words; w++)
-            put_word(ids[i * k->words + w], bytes + w * WORD);
-        octa_bech32m_write(k->prefix, bytes, count, texts + i * length);
-    }
+    for (size_t i = 0; i < n; i++)
+        octa_bech32m_write(k->prefix, ids + i * k->words, k->words, texts + i * length);
     return OCTA_OK;
 }
 
 static octa_error read_one(const kind *k, const char *text, uint64_t *id) {
-    uint8_t bytes[OCTA_BECH32M_MAX_BYTES];
-    OCTA_TRY(octa_bech32m_read(k->prefix, text, k->words * WORD, bytes));
-    for (size_t w = 0; w < k->words; w++)
-        id[w] = take_word(bytes + w * WORD);
+    OCTA_TRY(octa_bech32m_read(k->prefix, text, k->words, id));
     return k->check_all(id, 1);
 }
 
 /* Read twice: the ids stay as they are unless every text is good. */
 static octa_error read_all(const kind *k, const char *texts, size_t n, uint64_t *ids) {
-    const size_t length = octa_bech32m_length(k->words * WORD);
-    uint64_t id[OCTA_BECH32M_MAX_BYTES / WORD];
+    const size_t length = octa_bech32m_length(k->words);
+    uint64_t id[OCTA_BECH32M_MAX_WORDS];
     for (size_t i = 0; i < n; i++)
         OCTA_TRY(read_one(k, texts + i * length, id));
     for (size_t i = 0; i < n; i++)
-        OCTA_TRY(read_one(k, texts + i * length, ids + i * k->words));
+        OCTA_TRY(octa_bech32m_read(k->prefix, texts + i * length, k->words, ids + i * k->words));
     return OCTA_OK;
 }
 

@@ -21,7 +21,7 @@ PACKAGE = "octaindex3d"
 VERSION = "0.5.7"
 SOURCE = Path(__file__).with_name(PACKAGE)
 BUILD_SECONDS = 900
-FUNCTIONS = ("occupancy", "sums", "neighbors")
+FUNCTIONS = ("occupancy", "sums", "neighbors", "ids_new", "ids_run", "ids_free")
 
 Task = Callable[[], object]
 

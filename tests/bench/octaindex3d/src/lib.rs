@@ -3,6 +3,8 @@
 //! All arrays are the caller's. The crate has no aggregation of its own beside the occupancy layer, so
 //! `octaindex3d_sums` adds up into the hash map that the crate itself uses.
 
+mod ids;
+
 use octaindex3d::neighbors::neighbors_index64;
 use octaindex3d::{Index64, Lattice, OccupancyLayer};
 use rustc_hash::FxHashMap;
