@@ -250,6 +250,39 @@ def sample(
 
 
 @app.command()
+@spread
+def cell(
+    ids: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="ID...", help="0x and hexadecimal, decimal or bech32m; - reads lines of stdin."
+        ),
+    ],
+    settings: ConfigOptions,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """All about a cell id of any kind: its fields, site, texts, parent, children and neighbours."""
+    from itertools import chain
+
+    from agents import cell as cells
+    from agents import console
+
+    texts = chain.from_iterable(sys.stdin if text == "-" else [text] for text in ids)
+    if not as_json:
+        half_edge_lod0_m = settings.load().grid.half_edge_lod0_m
+        for i, found in enumerate(cells.read(text) for text in texts if text.strip()):
+            console.show(*[""][: i > 0], console.grid(cells.rows(found, half_edge_lod0_m)))
+        return
+    refused = 0
+    for line, good in cells.json_lines(texts):
+        typer.echo(line)
+        refused += not good
+    if refused:
+        typer.echo(f"octastream: no ids of cells: {refused}", err=True)
+        raise typer.Exit(EXIT_ERROR)
+
+
+@app.command()
 def simulate(
     seed: Annotated[int | None, typer.Option(min=0, help="Run this seed alone.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Run so many seeds, from --first on.")] = 100,
