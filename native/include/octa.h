@@ -460,6 +460,56 @@ octa_error octa_hilbert64_to_index64(const uint64_t *ids, size_t n, uint64_t *in
 octa_error octa_hilbert64_keys(const uint64_t *morton, size_t n, uint64_t *keys);
 octa_error octa_hilbert64_morton(const uint64_t *keys, size_t n, uint64_t *morton);
 
+/* ---- regions to cells -------------------------------------------------------------------------------- */
+
+/* Kinds of regions, closed sets in the map frame, and their numbers (metres; poses as above, region to map).
+ */
+enum {
+    OCTA_SPHERE = 0,   /* center 3, radius */
+    OCTA_BOX,          /* low 3, high 3 */
+    OCTA_ORIENTED_BOX, /* pose 12, half edges of the box 3 */
+    OCTA_CAPSULE,      /* ends of its axis 3 and 3, radius */
+    OCTA_FRUSTUM,      /* pose 12, tangents of half the angles of view on x and y, depth near and far on z */
+    OCTA_REGIONS
+};
+
+/* Which cells: those whose site lies in the region, or all that it meets, if only at a point of their
+ * surface. */
+enum { OCTA_CENTER_IN = 0, OCTA_INTERSECTS };
+
+#define OCTA_COVER_MAX_CELLS 268435456
+
+/** Numbers that make a region; 0 for no kind. */
+size_t octa_region_values(uint32_t kind);
+
+typedef struct octa_cover octa_cover;
+
+/** For the half edge, frame, tier and LOD of a grid. */
+octa_error octa_cover_new(const octa_grid *grid, octa_cover **out);
+void octa_cover_free(octa_cover *cover);
+
+/** The cells of regions of one kind; the result stays in the handle until the next run. Metres become half
+ * edges by one division each; what follows is decided in float64, so a cell whose distance from the region's
+ * boundary is within its rounding (about 1e-11 half edges) may fall either way.
+ *  @param regions        n x octa_region_values(kind), finite; radii, half edges and depths >= 0, low <=
+ * high, near < far, tangents > 0
+ *  @param with_coverage  also the share of each cell that lies in the region
+ *  @param max_cells      more are an error, and so is a region so thin and large that 16 times as many blocks
+ * were looked at; at most OCTA_COVER_MAX_CELLS
+ *  @param cells          receives how many there are, all rows together
+ *  @param row            receives the row at fault, n if it is none
+ *  @return OCTA_E_DOMAIN, OCTA_E_POSE, OCTA_E_RANGE (a region reaches beyond the map), OCTA_E_CAPACITY,
+ *          OCTA_E_MEMORY */
+octa_error octa_cover_run(octa_cover *cover, uint32_t kind, const double *regions, size_t n, uint32_t mode,
+                          int with_coverage, size_t max_cells, size_t *cells, size_t *row);
+
+/** Copy the last result: row i has ids[offsets[i]] .. ids[offsets[i + 1] - 1], ascending.
+ *  @param offsets   n + 1
+ *  @param coverage  may be NULL
+ *  @return OCTA_E_CAPACITY, OCTA_E_DOMAIN (there is none, or none of the coverage) */
+octa_error octa_cover_copy(const octa_cover *cover, size_t capacity, uint64_t *offsets, uint64_t *ids,
+                           double *coverage);
+
 #ifdef __cplusplus
 }
 #endif

@@ -31,6 +31,7 @@ void test_lattice(void);
 void test_index64(void);
 void test_ids(void);
 void test_rings(void);
+void test_regions(void);
 void test_pose(void);
 void test_deskew(void);
 void test_grid(void);

@@ -18,6 +18,7 @@ int main(void) {
     test_index64();
     test_ids();
     test_rings();
+    test_regions();
     test_pose();
     test_deskew();
     test_grid();

@@ -257,6 +257,32 @@ static void test_shells(void) {
     CHECK(out[0] != 0 && live_blocks == 0);
 }
 
+static void test_cover(void) {
+    const octa_grid grid = scene_grid();
+    const double few[4] = {0, 0, 0, 1}, many[8] = {0, 0, 0, 4, 1, 1, 1, 4};
+    octa_cover *cover = NULL;
+    size_t cells = 0, kept, row;
+    CHECK(FAILS_AT(0, octa_cover_new(&grid, &cover)));
+    CHECK(!cover && live_blocks == 0);
+    CHECK_OK(octa_cover_new(&grid, &cover));
+    CHECK_OK(octa_cover_run(cover, OCTA_SPHERE, few, 1, OCTA_INTERSECTS, 1, 1000000, &cells, &row));
+    kept = cells;
+    const long held = live_blocks;
+    uint64_t offsets[2], *ids = scene_alloc(kept * sizeof *ids), *again = scene_alloc(kept * sizeof *again);
+    CHECK_OK(octa_cover_copy(cover, kept, offsets, ids, NULL));
+    long n;
+    for (n = 0; FAILS_AT(n, octa_cover_run(cover, OCTA_SPHERE, many, 2, 0, 1, 1000000, &cells, &row)); n++) {
+        CHECK(cells == kept && live_blocks == held);
+        CHECK_OK(octa_cover_copy(cover, kept, offsets, again, NULL)); /* the earlier result is still there */
+        CHECK(memcmp(ids, again, kept * sizeof *ids) == 0);
+    }
+    CHECK(n > 3 && cells > kept);
+    octa_cover_free(cover);
+    CHECK(live_blocks == 0);
+    free(ids);
+    free(again);
+}
+
 /* A window that holds count small records, so that the next push needs more of everything. */
 static octa_window *filled(const scene_record *records, int count) {
     const octa_window_options options = scene_options();
@@ -359,6 +385,7 @@ void test_memory(void) {
     test_rays_coarse_passes(&records[0]);
     test_cell_tables(&records[0]);
     test_shells();
+    test_cover();
     test_window_push(records, 0, &big);
     test_window_push(records, 3, &big);
     test_window_push(records, RECORDS, &big);
