@@ -9,15 +9,17 @@ KILLS      ?= 20
 MINUTES    ?= 5
 HZ         ?= 10
 KAFKA      ?= kafka
+SECONDS    ?= 60
 TEST_JOBS  ?= auto
 KAFKA_JOBS ?= 0
 EXTRAS := learn,kafka,formats,bridge,analysis,odometry,rerun,serve,test,lint,bench
 C_CODE := $(wildcard native/src/*.c native/src/*.h native/include/*.h)
+C_TESTS := $(wildcard tests/native/c/*.[ch] tests/native/c/*/*.c tests/fuzz/*.[ch] tests/fuzz/targets/*.c)
 NATIVE := $(C_CODE) native/octa.cdef.txt native/build_ffi.py setup.py
 BENCH  := $(filter-out bench_kafka,$(sort $(notdir $(basename $(wildcard tests/bench/bench_*.py)))))
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo up test test-kafka up-test kill-test kafka simulate lint bench bench-core bench-ids bench-swap bench-pace bench-kafka wheel constraints clean
+.PHONY: help setup demo up test test-kafka up-test kill-test kafka simulate lint sanitize fuzz coverage bench bench-core bench-ids bench-swap bench-pace bench-kafka wheel constraints clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -52,7 +54,16 @@ lint: setup ## formatting, style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/clang-format --dry-run -Werror $(C_CODE)
+	$(BIN)/clang-format --dry-run -Werror $(C_CODE) $(C_TESTS)
+
+sanitize: setup ## the C core under the address and undefined-behaviour sanitizers: its C and its Python tests
+	$(BIN)/python -m tests.native.sanitize
+
+fuzz: setup ## foreign bytes for the C core, so long a target; needs clang: make fuzz SECONDS=600 TARGETS='window rays'
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(TARGETS)
+
+coverage: setup ## lines and branches of the C core that its C tests reach; fails below the floors
+	$(BIN)/python -m tests.native.coverage
 
 bench: setup ## run every benchmark; results go to tests/bench/results
 	@for name in $(BENCH); do echo "== $$name"; $(BIN)/python -m tests.bench.$$name || exit 1; done

@@ -19,10 +19,11 @@ def sample(points: NDArray[np.float32], max_beams: int) -> NDArray[np.int16]:
     Returns int16 (B, 3), B <= max_beams, sensor frame, units of 1 / 32767, in point order
     Raises DomainError for too many points or max_beams < 1; equal on every machine
     """
+    points_in = readable(points, np.float32, (None, 3), "points")
     size = max(min(max_beams, len(points)), 1 if max_beams > 0 else 0)
     beams, count = np.empty((size, 3), np.int16), ffi.new("size_t *")
     code = lib.octa_beams_sample(
-        readable(points, np.float32, (None, 3), "points"),
+        points_in,
         len(points),
         size,
         writable(beams, np.int16, (size, 3), "beams"),

@@ -61,10 +61,11 @@ def coarser(level: Level) -> tuple[Level, NDArray[np.int32]]:
     Raises OrderError, IdError, ParityError, LodError (LOD 0), DomainError (cells of two grids, ``unit_lod``
     coarser than theirs, a total beyond 64 bits)
     """
-    size = len(level.cell_id)
     fine, count = ffi.new("octa_cells *"), ffi.new("size_t *")
+    cells = readable(level.cell_id, np.uint64, (None,), "cell_id")
+    size = len(level.cell_id)
     buffers = (
-        readable(level.cell_id, np.uint64, (None,), "cell_id"),
+        cells,
         readable(level.hits, np.uint64, (size,), "hits"),
         readable(level.sums, np.int64, (size, SUMS), "sums"),
     )  # named, so that they outlive the call

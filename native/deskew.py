@@ -27,12 +27,14 @@ def deskew(
     Raises DomainError (a time outside the knots, a motion beyond 10 km), OrderError, PoseError
     Equal on every machine.
     """
+    points_in = readable(points, np.float32, (None, 3), "points")
+    knots = readable(knot_ns, np.int32, (None,), "knot_ns")
     out = np.empty((len(points), 3), np.float32)
     code = lib.octa_deskew(
-        readable(points, np.float32, (None, 3), "points"),
+        points_in,
         readable(offset_ns, np.int32, (len(points),), "offset_ns"),
         len(points),
-        readable(knot_ns, np.int32, (None,), "knot_ns"),
+        knots,
         readable(poses, np.float64, (len(knot_ns), 7), "poses"),
         len(knot_ns),
         writable(out, np.float32, (len(points), 3), "out"),

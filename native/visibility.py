@@ -56,10 +56,11 @@ class Rays:
         return self._count(lib.octa_rays_coarse_passes, cell_id)
 
     def _count(self, function: Callable[..., int], cell_id: NDArray[np.uint64]) -> NDArray[np.uint32]:
+        cells = readable(cell_id, np.uint64, (None,), "cell_id")
         passes = np.empty(len(cell_id), np.uint32)
         code = function(
             self._handle,
-            readable(cell_id, np.uint64, (None,), "cell_id"),
+            cells,
             len(cell_id),
             writable(passes, np.uint32, (None,), "passes"),
         )

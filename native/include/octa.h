@@ -188,6 +188,14 @@ octa_error octa_binner_copy(octa_binner *binner, size_t capacity, uint64_t *ids,
 /** Row of each point of the last run in the copied result, -1 for points in no cell. */
 octa_error octa_binner_point_rows(octa_binner *binner, size_t capacity, int32_t *rows);
 
+/** The points of each cell: the inverse of octa_binner_point_rows.
+ *  @param rows    n, each a row below cells, or -1
+ *  @param starts  cells + 1: the points of cell i are points[starts[i]] .. points[starts[i + 1] - 1],
+ * ascending
+ *  @param points  room for n; as many as have a cell are written
+ *  @return OCTA_E_DOMAIN (a row out of range, n above 2^32 - 1, cells above 2^31 - 1) */
+octa_error octa_point_lists(const int32_t *rows, size_t n, size_t cells, uint32_t *starts, uint32_t *points);
+
 /* ---- visibility -------------------------------------------------------------------------------------- */
 
 typedef struct octa_rays octa_rays;
@@ -213,6 +221,33 @@ octa_error octa_rays_passes(const octa_rays *rays, const uint64_t *ids, size_t m
  *  @param count  receives the number of beams
  *  @return OCTA_E_DOMAIN (n > OCTA_MAX_POINTS, capacity 0) */
 octa_error octa_beams_sample(const float *points, size_t n, size_t capacity, int16_t *beams, size_t *count);
+
+/* ---- free cells -------------------------------------------------------------------------------------- */
+
+typedef struct octa_free_cells octa_free_cells;
+
+/** Finds the cells, so many levels above the grid's, that the rays of a sweep went through.
+ *  @return OCTA_E_DOMAIN, OCTA_E_LOD (more than 6 levels, or above LOD 0), OCTA_E_MEMORY */
+octa_error octa_free_cells_new(const octa_grid *grid, uint8_t levels, octa_free_cells **out);
+void octa_free_cells_free(octa_free_cells *cells);
+
+/** Walk along the rays of one sweep or part; the result stays in the handle until the next run. A ray passes
+ * a cell, once, if it crosses one of its finest cells, leaves that before its end, and its return lies in
+ * none of them: as octa_rays_coarse_passes counts, but for rays that graze an edge. Time is in the cells
+ * crossed.
+ *  @param points   n x 3, metres, sensor frame: rays that came back; unusable ones count for nothing
+ *  @param misses   m x 3, directions of any length, sensor frame: rays that did not
+ *  @param pose     pose matrix, sensor frame to map frame
+ *  @param reach_m  above 0, at most 10 km: no ray is followed farther, and a miss so far
+ *  @param count    receives the number of cells
+ *  @return OCTA_E_DOMAIN, OCTA_E_POSE, OCTA_E_RANGE (the sensor is off the map), OCTA_E_MEMORY */
+octa_error octa_free_cells_run(octa_free_cells *cells, const float *points, size_t n, const float *misses,
+                               size_t m, const double *pose, double reach_m, size_t *count);
+
+/** Copy the cells of the last run, ascending by id, and how many rays passed each.  @return OCTA_E_CAPACITY
+ */
+octa_error octa_free_cells_copy(const octa_free_cells *cells, size_t capacity, uint64_t *ids,
+                                uint32_t *passes, uint32_t *misses);
 
 /* ---- rolling window ---------------------------------------------------------------------------------- */
 
@@ -264,6 +299,141 @@ octa_error octa_window_export(const octa_window *window, size_t capacity, uint64
 /** Check every invariant; reason receives a sentence when it fails, else NULL.  @return 1 or 0 */
 int octa_window_validate(const octa_window *window, const char **reason);
 
+/* ---- containers -------------------------------------------------------------------------------------- */
+
+/* A container holds what cells were seen to be, at one or several LODs, each coarser one the exact sum of its
+ * children. It keeps the records that it was given (then any can be removed, they age, and containers merge
+ * as sets of records), or only their sum (for maps that grow for hours). Nothing depends on the order of
+ * adding and merging, as long as nothing is refused for want of room. */
+
+#define OCTA_LEVELS 7       /* the grid's LOD and up to six coarser ones */
+#define OCTA_MAX_COLUMNS 16 /* of the user's own */
+#define OCTA_MAX_WIDTH 256  /* values of a cell in all of those */
+
+/* How the values of one cell become one. The neutral value of a sum is 0, of the least INT64_MAX, of the
+ * greatest INT64_MIN, each value on its own; of the latest it is INT64_MIN throughout. */
+enum {
+    OCTA_RULE_SUM = 0,
+    OCTA_RULE_LEAST,
+    OCTA_RULE_GREATEST,
+    OCTA_RULE_LATEST, /* the row whose first value (its stamp) is greatest; if equal, whose second is... */
+    OCTA_RULE_END
+};
+
+typedef struct {
+    octa_grid grid;     /* of the finest level; its range is not used */
+    uint8_t levels;     /* 1 .. OCTA_LEVELS, at most lod + 1 */
+    uint8_t free_level; /* levels above the finest at which free cells are held; below levels */
+    uint8_t keep;       /* 1: keep records; 0: only their sum */
+    uint8_t dense;      /* 1: the finest level is an array over the extent */
+    int32_t origin[3];  /* an even site: the extent holds the sites s with origin <= s < origin + 2 * shape */
+    uint32_t shape[3];  /* unit cells of two half edges; all 0: no extent */
+    int64_t span_ns;    /* records are dropped once so old; 0: never */
+    uint32_t max_records; /* 1 .. 2^20 */
+    uint32_t max_rows;    /* 1 .. 2^31 - 1: rows of all records kept, or of a level of a sum */
+    uint32_t columns;     /* of the user's own */
+    uint16_t widths[OCTA_MAX_COLUMNS];
+    uint8_t rules[OCTA_MAX_COLUMNS];
+} octa_container_options;
+
+/* Who made a record, and when. Records are in the order of stamp, source and part. */
+typedef struct {
+    int64_t stamp_ns; /* 0 .. 2^61 - 1 */
+    uint64_t source;
+    uint32_t part;
+} octa_record_key;
+
+/* What a record says about cells, the caller's arrays. Rows that say nothing are left out. */
+typedef struct {
+    size_t cells;
+    const uint64_t *ids;    /* cells of the grid, strictly ascending */
+    const uint64_t *hits;   /* at most 2^35 in all, as passes are */
+    const uint64_t *passes; /* a coarser level has none: see octa_rays_coarse_passes */
+    const int64_t *sums;    /* cells x OCTA_SUMS; each at most OCTA_FIXED_ONE times its hits */
+    const int64_t
+        *values; /* column after column, each cells x width; neutral, or within +-2^62 (+-2^40 of a sum) */
+    size_t free_cells;
+    const uint64_t *free_ids; /* cells of the free level, strictly ascending */
+    const uint64_t *free_passes, *free_misses;
+} octa_rows;
+
+typedef struct {
+    uint64_t added;   /* records */
+    uint64_t known;   /* that were there already */
+    uint64_t late;    /* left out: older than the span, or than one evicted */
+    uint64_t removed; /* because it was asked for */
+    uint64_t expired; /* older than the span */
+    uint64_t evicted; /* to stay within the caps; the oldest go first */
+    uint64_t rows;    /* of those evicted */
+    uint64_t outside; /* rows of those added that lie outside the extent */
+} octa_container_counts;
+
+typedef struct octa_container octa_container;
+
+/** @return OCTA_E_DOMAIN, OCTA_E_PARITY (origin), OCTA_E_RANGE (the extent leaves the map), OCTA_E_MEMORY
+ * (also for an array of more than 2^28 sites) */
+octa_error octa_container_new(const octa_container_options *options, octa_container **out);
+void octa_container_free(octa_container *container);
+
+/** Add one record. Its key does not matter to a sum.
+ *  @return OCTA_E_DOMAIN (values out of their bounds, another grid, another record of that key, a total
+ * beyond 2^62), OCTA_E_ID, OCTA_E_PARITY, OCTA_E_ORDER, OCTA_E_CAPACITY (more rows than max_rows: of the
+ *          record, or of a level of a sum), OCTA_E_MEMORY */
+octa_error octa_container_add(octa_container *container, const octa_record_key *key, const octa_rows *rows,
+                              octa_container_counts *counts);
+
+/** Undo an add exactly. Of records kept, that of the key goes, if there is one, and rows may be NULL; from a
+ *  sum, rows are subtracted.
+ *  @return as octa_container_add; OCTA_E_DOMAIN from a sum also if it holds less, or a column that is no sum
+ */
+octa_error octa_container_remove(octa_container *container, const octa_record_key *key, const octa_rows *rows,
+                                 octa_container_counts *counts);
+
+/** Add what another container of the same grid, levels and columns holds: records to records, a total to a
+ * sum.
+ *  @return as octa_container_add; OCTA_E_DOMAIN also for one of another kind, or a sum into records */
+octa_error octa_container_merge(octa_container *container, const octa_container *other,
+                                octa_container_counts *counts);
+
+/** Undo a merge exactly: remove the records that the other holds, or subtract its total. */
+octa_error octa_container_unmerge(octa_container *container, const octa_container *other,
+                                  octa_container_counts *counts);
+
+/** Move the container's now forward and drop what has grown too old; an earlier stamp changes nothing. */
+octa_error octa_container_advance(octa_container *container, int64_t stamp_ns, octa_container_counts *counts);
+
+/** Move the extent: what the records say about its cells counts, whether it was inside before or not.
+ *  @param origin  an even site
+ *  @return OCTA_E_DOMAIN (a sum, or no extent), OCTA_E_PARITY, OCTA_E_RANGE, OCTA_E_MEMORY */
+octa_error octa_container_move(octa_container *container, const int32_t *origin);
+
+/** Number of records kept. */
+size_t octa_container_records(const octa_container *container);
+
+/** Keys of the records kept, in their order.  @return OCTA_E_CAPACITY */
+octa_error octa_container_keys(const octa_container *container, size_t capacity, octa_record_key *keys);
+
+/** Number of cells so many levels above the finest of which anything is known; 0 for no such level. */
+size_t octa_container_cells(const octa_container *container, uint8_t level);
+
+/** Copy the cells of a level, ascending by id. Any output may be NULL.
+ *  @param sums    m x OCTA_SUMS, about each cell's own site, in half edges of the finest level
+ *  @param values  column after column of the user's, each m x width
+ *  @return OCTA_E_DOMAIN (no such level), OCTA_E_CAPACITY, OCTA_E_MEMORY */
+octa_error octa_container_copy(const octa_container *container, uint8_t level, size_t capacity, uint64_t *ids,
+                               uint64_t *hits, uint64_t *passes, uint64_t *free_passes, uint64_t *free_misses,
+                               int64_t *sums, int64_t *values);
+
+/** The array of the finest level: a row for every site of the extent, even ones first, then odd ones, x
+ *  fastest, then y, then z. It is the container's own memory, changes with it and lasts as long.
+ *  @param values  receives rows x lanes: hits, passes, free passes, free misses, sums, values of the columns
+ *  @return OCTA_E_DOMAIN (it has no array) */
+octa_error octa_container_array(const octa_container *container, const int64_t **values, size_t *rows,
+                                size_t *lanes);
+
+/** Check every invariant; reason receives a sentence when it fails, else NULL.  @return 1 or 0 */
+int octa_container_validate(const octa_container *container, const char **reason);
+
 /* ---- features ---------------------------------------------------------------------------------------- */
 
 #define OCTA_FEATURES_VERSION 3
@@ -307,6 +477,36 @@ octa_error octa_window_features(const octa_window *window, const octa_view *view
  *  @return OCTA_E_ID, OCTA_E_PARITY, OCTA_E_DOMAIN (n too large, cells of two grids), OCTA_E_ORDER,
  *          OCTA_E_MEMORY */
 octa_error octa_neighbor_table(const uint64_t *ids, size_t n, int32_t *rows);
+
+/* ---- neighbourhoods ---------------------------------------------------------------------------------- */
+
+/* Cells around positions: those whose site lies within a radius, or within so many steps to a neighbour. */
+typedef struct {
+    const uint64_t *ids; /* cells of one grid, strictly ascending, at most 2^31 - 1 */
+    size_t cells;
+    const double *queries; /* n x 3, half edges of the cells' LOD, |v| <= 2^20 */
+    size_t n;
+    double radius;  /* half edges, 0 .. 2^17 */
+    uint32_t rings; /* 0, or at most 2^16 steps; then queries are sites, and the radius does not matter */
+} octa_search;
+
+/** How many cells there are around each query, itself among them.
+ *  @param starts  n + 1: the cells of query i have the places starts[i] .. starts[i + 1] - 1
+ *  @return OCTA_E_DOMAIN, OCTA_E_PARITY (a query of rings is no site), OCTA_E_ID, OCTA_E_ORDER, OCTA_E_MEMORY
+ */
+octa_error octa_search_count(const octa_search *search, uint64_t *starts);
+
+/** Rows of the cells around each query, ascending, one query after the other.
+ *  @return as octa_search_count, OCTA_E_CAPACITY */
+octa_error octa_search_rows(const octa_search *search, size_t capacity, int32_t *rows);
+
+/** Mean, least and greatest of each value over the cells around each query, added up in the order of rows.
+ *  @param x       cells x width, finite
+ *  @param counts  n, cells around each query
+ *  @param pooled  n x 3 x width: means, least, greatest; zeros where there is no cell
+ *  @return as octa_search_count */
+octa_error octa_search_pool(const octa_search *search, const float *x, size_t width, uint32_t *counts,
+                            float *pooled);
 
 /* ---- coarser levels ---------------------------------------------------------------------------------- */
 

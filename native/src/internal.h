@@ -21,7 +21,7 @@ void octa_test_free(void *block);
 
 /* Hot loops are compiled once per instruction set and chosen at load time. Contraction is off everywhere, so
  * every version gives the same bits. Sanitizer builds define OCTA_NO_DISPATCH. */
-#if defined(__x86_64__) && defined(__GLIBC__) && !defined(OCTA_NO_DISPATCH)
+#if defined(__x86_64__) && defined(__GLIBC__) && !defined(OCTA_NO_DISPATCH) && !defined(OCTA_NO_CLONES)
 #define OCTA_HOT __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define OCTA_HOT

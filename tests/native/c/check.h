@@ -42,6 +42,11 @@ void test_neighbor_table(void);
 void test_coarse(void);
 void test_window(void);
 void test_features(void);
+void test_container(void);
+void test_freecells(void);
+void test_search(void);
+void test_invalid(void);
 void test_memory(void);
+void test_container_memory(void);
 
 #endif

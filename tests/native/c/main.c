@@ -29,6 +29,10 @@ int main(void) {
     test_coarse();
     test_window();
     test_features();
+    test_container();
+    test_freecells();
+    test_search();
+    test_invalid();
 #ifdef OCTA_TEST_ALLOC
     test_memory();
 #endif

@@ -37,7 +37,7 @@ static int equal(const result *a, const result *b) {
 }
 
 /* Every binned point lies in its cell (a truncated octahedron), up to float32. */
-static void check_cells(const octa_binner *binner, const float *points, const result *bins) {
+static void check_cells(octa_binner *binner, const float *points, const result *bins) {
     static int32_t rows[N];
     double pose[12];
     size_t placed = 0;

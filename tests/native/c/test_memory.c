@@ -1,46 +1,13 @@
 /* Every call that allocates is repeated with its first, second, third... allocation failing until it
  * succeeds. After each failure the handle holds what it held, works, and nothing has leaked. */
 #ifdef OCTA_TEST_ALLOC
+#include "failing.h"
 #include "scene.h"
 
 #include <string.h>
 
-#define NEVER (-1)
 #define BIN 100000000
-
-static long countdown = NEVER; /* allocations that still succeed; one fails when it reaches 0 */
-static long live_blocks;
-
-static int fails_now(void) { return countdown != NEVER && countdown-- == 0; }
-
-void *octa_test_malloc(size_t size) {
-    void *block = fails_now() ? NULL : malloc(size ? size : 1);
-    live_blocks += block != NULL;
-    return block;
-}
-
-void *octa_test_realloc(void *block, size_t size) {
-    void *moved = fails_now() ? NULL : realloc(block, size ? size : 1);
-    live_blocks += moved != NULL && block == NULL;
-    return moved;
-}
-
-void octa_test_free(void *block) {
-    live_blocks -= block != NULL;
-    free(block);
-}
-
-/* One call with its nth allocation failing; true when it failed for that, false when it succeeded. */
-#define FAILS_AT(n, call) (countdown = (n), check_memory((call), __LINE__))
-
-static int check_memory(octa_error code, int line) {
-    countdown = NEVER;
-    if (code != OCTA_OK && code != OCTA_E_MEMORY) {
-        fprintf(stderr, "%s:%d: unexpected error: %s\n", __FILE__, line, octa_describe_error(code));
-        exit(1);
-    }
-    return code == OCTA_E_MEMORY;
-}
+#define live_blocks failing_live_blocks
 
 static void test_new(void) {
     const octa_grid grid = scene_grid();
@@ -71,7 +38,7 @@ typedef struct {
     int32_t *sums, *rows;
 } bins;
 
-static bins bins_of(const octa_binner *binner, size_t cells, size_t points) {
+static bins bins_of(octa_binner *binner, size_t cells, size_t points) {
     bins b = {cells, scene_alloc(cells * sizeof *b.ids), scene_alloc(cells * sizeof *b.hits),
               scene_alloc(cells * OCTA_SUMS * sizeof *b.sums), scene_alloc(points * sizeof *b.rows)};
     CHECK_OK(octa_binner_copy(binner, cells, b.ids, b.hits, b.sums));
@@ -86,7 +53,7 @@ static void free_bins(bins *b) {
     free(b->rows);
 }
 
-static void check_bins(const octa_binner *binner, const bins *expected, size_t points) {
+static void check_bins(octa_binner *binner, const bins *expected, size_t points) {
     bins b = bins_of(binner, expected->cells, points);
     CHECK(memcmp(b.ids, expected->ids, b.cells * sizeof *b.ids) == 0);
     CHECK(memcmp(b.hits, expected->hits, b.cells * sizeof *b.hits) == 0);
@@ -392,6 +359,7 @@ void test_memory(void) {
     test_window_push(records, 2, &records[3]);
     test_window_export(records);
     test_window_features(records);
+    test_container_memory();
     for (int i = 0; i < RECORDS; i++)
         scene_record_free(&records[i]);
     scene_record_free(&big);

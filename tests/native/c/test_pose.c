@@ -30,6 +30,25 @@ static void test_aliases(void) {
     check_near(pose, middle, 7);
 }
 
+/* Every turn comes back, whichever component of its quaternion is the largest. */
+static void test_turns(void) {
+    for (int axis = 0; axis < 3; axis++)
+        for (int degrees = -175; degrees <= 175; degrees += 25) {
+            const double half = degrees / 2.0 * 3.14159265358979323846 / 180.0;
+            double pose[7] = {1, -2, 3, 0.1, 0.1, 0.1, cos(half)}, matrix[12], again[7];
+            pose[3 + axis] = sin(half);
+            double norm = 0.0;
+            for (int i = 3; i < 7; i++)
+                norm += pose[i] * pose[i];
+            for (int i = 3; i < 7; i++)
+                pose[i] /= sqrt(norm);
+            CHECK_OK(octa_pose_matrix(pose, matrix));
+            CHECK_OK(octa_pose_vector(matrix, again));
+            CHECK(again[6] >= 0.0);
+            check_near(again, pose, 7); /* cos of at most 90 degrees: w is not negative */
+        }
+}
+
 static void test_refusals(void) {
     const double good[7] = {0, 0, 0, 0, 0, 0, 1}, zero[7] = {0}, far[7] = {1e308, INFINITY, 0, 0, 0, 0, 1};
     const double huge[7] = {0, 0, 0, 1e200, 0, 0, 0};
@@ -51,5 +70,6 @@ static void test_refusals(void) {
 
 void test_pose(void) {
     test_aliases();
+    test_turns();
     test_refusals();
 }

@@ -190,6 +190,15 @@ static void test_refusals(const scene_record *records) {
     bad = good;
     bad.hit_cells--;
     check_push(window, &bad, OCTA_E_DOMAIN);
+    int32_t *sums = scene_alloc(good.hit_cells * OCTA_SUMS * sizeof *sums);
+    for (int sign = -1; sign <= 1; sign += 2) { /* no value is beyond 1, so no sum is beyond the hits */
+        memcpy(sums, good.sums, good.hit_cells * OCTA_SUMS * sizeof *sums);
+        sums[OCTA_SUMS + 5] = sign * ((int32_t)good.hits[1] * OCTA_FIXED_ONE + 1);
+        bad = good;
+        bad.sums = sums;
+        check_push(window, &bad, OCTA_E_DOMAIN);
+    }
+    free(sums);
     for (int i = 0; i < 3; i++) {
         static const int64_t stamps[] = {-1, INT64_MIN, INT64_MAX};
         bad = good;
