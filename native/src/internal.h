@@ -6,11 +6,11 @@
 
 /* The one allocation seam: tests compile the core with OCTA_TEST_ALLOC and count down to a failure. */
 #ifdef OCTA_TEST_ALLOC
-void *octa_test_malloc(size_t size);
-void *octa_test_realloc(void *block, size_t size);
+void *octa_test_malloc(size_t size, const char *file, int line);
+void *octa_test_realloc(void *block, size_t size, const char *file, int line);
 void octa_test_free(void *block);
-#define OCTA_MALLOC octa_test_malloc
-#define OCTA_REALLOC octa_test_realloc
+#define OCTA_MALLOC(size) octa_test_malloc(size, __FILE__, __LINE__)
+#define OCTA_REALLOC(block, size) octa_test_realloc(block, size, __FILE__, __LINE__)
 #define OCTA_FREE octa_test_free
 #else
 #include <stdlib.h>

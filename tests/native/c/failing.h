@@ -13,6 +13,9 @@ void failing_at(long n);
 /** No allocation fails any more; true when the code says that one did, false for success. */
 int failing_check(octa_error code, const char *file, int line);
 
+/** Write where in the core an allocation has failed so far, a file:line each. */
+void failing_write_sites(const char *path);
+
 /* One call with its nth allocation failing; true when it failed for that, false when it succeeded. */
 #define FAILS_AT(n, call) (failing_at(n), failing_check((call), __FILE__, __LINE__))
 

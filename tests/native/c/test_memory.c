@@ -364,5 +364,7 @@ void test_memory(void) {
         scene_record_free(&records[i]);
     scene_record_free(&big);
     CHECK(live_blocks == 0);
+    if (getenv("OCTA_FAILED_SITES"))
+        failing_write_sites(getenv("OCTA_FAILED_SITES"));
 }
 #endif
