@@ -96,7 +96,7 @@ class Column:
             raise TypeError(f"{self.name}: expected an array of numbers, got {kind}")
         if self.categories:
             return self._encode_categories(values)
-        wide = values.reshape(len(values), -1) if values.ndim <= 2 else values
+        wide = values[:, None] if values.ndim == 1 else values
         if wide.shape != (len(values), self.width):
             raise ValueError(
                 f"{self.name}: expected shape ({len(values)}, {self.width}), got {tuple(values.shape)}"

@@ -42,7 +42,7 @@ def test_labels_of_recorded_cells_return_to_their_points() -> None:
     column = Column(name="class", categories=("a", "b", "c"))
     back = found.to_points(most_frequent(column.encode(counts)), -1)
     assert back.shape == label.shape and (back[found.rows < 0] == -1).all()
-    one = found.points_in(5)
+    one = found.points_in(int(bins.hits.argmax()))
     assert back[one[0]] == np.bincount(label[one][label[one] >= 0], minlength=3).argmax()
 
 

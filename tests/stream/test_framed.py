@@ -108,7 +108,7 @@ def test_an_object_has_a_lattice_of_its_own() -> None:
             framed.add(seen, frames)
     cells, map_cells = own.container.cells(0), smeared.container.cells(0)
     assert (decode(cells.cell_id).frame == 9).all()
-    assert (map_cells.hits > 0).sum() == 3 * (cells.hits > 0).sum()
+    assert (map_cells.hits > 0).sum() > 2.5 * (cells.hits > 0).sum()
     assert np.abs(cells.centroids()[cells.hits > 0][:, 0] - 0.1).max() < 0.01
 
 
