@@ -126,7 +126,7 @@ def _column(array: Any, name: str, width: int) -> NDArray[Any]:
     values = array.flatten() if width and is_list else array
     if (width and not is_list) or values.type != plain:
         raise MismatchError(f"{name}: expected {f'{width} of ' if width else ''}{plain}, got {array.type}")
-    out = values.to_numpy(zero_copy_only=True)
+    out: NDArray[Any] = values.to_numpy(zero_copy_only=True)
     return out.reshape(-1, width) if width else out
 
 

@@ -70,13 +70,13 @@ class Cells:
 
     def positions(self) -> NDArray[np.float64]:
         """Sites of the cells, metres, float64 (N, 3)."""
-        return decode(self.cell_id).sites * (self.schema.half_edge_m * 2.0**self.level)
+        return decode(self.cell_id).sites.astype(np.float64) * (self.schema.half_edge_m * 2.0**self.level)
 
     def centroids(self) -> NDArray[np.float64]:
         """Mean position of each cell's points, metres, float64 (N, 3); NaN for none."""
         points = np.where(self.hits > 0, self.hits, np.nan)
         offsets = self.sums[:, :3] / (FIXED_ONE * points[:, None])
-        return np.asarray(self.positions() + offsets * self.schema.half_edge_m)
+        return np.asarray(self.positions() + offsets * self.schema.half_edge_m, np.float64)
 
     def to_arrow(self) -> pa.RecordBatch:
         """A record batch over the same memory; its metadata says what the cells are."""

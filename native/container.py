@@ -253,17 +253,17 @@ def _rows_to_c(rows: Rows, columns: tuple[Column, ...]) -> tuple[Any, Any]:
     ids = readable(rows.cell_id, np.uint64, (None,), "cell_id")
     free_ids = readable(rows.free_id, np.uint64, (None,), "free_id")
     n, m = len(rows.cell_id), len(rows.free_id)
-    values = _values_to_c(rows.values, columns, n)
     buffers = {
         "ids": ids,
         "hits": readable(rows.hits, np.uint64, (n,), "hits"),
         "passes": readable(rows.passes, np.uint64, (n,), "passes"),
         "sums": readable(rows.sums, np.int64, (n, SUMS), "sums"),
-        "values": readable(values, np.int64, (None,), "values"),
         "free_ids": free_ids,
         "free_passes": readable(rows.free_passes, np.uint64, (m,), "free_passes"),
         "free_misses": readable(rows.free_misses, np.uint64, (m,), "free_misses"),
     }
+    values = _values_to_c(rows.values, columns, n)
+    buffers["values"] = readable(values, np.int64, (None,), "values")
     for name, buffer in buffers.items():
         setattr(c, name, buffer)
     c.cells, c.free_cells = n, m

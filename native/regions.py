@@ -171,7 +171,7 @@ def _rows(**columns: tuple[Any, int]) -> F64:
     return np.ascontiguousarray(np.column_stack([array for array, _ in columns.values()]))
 
 
-def _refuse(bad: NDArray[np.bool_], name: str, why: str, values: NDArray[Any]) -> None:
+def _refuse(bad: NDArray[np.bool_] | np.bool_, name: str, why: str, values: NDArray[Any]) -> None:
     """Raises DomainError with the first row that is bad."""
     if bad.any():
         row = int(np.flatnonzero(bad)[0])

@@ -136,7 +136,8 @@ class Column:
             raise ValueError(
                 f"{self.name}: places must be -1..{count - 1}, got {values.min()}..{values.max()}"
             )
-        return (values[:, None] == np.arange(count)).astype(np.int64)
+        of: NDArray[np.bool_] = values[:, None] == np.arange(count)
+        return of.astype(np.int64)
 
     def decode(self, stored: NDArray[np.int64]) -> NDArray[Any]:
         """Values again: float64 (N,) or, of a vector, (N, width), NaN for none; counts int64 (N, C)."""

@@ -33,7 +33,8 @@ class Neighborhoods:
 
     def pairs(self) -> NDArray[np.int64]:
         """Every query with each cell around it, int64 (2, P): queries, then rows."""
-        counts = np.diff(self.starts.astype(np.int64))
+        starts = self.starts.astype(np.int64)
+        counts = starts[1:] - starts[:-1]
         return np.stack([np.repeat(np.arange(len(counts)), counts), self.rows.astype(np.int64)])
 
 

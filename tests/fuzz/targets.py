@@ -6,7 +6,7 @@ import zipfile
 from pathlib import Path
 
 from tests.data import ROOT
-from tests.native.programs import PATHS, SANITIZE, build, core
+from tests.native.programs import CHECKED, PATHS, SANITIZE, build, core
 
 HERE = Path(__file__).parent
 CORPUS = HERE / "corpus"
@@ -60,5 +60,4 @@ def build_fuzzer(target: str, folder: Path, library: Path, cc: str) -> Path:
 
 def build_replay(target: str, folder: Path, library: Path) -> Path:
     """The target as a program that runs files, with the sanitizers, by any compiler.  Raises BuildError"""
-    flags = ["-O1", *SANITIZE, PATHS["avx2"]]
-    return build(folder, f"replay_{target}", [library, HERE / "replay.c", *sources(target)], flags)
+    return build(folder, f"replay_{target}", [library, HERE / "replay.c", *sources(target)], CHECKED)

@@ -14,7 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from tests.data import ROOT
-from tests.native.programs import FAILING, PATHS, SOURCES, BuildError, build, c_tests, core, run
+from tests.native.programs import (
+    FAILING,
+    FLAGS,
+    INCLUDES,
+    PATHS,
+    SOURCES,
+    BuildError,
+    c_tests,
+    call,
+    compiler,
+    core,
+    require,
+    run,
+)
 
 LINE_FLOOR, BRANCH_FLOOR = 95.0, 90.0
 """Per cent of the lines and of the branches of native/src."""
@@ -25,8 +38,10 @@ def measure(folder: Path) -> dict[str, Any]:
     for name, define in PATHS.items():
         place = folder / name
         place.mkdir()
-        program = build(place, "tests", [*core(), *c_tests()], ["-O0", "--coverage", define, FAILING])
-        result = run([str(program)], place)
+        includes = [f"-I{folder}" for folder in INCLUDES]
+        flags = [*FLAGS, "-O0", "--coverage", define, FAILING, *includes]
+        call([require(compiler()), *flags, *map(str, [*core(), *c_tests()]), "-lm", "-o", "tests"], place)
+        result = run(["./tests"], place)
         if result.returncode:
             raise BuildError(f"C tests failed ({name}):\n{result.stdout}{result.stderr}")
     report = folder / "report.json"

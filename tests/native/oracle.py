@@ -142,7 +142,7 @@ def crossings(rays: F64, center: F64, slack: float) -> tuple[F64, F64]:
     A ray that misses the cell leaves before it enters
     """
     along, middle, bound = rays @ NORMALS.T, NORMALS @ center, BOUNDS + slack  # (N, 7), (7,), (7,)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         one, two = (middle - bound) / along, (middle + bound) / along
     inside = np.abs(middle) < bound
     near = np.where(along == 0, np.where(inside, -np.inf, np.inf), np.minimum(one, two))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import os
 import shutil
 import subprocess
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
 from pathlib import Path
 
 from tests.data import ROOT
@@ -13,6 +17,9 @@ from tests.data import ROOT
 INCLUDE = ROOT / "native" / "include"
 SOURCES = ROOT / "native" / "src"
 C_TESTS = ROOT / "tests" / "native" / "c"
+INCLUDES = (INCLUDE, SOURCES, C_TESTS, ROOT / "tests" / "fuzz")
+OBJECTS = ROOT / "build" / "objects"
+"""What was compiled, by a checksum of all that decides it: proofs of the same flags share it."""
 
 FLAGS = ("-std=gnu11", "-g", "-fno-omit-frame-pointer", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror")
 SANITIZE = ("-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all")
@@ -27,6 +34,9 @@ started, so neither build has any; the second has the kernels for AVX2, where th
 
 FAILING = "-DOCTA_TEST_ALLOC"
 """Allocations go through the C tests, which let each of them fail in turn."""
+
+CHECKED = ("-O1", "-fPIC", *SANITIZE, PATHS["avx2"], FAILING)
+"""What ``make test`` builds, so that its tests share one build."""
 
 
 class BuildError(RuntimeError):
@@ -48,19 +58,61 @@ def run(command: Sequence[str], folder: Path, timeout_s: float = 600) -> subproc
 
 
 def build(folder: Path, name: str, sources: Sequence[Path], flags: Sequence[str], cc: str = "") -> Path:
-    """Compile C sources to ``folder/name``, beside which gcc leaves its notes for coverage.
+    """Compile and link sources, objects and libraries to ``folder/name``; raises BuildError."""
+    cc = require(cc or compiler())
+    compiling = [flag for flag in flags if flag != "-shared"]  # clang refuses it there
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        objects = pool.map(partial(object_of, cc=cc, flags=compiling), sources)
+        call([cc, *FLAGS, *flags, *map(str, objects), "-lm", "-o", str(folder / name)])
+    return folder / name
 
-    Raises BuildError
-    """
-    cc = cc or compiler()
+
+def object_of(source: Path, cc: str, flags: Sequence[str]) -> Path:
+    """What a C file compiles to, made unless it is there; other files as they are.  Raises BuildError"""
+    if source.suffix != ".c":
+        return source
+    command = [cc, *FLAGS, *flags, *(f"-I{place}" for place in INCLUDES)]
+    decides = hashlib.sha256("\0".join([*command, version(cc), headers()]).encode())
+    decides.update(source.read_bytes())
+    kept = OBJECTS / f"{source.stem}-{decides.hexdigest()[:32]}.o"
+    OBJECTS.mkdir(parents=True, exist_ok=True)
+    with kept.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another test may be making the same
+        if not kept.exists():
+            made = kept.with_suffix(".new")
+            call([*command, "-c", str(source), "-o", str(made)])
+            made.replace(kept)
+    return kept
+
+
+def require(cc: str) -> str:
+    """A compiler that is there; raises BuildError."""
     if shutil.which(cc) is None:
         raise BuildError(f"no compiler {cc!r}")
-    includes = [f"-I{place}" for place in (INCLUDE, SOURCES, C_TESTS)]
-    command = [cc, *FLAGS, *flags, *includes, *map(str, sources), "-lm", "-o", name]
-    built = run(command, folder)
-    if built.returncode:
-        raise BuildError(f"{' '.join(command)}\n{built.stderr}")
-    return folder / name
+    return cc
+
+
+def call(command: Sequence[str], folder: Path = ROOT) -> None:
+    """Run a compiler; raises BuildError with what it says."""
+    result = run(command, folder)
+    if result.returncode:
+        raise BuildError(f"{' '.join(command)}\n{result.stderr}")
+
+
+@cache
+def version(cc: str) -> str:
+    """What the compiler says it is."""
+    return run([cc, "--version"], ROOT).stdout
+
+
+@cache
+def headers() -> str:
+    """A checksum of all headers."""
+    found = hashlib.sha256()
+    for place in INCLUDES:
+        for path in sorted(place.glob("*.h")):
+            found.update(path.read_bytes())
+    return found.hexdigest()
 
 
 def core() -> list[Path]:

@@ -21,7 +21,7 @@ from tests.native.programs import FAILING, PATHS, SANITIZE, BuildError, build, c
 PYTHON_FLAGS = (
     "-O1", "-shared", "-fPIC", "-DPy_LIMITED_API", "-Wno-unused-parameter", "-Wno-missing-field-initializers",
 )  # fmt: skip
-OWN_PROGRAMS = ("test_sanitizers.py", "test_dispatch.py", "test_allocations.py")
+OWN_PROGRAMS = ("test_sanitizers.py", "test_dispatch.py")
 """Tests that build the core themselves: nothing of the sanitized one runs in them."""
 
 

@@ -82,7 +82,7 @@ def assert_equal(a: Container, b: Container) -> None:
 def test_order_and_grouping_do_not_matter_on_recorded_sweeps(recorded: list[Rows], keep: bool) -> None:
     options = ContainerOptions(levels=4, free_level=1, keep=keep)
     expected = filled(options, recorded)
-    assert len(expected) > 20_000
+    assert len(expected) > 5_000
     for order in ([5, 4, 3, 2, 1, 0], [2, 5, 0, 3, 1, 4]):
         assert_equal(filled(options, recorded, order), expected)
         one, two = filled(options, recorded, order[:2]), filled(options, recorded, order[2:])
@@ -154,8 +154,8 @@ def test_a_grid_that_follows_the_robot_shows_what_a_fresh_one_shows(recorded: li
 def test_states_of_recorded_cells(recorded: list[Rows]) -> None:
     cells = filled(ContainerOptions(levels=2, free_level=1), recorded).cells(1)
     found = cells.state()
-    assert (found == OCCUPIED).sum() == (cells.hits > 0).sum() > 3000
-    assert (found == FREE).sum() > 3000 and (found == UNKNOWN).sum() == 0
+    assert (found == OCCUPIED).sum() == (cells.hits > 0).sum() > 2000
+    assert (found == FREE).sum() > 2000 and (found == UNKNOWN).sum() == 0
     distance = np.abs(cells.centroids() - cells.positions())
     assert np.nanmax(distance) <= 3.2 and np.isnan(distance).any()
 

@@ -176,7 +176,7 @@ def test_bad_values_are_named(x: Any, error: type[Exception]) -> None:
         (TWO ^ np.uint64(1 << 52), 1, DomainError, "around"),
         (TWO ^ np.uint64(1 << 48), 1, DomainError, "around"),
         (TWO ^ np.uint64(1), 1, ParityError, "ids"),
-        (TWO.astype(np.int64), 1, TypeError, ""),
+        (TWO.astype(np.int64), 1, TypeError, "around"),
     ],
 )
 def test_bad_rings_are_named(around: Any, rings: int, error: type[Exception], text: str) -> None:

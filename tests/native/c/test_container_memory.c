@@ -110,10 +110,26 @@ static void test_changes(octa_container_options options) {
         cell_record_free(&records[r]);
 }
 
+/* The first record, for which a container makes room in every table. */
+static void test_first(const octa_container_options *options) {
+    cell_record record = cell_record_of(options, 40, 1000, 3, 0);
+    octa_container *container = filled(options, NULL, 0);
+    octa_container_counts counts;
+    long n;
+    for (n = 0; FAILS_AT(n, octa_container_add(container, &record.key, &record.rows, &counts)); n++)
+        CHECK(octa_container_records(container) == 0 && octa_container_cells(container, 0) == 0);
+    CHECK(n > 2 && octa_container_cells(container, 0) > 0);
+    container_check_valid(container);
+    octa_container_free(container);
+    cell_record_free(&record);
+    CHECK(failing_live_blocks == 0);
+}
+
 static void test_all_kinds(void) {
     octa_container_options options = container_scene_options();
     options.span_ns = 35;
     options.max_records = 3;
+    test_first(&options);
     test_changes(options);
     options.columns = 1;
     test_changes(options);
