@@ -14,6 +14,7 @@ from agents.protocol import Agent, Step, StepBuilder, WriteEvent, WriteTable
 from stream.codecs.state import from_dict, to_dict, unpack_fields
 from stream.features import digest_arrays
 from stream.records import (
+    HOLDS,
     Binned,
     EndOfLog,
     Event,
@@ -282,7 +283,8 @@ def event_of(record: Event | ModelActivated | ModelPublished | SweepRejected) ->
     if isinstance(record, ModelPublished):
         values = to_dict(record)
         del values["manifest"]
-        return {"event": "published", "stamp_ns": values.pop("stamp_ns"), **values}
+        name = "held" if record.kind in HOLDS else "published"
+        return {"event": name, "stamp_ns": values.pop("stamp_ns"), **values}
     if isinstance(record, SweepRejected):
         return {"event": "dead_letter", **to_dict(record)}
     event: dict[str, Any] = {"event": record.kind, "stamp_ns": record.stamp_ns}

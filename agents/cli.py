@@ -18,6 +18,7 @@ from agents.failure import EXIT_DAMAGED, EXIT_ERROR, EXIT_INTERRUPTED, describe,
 from agents.kafka import commands as kafka_commands
 from agents.kafka.worker_command import require_map_frame
 from agents.labels import commands as label_commands
+from agents.models_commands import add_to as add_models
 from agents.options import ConfigOptions, LogOptions, ReplayFlags, spread
 from agents.web.serve_command import serve
 
@@ -348,6 +349,7 @@ kafka_commands.add_to(app)
 care_commands.add_to(app)
 error_commands.add_to(app)
 label_commands.add_to(app)
+add_models(app)
 
 
 def _replay(sources: Sequence[Source], config: Config, out: Path, flags: ReplayFlags) -> RunResult:

@@ -108,6 +108,7 @@ class Trainer:
                 "first_stamp_ns": report.first_stamp_ns,
                 "last_stamp_ns": report.last_stamp_ns,
                 "resumed": resumed,
+                "sources": [dict(source) for source in request.sources],
             },
         )
 
@@ -159,6 +160,10 @@ class LocalEffects:
             with self._pace.spending():
                 return self._models(effect)
         return None
+
+    def keep(self, model_id: str) -> None:
+        """Keep a model in the registry to the end of the run."""
+        self._registry.pin(model_id)
 
     def _models(self, effect: StoreModel | Restore | LoadModel) -> ModelLoaded | None:
         if isinstance(effect, LoadModel):

@@ -98,6 +98,11 @@ class InProcess:
                 continue
             self._feed(item, decode_ms)
 
+    def tell(self, record: Any) -> None:
+        """Deliver a record from outside the log, a person's word, to those that read it."""
+        self._queue.append(record)
+        self._drain()
+
     def finish(self) -> None:
         """Tell every agent, in the order of the flow, that the log has ended."""
         agents = self._agents

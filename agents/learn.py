@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from agents.baselines import Baselines, Linear
+from agents.drift_alarms import DriftAlarms, Look
 from agents.forgotten import Forgotten, robot_forgotten, stream_forgotten
 from agents.learn_robot import Pending, RobotState, sample_features
 from agents.lineage import Version
 from agents.lineages import Lineages
 from agents.protocol import Agent, Labels, Restore, Step, StepBuilder, Trained, TrainingFailed
 from agents.roster import Roster
+from agents.training_plan import TrainingPlan
 from models.model import Model
 from models.prior import Prior
 from stream.codecs.state import unpack_fields
@@ -28,12 +30,23 @@ from stream.records import (
 )
 
 SNAPSHOT = frozenset(
-    ("baselines", "frozen", "lineages", "predictions", "skewed", "robots", "roster", "forgotten")
+    (
+        "baselines",
+        "drift",
+        "forgotten",
+        "frozen",
+        "lineages",
+        "plan",
+        "predictions",
+        "robots",
+        "roster",
+        "skewed",
+    )
 )
 
 
 class Learn(Agent):
-    """Binned sweeps, predictions and outcomes in; shadows, models and training requests out.
+    """Binned sweeps, predictions and outcomes in; shadows, alarms, models and training requests out.
 
     networks : networks to train by lineage name; empty when learning is off
     priors : what lineages start from, by name; a lineage without one starts from random weights
@@ -55,6 +68,8 @@ class Learn(Agent):
         self._config, self._schema, self._builtin, self._load = config, schema, builtin, load
         self._baselines = Baselines(schema, config.task.primary, linear)
         self._lineages = Lineages(config, schema, builtin, networks, priors)
+        self._plan = TrainingPlan(config.learn, networks)
+        self.drift = DriftAlarms(config)
         self._frozen: Version | None = None
         self._robots: dict[str, RobotState] = {}
         self._roster = Roster(config.limits.max_robots)
@@ -244,10 +259,16 @@ class Learn(Agent):
             row=outcome.row,
             occupied=outcome.occupied,
         )
+        look = Look(loss=None)
         if primary and len(outcome.row):
+            look = self.drift.look(pending.prediction, outcome, self._predictions)
+            step.outputs.extend(look.events)
             self._baselines.learn(pending.features, outcome.row, outcome.occupied)
             self._lineages.compare(pending, outcome, example, labels, self._predictions, step)
-        self._lineages.train(example, labels, outcome.observed_stamp_ns if primary else None, step)
+        self._lineages.queue(pending, example, labels)
+        if primary:
+            plan = self._plan.labelled(outcome.observed_stamp_ns, look)
+            self._lineages.train(outcome.observed_stamp_ns, plan, step)
         if not pending.open_horizons:
             self._close(robot, outcome.prediction_id)
 
@@ -259,6 +280,8 @@ class Learn(Agent):
             "baselines": self._baselines.state(),
             "frozen": self._frozen.state() if self._frozen else None,
             "lineages": self._lineages.state(),
+            "plan": self._plan.state(),
+            "drift": self.drift.state(),
             "predictions": self._predictions,
             "skewed": self.skewed,
             "robots": [[name, robot.state()] for name, robot in self._robots.items()],
@@ -272,6 +295,8 @@ class Learn(Agent):
         self._baselines.restore(tree["baselines"])
         self._freeze(Version.from_state(tree["frozen"], self._load) if tree["frozen"] else None)
         self._lineages.restore(tree["lineages"], self._load)
+        self._plan.restore(tree["plan"])
+        self.drift.restore(tree["drift"])
         self._predictions, self.skewed = tree["predictions"], tree["skewed"]
         self._robots = {name: RobotState.from_state(state, self._config) for name, state in tree["robots"]}
         self._roster = Roster(self._config.limits.max_robots, tree["roster"])

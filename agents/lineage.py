@@ -73,6 +73,7 @@ class Lineage:
 
     gate : judges the lineage while it is a challenger; guard : judges its updates while it is champion
     latest : newest weights; anchor : the weights accepted last
+    probation : its updates were rolled back, so the anchor serves until newer weights are proven not worse
     """
 
     name: str
@@ -80,6 +81,7 @@ class Lineage:
     guard: UpdateGuard
     latest: Version | None = None
     anchor: Version | None = None
+    probation: bool = False
     sent: set[str] = field(default_factory=set)
     examples: list[Example] = field(default_factory=list)
     labels: list[Labels] = field(default_factory=list)
@@ -91,7 +93,9 @@ class Lineage:
             self.examples.append(example)
         self.labels.append(labels)
 
-    def train(self, stamp_ns: int, steps: int, budget_ms: float | None) -> Train:
+    def train(
+        self, stamp_ns: int, steps: int, budget_ms: float | None, sources: tuple[Mapping[str, Any], ...]
+    ) -> Train:
         """The queued examples and labels as a request, leaving the queue empty."""
         request = Train(
             lineage=self.name,
@@ -100,6 +104,7 @@ class Lineage:
             labels=tuple(self.labels),
             steps=steps,
             budget_ms=budget_ms,
+            sources=sources,
         )
         self.examples, self.labels = [], []
         return request
@@ -117,6 +122,7 @@ class Lineage:
             "guard": self.guard.state(),
             "latest": self.latest.state() if self.latest else None,
             "anchor": self.anchor.state() if self.anchor else None,
+            "probation": self.probation,
             "sent": sorted(self.sent),
             "examples": [to_dict(example) for example in self.examples],
             "labels": [to_dict(labels) for labels in self.labels],
@@ -131,6 +137,7 @@ class Lineage:
             guard=UpdateGuard.from_state(state["guard"]),
             latest=Version.from_state(state["latest"], load) if state["latest"] else None,
             anchor=Version.from_state(state["anchor"], load) if state["anchor"] else None,
+            probation=state["probation"],
             sent=set(state["sent"]),
             examples=[from_dict(Example, values) for values in state["examples"]],
             labels=[from_dict(Labels, values) for values in state["labels"]],

@@ -2,8 +2,9 @@
 
 A lineage with a prior is champion from the first prediction on; one without has to pass the gate first, on
 outcomes it was not trained on. Every training of the champion is published as an update, compared with an
-anchor on outcomes not yet trained on, and rolled back when it loses. The built-in model is a challenger like
-any other: a champion that is proven worse than it gives way to it, and has to pass the gate again.
+anchor on outcomes not yet trained on, and rolled back when it loses; the anchor serves then, and nothing
+newer is published before it has proven not to be worse. The built-in model is a challenger like any other: a
+champion that is proven worse than it gives way to it, and has to pass the gate again.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from agents.learn_robot import Pending
 from agents.lineage import Lineage, Load, Version, prior_version
 from agents.manifests import architecture_of, manifest_of
 from agents.protocol import Example, Labels, Restore, StepBuilder, StoreModel, Trained, TrainingFailed
+from agents.sources import Sources
+from agents.training_plan import Plan
 from models.model import Model
 from models.online.gate import Decision, PromotionGate, UpdateGuard
 from models.prior import Prior
@@ -58,6 +61,7 @@ class Lineages:
             lineage.anchor = lineage.latest
         self._served_id = builtin.model_id
         self._versions: OrderedDict[str, Version] = OrderedDict()
+        self._sources = Sources()
 
     def _new_lineage(self, name: str, prior: Prior | None) -> Lineage:
         learn = self._config.learn
@@ -123,14 +127,32 @@ class Lineages:
         self._gate(pending, outcome, step)
         self._guard(example, labels, outcome.observed_stamp_ns, turn, step)
 
-    def train(self, example: Example, labels: Labels, now_ns: int | None, step: StepBuilder) -> None:
-        """Queue labels with every lineage, and have them train now unless ``now_ns`` is None."""
-        learn = self._config.learn
-        share = learn.budget_ms / len(self._lineages) if learn.budget_ms and self._lineages else None
+    def queue(self, pending: Pending, example: Example, labels: Labels) -> None:
+        """Queue labels with every lineage, for the next training."""
+        if any(example.prediction_id not in lineage.sent for lineage in self._lineages.values()):
+            self._sources.note(pending.prediction)  # one sweep's labels come to all lineages, or to none
         for lineage in self._lineages.values():
             lineage.add(example, labels)
-            if now_ns is not None:
-                step.effects.append(lineage.train(now_ns, learn.steps_per_sweep, share))
+
+    def train(self, now_ns: int, plan: Plan, step: StepBuilder) -> None:
+        """Give every lineage what is queued, and have those train that the plan names."""
+        learn, sources = self._config.learn, self._sources.plain()
+        share = learn.budget_ms / len(self._lineages) if learn.budget_ms and self._lineages else None
+        step.outputs.extend(plan.events)
+        for name in sorted(plan.renewed):
+            self._renew(self._lineages[name], now_ns, step)
+        for lineage in self._lineages.values():
+            step.effects.append(lineage.train(now_ns, plan.steps.get(lineage.name, 0), share, sources))
+
+    def _renew(self, lineage: Lineage, stamp_ns: int, step: StepBuilder) -> None:
+        """Have a challenger begin again at the champion's newest weights, and be judged anew."""
+        champion = self._lineages[self._champion].latest if self._champion else None
+        if lineage.name == self._champion or champion is None or not champion.weights:
+            return
+        lineage.latest, lineage.gate = champion, self._new_gate()
+        step.effects.append(Restore(lineage=lineage.name, weights=champion.weights))
+        fields = {"lineage": lineage.name, "model_id": champion.model.model_id}
+        step.outputs.append(Event(kind="renewed", stamp_ns=stamp_ns, fields=fields))
 
     def _gate(self, pending: Pending, outcome: Outcome, step: StepBuilder) -> None:
         """Score challengers on the predictions they made in shadow; act on what is proven."""
@@ -191,20 +213,22 @@ class Lineages:
         if lineage.latest is None:
             return
         self._champion = lineage.name
-        lineage.anchor = lineage.latest
+        lineage.anchor, lineage.probation = lineage.latest, False
         lineage.guard.reset()
         step.outputs.append(_event("promoted", stamp_ns, lineage, decision))
         self._publish(lineage, lineage.latest, "promotion", stamp_ns, step)
         self._renew_gates()  # the old champion goes on in shadow
 
     def _guard(self, example: Example, labels: Labels, stamp_ns: int, turn: int, step: StepBuilder) -> None:
-        """Compare what is served now with the anchor on outcomes that neither was trained on."""
+        """Compare the champion's newest weights with the anchor on outcomes that neither was trained on."""
         if self._champion is None:
             return
         lineage = self._lineages[self._champion]
         if lineage.latest is None or lineage.anchor is None:
             return
         models = (lineage.latest.model, lineage.anchor.model)
+        if lineage.probation and models[0].model_id == models[1].model_id:
+            return  # nothing newer to prove itself yet
         layers = self._networks[lineage.name].layers
         losses = log_losses(models, example, labels, layers=layers, turn=turn)
         if losses[0] is None or losses[1] is None:
@@ -214,12 +238,24 @@ class Lineages:
         if decision.verdict == "accept":
             lineage.anchor = lineage.latest
             lineage.guard.reset()
+            if lineage.probation:
+                lineage.probation = False
+                self._publish(lineage, lineage.latest, "update", stamp_ns, step)
         elif decision.verdict == "rollback":
-            step.outputs.append(_event("rolled_back", stamp_ns, lineage, decision))
-            lineage.latest = lineage.anchor
-            lineage.guard.reset()
-            step.effects.append(Restore(lineage=lineage.name, weights=lineage.anchor.weights))
-            self._publish(lineage, lineage.anchor, "rollback", stamp_ns, step)
+            self._roll_back(lineage, lineage.anchor, decision, stamp_ns, step)
+
+    def _roll_back(
+        self, lineage: Lineage, anchor: Version, decision: Decision, stamp_ns: int, step: StepBuilder
+    ) -> None:
+        """Go back to the anchor, in serving and in training. What is trained from now on has to prove itself
+        first: whatever spoiled it may still be in the outcomes, or in the sweeps that are replayed."""
+        held_back = lineage.probation
+        step.outputs.append(_event("held_back" if held_back else "rolled_back", stamp_ns, lineage, decision))
+        lineage.latest, lineage.probation = anchor, True
+        lineage.guard.reset()
+        step.effects.append(Restore(lineage=lineage.name, weights=anchor.weights))
+        if not held_back:
+            self._publish(lineage, anchor, "rollback", stamp_ns, step)
 
     # ---- models ----------------------------------------------------------------------------------------
 
@@ -227,14 +263,15 @@ class Lineages:
         """Adopt what a training made; what the champion made is published."""
         lineage = self._lineages[trained.lineage]
         lineage.take(trained)
+        told = {name: value for name, value in trained.report.items() if name != "sources"}  # in the manifest
         step.outputs.append(
             Event(
                 kind="trained",
                 stamp_ns=trained.stamp_ns,
-                fields={"lineage": lineage.name, "model_id": trained.model.model_id, **trained.report},
+                fields={"lineage": lineage.name, "model_id": trained.model.model_id, **told},
             )
         )
-        if lineage.name == self._champion and lineage.latest is not None:
+        if lineage.name == self._champion and lineage.latest is not None and not lineage.probation:
             self._publish(lineage, lineage.latest, "update", trained.stamp_ns, step)
 
     def training_failed(self, failed: TrainingFailed, step: StepBuilder) -> None:
@@ -291,6 +328,7 @@ class Lineages:
             "champion": self._champion,
             "fallback": self._fallback.state(),
             "served_id": self._served_id,
+            "sources": list(self._sources.plain()),
         }
 
     def restore(self, state: dict[str, Any], load: Load) -> None:
@@ -302,6 +340,7 @@ class Lineages:
         }
         self._champion, self._served_id = state["champion"], state["served_id"]
         self._fallback = PromotionGate.from_state(state["fallback"])
+        self._sources = Sources.from_plain(state["sources"])
 
 
 def _event(kind: str, stamp_ns: int, lineage: Lineage, decision: Decision) -> Event:

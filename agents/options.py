@@ -151,6 +151,16 @@ class ReplayFlags:
         typer.Option(help="Registry of the activated models. Default: models/ beside --activations."),
     ] = None
 
+    pin: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="MODEL", help="Serve this model only: a folder of a registry, as RUN/models/ID."
+        ),
+    ] = None
+    freeze_after: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Activate no other model after N sweeps.")
+    ] = None
+
     def overrides(self) -> list[str]:
         """The flags that are configuration, as ``--set`` takes it."""
         given = ["learn.enabled=false"] if self.no_learn or self.activations else []
@@ -164,7 +174,13 @@ class ReplayFlags:
         """The flags that are not, as the replay takes them."""
         from agents.replay import ReplayOptions
 
-        return ReplayOptions(max_sweeps=self.sweeps, activations=tuple(self.activations), models=self.models)
+        return ReplayOptions(
+            max_sweeps=self.sweeps,
+            activations=tuple(self.activations),
+            models=self.models,
+            pin=self.pin,
+            freeze_after=self.freeze_after,
+        )
 
     def check(self, out: Path) -> None:
         """Raises ConfigError for flags that need another, and for an --out that --force would empty of what
@@ -173,7 +189,9 @@ class ReplayFlags:
 
         if self.models is not None and not self.activations:
             raise ConfigError(f"--models {self.models}: only --activations FILE needs it")
-        for path in [*self.activations, *([self.models] if self.models else [])]:
+        if self.activations and (self.pin is not None or self.freeze_after is not None):
+            raise ConfigError("--activations: says which model serves; leave out --pin and --freeze-after")
+        for path in [*self.activations, *filter(None, (self.models, self.pin))]:
             if out.resolve() in (path.resolve(), *path.resolve().parents):
                 raise ConfigError(f"--out {out}: holds {path}, which is to be followed; name another folder")
 

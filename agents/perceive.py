@@ -358,6 +358,11 @@ class Perceive(Agent):
 
     # ---- models ----------------------------------------------------------------------------------------
 
+    @property
+    def staged(self) -> str:
+        """The model that the next sweep of a stream is predicted by, unless activations are followed."""
+        return self._models.staged if isinstance(self._models, ServedModels) else ""
+
     def _stage(self, loaded: ModelLoaded, step: StepBuilder) -> None:
         if loaded.model is None:
             fields = {"model_id": loaded.model_id, "reason": loaded.reason}

@@ -69,8 +69,9 @@ class Labels:
 class Train:
     """Give a lineage its new examples and labels, then take steps; answered by Trained or TrainingFailed.
 
-    steps : at most so many; budget_ms : of time that learning may take since the lineage's training before,
-    this one included, None for all steps
+    steps : at most so many, 0 only gives; budget_ms : of time that learning may take since the lineage's
+    training before, this one included, None for all steps
+    sources : all that trainers were ever given, this included, as a manifest has it; the report has it too
     """
 
     lineage: str
@@ -79,6 +80,7 @@ class Train:
     labels: tuple[Labels, ...]
     steps: int
     budget_ms: float | None = None
+    sources: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

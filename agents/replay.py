@@ -7,7 +7,7 @@ import json
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,14 @@ import yaml
 
 from agents.archive import Archive, RunDigest
 from agents.effects import LocalEffects
+from agents.holds import freeze, load_pinned, pin
 from agents.inprocess import Agents, InProcess
 from agents.judge import Judge
 from agents.learn import Learn
 from agents.manifests import architecture_of, requirements_of
 from agents.pace import Pace
 from agents.perceive import Perceive
+from agents.protocol import StoreModel
 from agents.recorded_models import (
     ActivationLog,
     ActivationsError,
@@ -39,6 +41,7 @@ from models.online.linear import OnlineLinear
 from models.prior import SHIPPED, Prior, load_prior
 from models.runtime import OnnxModel
 from stream.config import Config, ConfigError, NetworkConfig, to_dict
+from stream.config_sections import CHAMPION_LINEAGE
 from stream.features import FeatureSchema, schema_of
 from stream.records import SweepRejected, robot_of
 from stream.run_folder import RunFolder
@@ -49,7 +52,6 @@ Progress = Callable[[int, int | None, str], None]
 """Called with sweeps done, sweeps in all (None when unknown) and a short text."""
 
 VERSIONED = ("octastream", "numpy", "onnxruntime", "torch", "river", "pyarrow")
-CHAMPION_LINEAGE = "network"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +61,10 @@ class ReplayOptions:
     max_sweeps : stop after so many sweeps of all logs together
     activations : files of events, or run folders, whose activations are followed; learning must be off then
     models : registry that holds what was activated; None takes the one beside each file
+    pin : folder of a model that serves from the first sweep to the last, whatever is learnt meanwhile
+    freeze_after : after so many sweeps no other model is activated
+    report : write report.html, too
+    learn : makes Learn; studies put theirs here
     clock : seconds, for latencies and for learning's budget
     observe : called with every record of the agents, in the order in which they pass; raising ends the replay
     """
@@ -66,17 +72,25 @@ class ReplayOptions:
     max_sweeps: int | None = None
     activations: tuple[Path, ...] = ()
     models: Path | None = None
+    pin: Path | None = None
+    freeze_after: int | None = None
+    report: bool = True
+    learn: Callable[..., Learn] = Learn
     clock: Callable[[], float] = time.perf_counter
     observe: Callable[[Any], None] = lambda record: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
-    """A finished run: its summary, where the report is, and what cut it short, if anything."""
+    """A finished run: its summary, where the report is, and what cut it short, if anything.
+
+    series : scores by sweep at the primary horizon (``PrequentialScores.series``)
+    """
 
     summary: dict[str, Any]
     report: Path
     damage: str | None
+    series: Mapping[str, Any] = field(default_factory=dict)
 
 
 def replay(
@@ -98,11 +112,12 @@ def replay(
     config = with_map_frame(config, [info.root_frame for info in infos])
     followed = [read_activations(path) for path in options.activations]
     recorded = _recorded(followed, options.models, sources, config) if followed else None
+    pinned = load_pinned(options.pin, config) if options.pin else None
     totals = [info.sweeps for info in infos]
     total = None if None in totals else sum(count for count in totals if count is not None)
     folder = RunFolder(out)
     folder.create()
-    folder.write_text("config.yaml", _config_text(config, infos, followed))
+    folder.write_text("config.yaml", _config_text(config, infos, followed, options))
 
     done = 0
     latencies = Latencies()
@@ -110,9 +125,15 @@ def replay(
     def count(sweep: Sweep) -> None:
         nonlocal done
         done += 1
+        if done == options.freeze_after:
+            _freeze(agents, runtime, effects, sweep.stamp_ns)
         progress(done, options.max_sweeps or total, sweep.stream_id)
 
-    agents, runtime = _build(config, folder, count, latencies, options, recorded)
+    agents, runtime, effects = _build(config, folder, count, latencies, options, recorded)
+    if pinned is not None:
+        effects.perform(StoreModel(data=pinned.data, manifest=pinned.manifest, champion=True))
+        effects.keep(pinned.manifest.model_id)
+        runtime.tell(pin(pinned.manifest, 0))
     limit = _Limit(options.max_sweeps)
     damages = [runtime.run(limit.items(source)) for source in sources]
     runtime.finish()
@@ -121,8 +142,14 @@ def replay(
     progress(done, done, "rebuilding features from stored containers")
     summary = summarise(config, agents, latencies, rebuild_check(folder, config))
     folder.write_text("summary.json", json.dumps(summary, indent=1, allow_nan=False) + "\n")
-    progress(done, done, "writing the report")
-    return RunResult(summary=summary, report=build_report(out), damage=_describe(damages))
+    if options.report:
+        progress(done, done, "writing the report")
+    return RunResult(
+        summary=summary,
+        report=build_report(out) if options.report else out / "report.html",
+        damage=_describe(damages),
+        series=agents.judge.scores.series(),
+    )
 
 
 def with_map_frame(config: Config, roots: Sequence[str | None]) -> Config:
@@ -180,7 +207,7 @@ def _build(
     latencies: Latencies,
     options: ReplayOptions,
     recorded: RecordedModels | None,
-) -> tuple[Agents, InProcess]:
+) -> tuple[Agents, InProcess, LocalEffects]:
     clock = options.clock
     schema, stopwatch = schema_of(config), Stopwatch(clock)
     priors, note = priors_of(config, schema)
@@ -190,10 +217,12 @@ def _build(
     agents = Agents(
         perceive=Perceive(config, builtin, stopwatch, recorded),
         judge=Judge(config),
-        learn=learn_of(config, networks, priors),
+        learn=learn_of(config, networks, priors, options.learn),
         archive=Archive(digest=RunDigest()),
     )
     pace = Pace(clock, networks)
+    if agents.learn.drift.unwatched:
+        folder.append_event({"event": "unwatched", "stamp_ns": 0, "reason": agents.learn.drift.unwatched})
     effects = LocalEffects(config, schema, folder, networks, priors, pace)
     runtime = InProcess(
         agents,
@@ -205,7 +234,12 @@ def _build(
         pace=pace,
         observe=options.observe,
     )
-    return agents, runtime
+    return agents, runtime, effects
+
+
+def _freeze(agents: Agents, runtime: InProcess, effects: LocalEffects, stamp_ns: int) -> None:
+    effects.keep(agents.perceive.staged)
+    runtime.tell(freeze(stamp_ns))
 
 
 def _recorded(
@@ -238,10 +272,15 @@ def _names(robots: set[str]) -> str:
     return " and ".join(f"robot {robot!r}" for robot in sorted(robots))
 
 
-def learn_of(config: Config, networks: Mapping[str, NetworkConfig], priors: Mapping[str, Prior]) -> Learn:
-    """A Learn with the linear baseline, where that can be had."""
+def learn_of(
+    config: Config,
+    networks: Mapping[str, NetworkConfig],
+    priors: Mapping[str, Prior],
+    make: Callable[..., Learn] = Learn,
+) -> Learn:
+    """A Learn with the linear baseline, where that can be had. make : Learn, or what behaves as one"""
     schema, builtin = schema_of(config), builtin_of(config)
-    return Learn(
+    return make(
         config,
         schema,
         builtin,
@@ -292,9 +331,12 @@ def _describe(damages: Sequence[Damage | None]) -> str | None:
     return "; ".join(texts) or None
 
 
-def _config_text(config: Config, infos: Sequence[SourceInfo], followed: Sequence[ActivationLog]) -> str:
+def _config_text(
+    config: Config, infos: Sequence[SourceInfo], followed: Sequence[ActivationLog], options: ReplayOptions
+) -> str:
     """The resolved configuration, with what else decides the bits: logs by name, versions, machine type,
-    the activations that were followed, by name and content, and where the zero of a moved map was."""
+    the activations that were followed, by name and content, what was pinned or when models were frozen, and
+    where the zero of a moved map was."""
     versions: dict[str, Any] = {"python": platform.python_version(), "machine": platform.machine()}
     for name in VERSIONED:
         try:
@@ -306,6 +348,10 @@ def _config_text(config: Config, infos: Sequence[SourceInfo], followed: Sequence
             {"file": f"{log.path.resolve().parent.name}/{log.path.name}", "sha256": log.sha256}
             for log in followed
         ]
+    if options.pin is not None:
+        versions["pin"] = options.pin.resolve().name
+    if options.freeze_after is not None:
+        versions["freeze_after"] = options.freeze_after
     names = [_name_of(info.location) for info in infos]
     if made := sorted({info.odometry for info in infos if info.odometry is not None}):
         versions["odometry"] = ", ".join(made)

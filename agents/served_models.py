@@ -7,17 +7,22 @@ from typing import Any
 
 from agents.protocol import LoadModel, ModelLoaded
 from models.model import Model
-from stream.records import ModelPublished
+from stream.records import FREEZE, PIN, RELEASE, ModelPublished
 
 
 class ServedModels:
     """Models by id with their sha256, and the one that is staged for the next sweep.
 
     builtin : serves until another one is staged, and when one fails
+
+    While a person holds a model (``pin``, ``freeze``), what is published is not even loaded; what was being
+    loaded before stays behind. After ``release`` the newest of all is loaded. A pinned model that is refused
+    leaves what is staged, held.
     """
 
     def __init__(self, builtin: Model) -> None:
-        self.builtin = self.staged = builtin.model_id
+        self.builtin = self.staged = self._newest = builtin.model_id
+        self._hold = ""  # PIN or FREEZE
         self._models: dict[str, tuple[Model, str]] = {builtin.model_id: (builtin, "builtin")}
         self._published = 0
         self._staged_number = 0
@@ -35,12 +40,24 @@ class ServedModels:
         return (self.staged,)
 
     def request(self, published: ModelPublished) -> LoadModel | None:
-        """What to ask for when a model is published; None for the built-in one, which is staged at once."""
+        """What to ask for when a model is published; None for the built-in one, which is staged at once, and
+        where a model is held."""
         self._published += 1
-        if published.model_id == self.builtin:
+        model_id, kind = published.model_id, published.kind
+        if kind in (PIN, FREEZE):
+            self._hold, self._staged_number = kind, self._published  # of loads under way, none is staged
+            return self._ask(model_id, published.stamp_ns) if kind == PIN else None
+        if kind == RELEASE:
+            held, self._hold = self._hold, ""
+            return self._ask(self._newest, published.stamp_ns) if held else None
+        self._newest = model_id
+        return None if self._hold else self._ask(model_id, published.stamp_ns)
+
+    def _ask(self, model_id: str, stamp_ns: int) -> LoadModel | None:
+        if model_id == self.builtin:
             self.staged, self._staged_number = self.builtin, self._published
             return None
-        return LoadModel(model_id=published.model_id, stamp_ns=published.stamp_ns, number=self._published)
+        return LoadModel(model_id=model_id, stamp_ns=stamp_ns, number=self._published)
 
     def add(self, loaded: ModelLoaded, model: Model, used: set[str]) -> None:
         """Hold a model, and stage it unless one that was published later is staged; drop what is not used.
@@ -66,9 +83,15 @@ class ServedModels:
 
     def state(self) -> dict[str, Any]:
         """Plain values, without the models themselves."""
-        return {"staged": self.staged, "staged_number": self._staged_number, "published": self._published}
+        return {
+            "staged": self.staged,
+            "staged_number": self._staged_number,
+            "published": self._published,
+            "newest": self._newest,
+            "hold": self._hold,
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from ``state``; raises KeyError."""
-        self.staged = state["staged"]
+        self.staged, self._newest, self._hold = state["staged"], state["newest"], state["hold"]
         self._staged_number, self._published = state["staged_number"], state["published"]

@@ -94,6 +94,7 @@ def summarise(
         "outcomes_missed": {str(horizon): count for horizon, count in agents.judge.missed.items()},
         "duplicates": counts["duplicate"],
         "feature_skew": agents.learn.skewed,
+        "drift": agents.learn.drift.summary(),
         "latency_ms": latencies.summary(),
         "learning_ms": {"budget": config.learn.budget_ms, **latencies.percentiles("learning")},
         "rebuild": rebuilt,

@@ -49,8 +49,32 @@ class FeatureSchemaId:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SourceRange:
+    """A stretch of one robot's log that a model has learnt from.
+
+    first_seq, last_seq : of the binned records behind it, in the robot's fold order
+    sweeps : of the stretch that trainers were given, those with an outcome
+    digest : sum modulo 2^256, as 64 hexadecimal digits, of a sha256 for each such sweep: over its prediction
+        id, the digest of its features, and that of the rolling container that they were made of
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    robot_id: str
+    first_seq: int
+    last_seq: int
+    first_stamp_ns: int
+    last_stamp_ns: int
+    sweeps: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingRange:
-    """What a model has learnt from: stamps of the first and last example, steps and examples so far."""
+    """What a model has learnt from: stamps of the first and last example, steps and examples so far.
+
+    sources : by robot; empty for a prior
+    """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
@@ -58,6 +82,7 @@ class TrainingRange:
     last_stamp_ns: int
     steps: int
     examples: int
+    sources: tuple[SourceRange, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,8 @@ from models.runtime import OnnxModel
 MODEL_FILE = "model.onnx"
 MANIFEST_FILE = "manifest.json"
 CHAMPION_FILE = "champion"
+KEPT_FILE = "kept"
+"""Beside a manifest: the model is never deleted to make room."""
 _TEMPORARY = ".writing-"
 
 
@@ -158,6 +160,20 @@ class ModelRegistry:
         """Let a model go when its time comes."""
         self._pinned.discard(model_id)
 
+    def keep(self, model_id: str) -> None:
+        """Keep a model in every process until ``let_go``. Raises ModelRefused when it is not there"""
+        self.manifest(model_id)
+        (self._folder / model_id / KEPT_FILE).touch()
+
+    def kept(self) -> tuple[str, ...]:
+        """Models that ``keep`` keeps, by name."""
+        return tuple(sorted(path.parent.name for path in self._folder.glob(f"*/{KEPT_FILE}")))
+
+    def let_go(self, *model_ids: str) -> None:
+        """Keep these no longer, none of them where none is named."""
+        for model_id in model_ids or self.kept():
+            (self._folder / model_id / KEPT_FILE).unlink(missing_ok=True)
+
     def _holds(self, manifest: Manifest) -> bool:
         try:
             return self.get(manifest.model_id)[1].sha256 == manifest.sha256
@@ -182,7 +198,7 @@ class ModelRegistry:
             return  # one writer: no other model can have come
         stored = self.list()
         spare = max(0, len(stored) - self._max_models)
-        kept = self._pinned | {keep, self.champion()}
+        kept = self._pinned | {keep, self.champion(), *self.kept()}
         for model_id in [model_id for model_id in stored if model_id not in kept][:spare]:
             self._take_away(model_id)
 

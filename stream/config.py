@@ -25,11 +25,13 @@ from stream.config_sections import (
     WindowConfig,
     require,
 )
+from stream.config_triggers import DUMMIES, DriftConfig, TriggerConfig
 
 __all__ = [
     "ArchiveConfig",
     "Config",
     "ConfigError",
+    "DriftConfig",
     "GridConfig",
     "LearnConfig",
     "LimitsConfig",
@@ -39,6 +41,7 @@ __all__ = [
     "PoseConfig",
     "SweepConfig",
     "TaskConfig",
+    "TriggerConfig",
     "WindowConfig",
     "load_config",
     "parse_config",
@@ -66,6 +69,7 @@ class Config:
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     learn: LearnConfig = field(default_factory=LearnConfig)
+    drift: DriftConfig = field(default_factory=DriftConfig)
     archive: ArchiveConfig = field(default_factory=ArchiveConfig)
 
     def __post_init__(self) -> None:
@@ -75,6 +79,20 @@ class Config:
         reach = self.grid.miss_range_m
         require(beyond is None or reach <= beyond, "grid.miss_range_m", reach,
                  f"must be at most mask.miss_beyond_m, {beyond}: the sensor sees no farther")  # fmt: skip
+        for name, trigger in self.learn.triggers.items():
+            if trigger is not None and trigger.when == "drift":
+                self._check_drift_trigger(name, trigger)
+            for lineage in trigger.lineages or self.learn.challengers if trigger and trigger.renew else ():
+                require(self.learn.challengers.get(lineage) == self.network, f"learn.triggers.{name}.renew",
+                         lineage, "must be a challenger whose network is the configured one")  # fmt: skip
+
+    def _check_drift_trigger(self, name: str, trigger: TriggerConfig) -> None:
+        """A trigger that could never fire would be taken for heard."""
+        known = (*self.drift.detectors, *DUMMIES, "any")
+        require(self.drift.enabled, f"learn.triggers.{name}.when", trigger.when,
+                 "needs drift.enabled=true")  # fmt: skip
+        require(trigger.detector in known, f"learn.triggers.{name}.detector", trigger.detector,
+                 f"must be one of {', '.join(known)}; see drift.detectors")  # fmt: skip
 
     @property
     def keep_bins(self) -> int:

@@ -9,23 +9,35 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, ConfigDict
 
+from stream.config_errors import ConfigError, require
+from stream.config_triggers import STEADY, TriggerConfig
+
+__all__ = [
+    "ArchiveConfig",
+    "ConfigError",
+    "GridConfig",
+    "LearnConfig",
+    "LimitsConfig",
+    "MaskConfig",
+    "NetworkConfig",
+    "Normaliser",
+    "PoseConfig",
+    "SweepConfig",
+    "TaskConfig",
+    "WindowConfig",
+    "require",
+]
+
 SECOND_NS = 1_000_000_000
 
 _AGE = re.compile(r"([1-9]\d{0,5})([dhms])")
 _UNITS_S = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 
+CHAMPION_LINEAGE = "network"
+"""The lineage of the configured network; challengers have names of their own."""
+
 Normaliser = Literal["standardised", "min_max", "raw"]
 """How a network scales a feature column: by mean and deviation, to 0..1, or not at all."""
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot be used; names the field, the value and the way out."""
-
-
-def require(condition: bool, name: str, value: object, way_out: str) -> None:
-    """Raises ConfigError where the condition does not hold."""
-    if not condition:
-        raise ConfigError(f"{name}: {value!r} {way_out}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,6 +286,8 @@ class LearnConfig:
     guard_sweeps : an update is compared with an anchor over this many labelled sweeps
     guard_margin : loss increase (nats per cell) that rolls updates back
     gate_sweeps : labelled sweeps a challenger must be scored on before it can be promoted
+    triggers : what makes lineages train, by name, null for none of that name; a labelled sweep takes the most
+        steps that one of them asks for; without any, nothing trains
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -297,6 +311,9 @@ class LearnConfig:
     guard_margin: float = 0.02
     gate_sweeps: int = 5
     challengers: dict[str, NetworkConfig] = field(default_factory=dict)
+    triggers: dict[str, TriggerConfig | None] = field(
+        default_factory=lambda: {STEADY: TriggerConfig(when="amount", sweeps=1)}
+    )
 
     def __post_init__(self) -> None:
         for name in ("steps_per_sweep", "standard_sweeps", "learning_rate", "buffer_bytes", "guard_sweeps",
@@ -311,6 +328,13 @@ class LearnConfig:
         require(not self.normalisers or self.prior == "none", "learn.normalisers", self.normalisers,
                  f"cannot be had with the prior {self.prior!r}, which brings its own scale; "
                  "add --from-scratch (learn.prior=none)")  # fmt: skip
+        lineages = (CHAMPION_LINEAGE, *self.challengers)
+        require(CHAMPION_LINEAGE not in self.challengers, "learn.challengers", CHAMPION_LINEAGE,
+                 "is the name of the configured network; take another one")  # fmt: skip
+        for name, trigger in self.triggers.items():
+            for lineage in trigger.lineages if trigger else ():
+                require(lineage in lineages, f"learn.triggers.{name}.lineages", lineage,
+                         f"must be one of {', '.join(lineages)}")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

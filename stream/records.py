@@ -17,6 +17,11 @@ UNOBSERVED, SEEN_THROUGH, HIT = 0, 1, 2
 """State of a cell in one sweep: no ray reached it, a ray crossed it, a return lies in it."""
 
 
+PIN, FREEZE, RELEASE = HOLDS = ("pin", "freeze", "release")
+"""Kinds of ModelPublished by which a person holds a model: serve this one and no other; activate none any
+more; follow what is published again, beginning with the newest. Nothing is published by them."""
+
+
 def hold(record: object) -> None:
     """Make a record's arrays read-only, so that whoever keeps one may rely on it."""
     for field_ in fields(record):  # type: ignore[arg-type]
@@ -147,9 +152,10 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelPublished:
-    """A model ready to serve.
+    """A model ready to serve, or a person's word on which may: kinds of HOLDS.
 
-    kind : ``prior``, ``update``, ``promotion`` or ``rollback``, which may be to the built-in model
+    model_id : empty where nothing is named, for ``freeze`` and ``release``
+    kind : ``prior``, ``update``, ``promotion`` or ``rollback``, which may be to the built-in model; or a hold
     sha256 : of its file; ``builtin`` for the built-in model, which has no file and no manifest
     """
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from stream.records import (
+    HOLDS,
     Binned,
     Event,
     FeatureSample,
@@ -149,6 +150,10 @@ RECORDS: dict[str, type] = {
 _TOPICS = {kind: name for name, kind in RECORDS.items() if name != STATIC}
 
 
+HOLD_KEY = b"hold"
+"""Of what a person says on which model may serve: no model is called so, and none replaces it."""
+
+
 def topic_of(record: Any) -> str:
     """Topic of a record; static transforms have their own.  Raises TypeError for what has none."""
     if isinstance(record, Transform) and record.static:
@@ -163,9 +168,11 @@ def key_of(record: Any) -> bytes:
     """Key of a record, which decides its partition and, on compacted topics, what replaces it.
 
     The robot id, so that everything of a robot is in one partition of every topic; the model id of a
-    ModelPublished. An Event that belongs to no robot has the empty key: unlike a null key it always leads to
-    the same partition, so such events keep their order.
+    ModelPublished, HOLD_KEY of one that holds models. An Event that belongs to no robot has the empty key:
+    unlike a null key it always leads to the same partition, so such events keep their order.
     Raises TypeError for what has no topic
     """
     topic_of(record)
-    return str(record.model_id if isinstance(record, ModelPublished) else record.robot_id).encode()
+    if isinstance(record, ModelPublished):
+        return HOLD_KEY if record.kind in HOLDS else str(record.model_id).encode()
+    return str(record.robot_id).encode()

@@ -212,6 +212,7 @@ def _encode_request(effect: Request) -> dict[str, Any]:
         "stamp_ns": effect.stamp_ns,
         "steps": effect.steps,
         "budget_ms": effect.budget_ms,
+        "sources": [dict(source) for source in effect.sources],
         "examples": [to_dict(example) for example in effect.examples],
         "labels": [to_dict(labels) for labels in effect.labels],
     }
@@ -222,4 +223,5 @@ def _decode_request(values: dict[str, Any]) -> Request:
         return LoadModel(**values)
     examples = tuple(from_dict(Example, item) for item in values.pop("examples"))
     labels = tuple(from_dict(Labels, item) for item in values.pop("labels"))
-    return Train(**values, examples=examples, labels=labels)
+    sources = tuple(values.pop("sources"))
+    return Train(**values, examples=examples, labels=labels, sources=sources)

@@ -23,7 +23,8 @@ class Requests:
     on_answer : called after each answer, so that it is folded
 
     Trainings that wait for one that is under way are merged: their examples and labels all count, but steps
-    are taken once. So a learner that cannot follow publishes less often, and never falls behind.
+    are taken once, the most that one of them asks for. So a learner that cannot follow publishes less often,
+    and never falls behind.
     """
 
     def __init__(self, failed: Callable[[BaseException], None], on_answer: Callable[[], None]) -> None:
@@ -70,6 +71,7 @@ class Requests:
                 last,
                 examples=tuple(example for _, train, *_ in batch for example in train.examples),
                 labels=tuple(labels for _, train, *_ in batch for labels in train.labels),
+                steps=max(train.steps for _, train, *_ in batch),
             )
             result = await loop.run_in_executor(self._trainer, effects.perform, merged)
             for earlier, *_ in batch[:-1]:

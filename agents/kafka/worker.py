@@ -25,6 +25,7 @@ from agents.effects import LocalEffects
 from agents.journal import Place
 from agents.kafka.credentials import credentials_of
 from agents.kafka.driver import Driver
+from agents.kafka.holds import first_of_hold
 from agents.kafka.host import Failpoint, FoldThread, Host
 from agents.kafka.log import KafkaLog, LogError
 from agents.kafka.messages import Message
@@ -55,7 +56,7 @@ dozen times, and would wait up to 5 ms each time."""
 QUEUE_FULL, QUEUE_LOW = 32, 8
 """Messages of one partition at which it is paused and resumed."""
 OLD_MODELS = 8
-"""Of models published before a task ever ran, it looks at so many."""
+"""Of models published before a task ever ran, it looks at so many; further back to what a person holds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -344,7 +345,8 @@ class Worker:
         first = running.driver.task.positions[place]
         try:
             if first == 0:
-                first = max(0, (await host.log.end([place]))[place] - OLD_MODELS)
+                end = (await host.log.end([place]))[place]
+                first = min(max(0, end - OLD_MODELS), await first_of_hold(host.log, end))
             async for message in host.log.follow(place, first):
                 running.driver.offer(message)
                 running.wake.set()

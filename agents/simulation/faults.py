@@ -44,6 +44,7 @@ INPUT_FAULTS: dict[str, float] = {
     "world frame jumps": 0.30,
     "model published by hand": 0.30,
     "model file damaged": 0.30,
+    "model held": 0.30,
 }
 """Of producers: decided while the world is made."""
 

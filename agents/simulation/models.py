@@ -70,7 +70,7 @@ class Trainer:
         self._labels += sum(labels.prediction_id in self._examples for labels in request.labels)
         if diverges:
             return TrainingFailed(lineage=request.lineage, stamp_ns=request.stamp_ns, reason="loss is inf")
-        if not self._examples or not self._labels:
+        if not self._examples or not self._labels or not request.steps:
             return None
         self._steps += request.steps
         scale = 1.0 + min(self._labels, 40) / 40
@@ -96,6 +96,7 @@ class Trainer:
             "examples": len(self._examples),
             "first_stamp_ns": min(self._examples.values()),
             "last_stamp_ns": request.stamp_ns,
+            "sources": [dict(source) for source in request.sources],
         }
 
 

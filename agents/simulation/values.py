@@ -13,7 +13,7 @@ from agents.simulation.rebuilt import ExpectedOutcome
 from agents.simulation.topics import fingerprint
 from models.online.builtin import MODEL_ID
 from stream.codecs.state import unpack
-from stream.records import Event, Outcome
+from stream.records import FREEZE, HOLDS, PIN, RELEASE, Event, Outcome
 from stream.run_folder import CONTAINERS, SWEEPS
 from stream.sweep import Sweep
 from stream.topics import ALARMS, ARCHIVE, BINNED, OUTCOMES, PERCEIVE, PREDICTIONS, PUBLISHED, SHADOWS
@@ -142,10 +142,34 @@ def _archived(dataset: str, table: pa.Table) -> Iterator[tuple[str, str, int]]:
 
 
 def stale_model(e: Evidence) -> Iterator[str]:
-    """In the end the newest model that could be loaded is what every Perceive will serve."""
-    good = [MODEL_ID, *(entry.record.model_id for entry in e.log.topic(PUBLISHED))]
-    newest = [model_id for model_id in good if model_id not in e.outside.damaged][-1]
+    """In the end every Perceive will serve the newest model that could be loaded, or what a person holds."""
+    due = _due_models(e)
     for task_id, state in e.states.items():
-        staged = unpack(state)["models"]["staged"] if task_id.agent == PERCEIVE else newest
-        if staged != newest:
-            yield f"{task_id} would serve {staged}, published last is {newest}"
+        if task_id.agent != PERCEIVE:
+            continue
+        staged = unpack(state)["models"]["staged"]
+        if staged not in due:
+            yield f"{task_id} would serve {staged}, should be {' or '.join(sorted(due))}"
+
+
+def _due_models(e: Evidence) -> set[str]:
+    """What may be staged once everything is loaded; several where a freeze has met loads under way."""
+    due, newest, held = {MODEL_ID}, MODEL_ID, False
+    early: set[str] = set()  # what may have been staged on the way
+    for entry in e.log.topic(PUBLISHED):
+        record = entry.record
+        if record.kind not in HOLDS:
+            newest = record.model_id
+        early |= due
+        if record.kind == FREEZE:
+            due, held = early | due, True
+            continue
+        if (record.kind == RELEASE and not held) or (held and record.kind not in HOLDS):
+            continue
+        wanted = newest if record.kind == RELEASE or record.kind not in HOLDS else record.model_id
+        held = record.kind == PIN
+        if wanted not in e.outside.damaged:
+            due = {wanted}
+        elif record.kind in HOLDS:  # what was staged stays, and loads under way are given up
+            due = early | due
+    return due

@@ -9,11 +9,12 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.holds import freeze, pin, release
 from agents.simulation.dice import Dice
 from agents.simulation.models import PRIORS, publication
 from models.manifest import Manifest
 from stream.config import Config, load_config
-from stream.records import ModelPublished
+from stream.records import FREEZE, PIN, RELEASE, ModelPublished
 from stream.sweep import Sweep
 from stream.transform import Transform
 
@@ -137,6 +138,7 @@ def make_world(
     for number in range(build.random.choice((1, 1, 2, 2, 3))):
         _robot(build, f"robot{number}")
     _models(build, config)
+    _holds(build, config)
 
     def sent(inputs: list[Input]) -> list[Input]:
         return [i for i in inputs if i.number not in skipped and i.robot not in without_robots]
@@ -172,6 +174,27 @@ def _models(build: _Builder, config: Config) -> None:
             record = build.random.choice(sent)
         sent.append(record)
         build.send(build.random.uniform(100, 2000), record)
+
+
+def _holds(build: _Builder, config: Config) -> None:
+    """What a person says on which model may serve; a model that is pinned may be damaged, or never stored."""
+    draw, due = build.dice.stream("holds"), 100.0
+    for number in range(3):
+        if not build.dice.fires("model held"):
+            continue
+        due += draw.uniform(50, 900)
+        kind = draw.choice((PIN, PIN, FREEZE, RELEASE))
+        if kind != PIN:
+            build.send(due, freeze(number) if kind == FREEZE else release(number))
+            continue
+        data, record, manifest = publication(config, draw.uniform(0.5, 2), f"pinned {number}")
+        if draw.random() < 0.8:
+            build.models[record.model_id] = (data, manifest)
+            if build.dice.fires("model file damaged"):
+                build.damaged.add(record.model_id)
+        else:
+            build.damaged.add(record.model_id)
+        build.send(due, pin(manifest if draw.random() < 0.9 else None, number))
 
 
 def _robot(build: _Builder, robot: str) -> None:

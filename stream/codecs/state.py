@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-MAGIC = b"OCTASTATE3"
+MAGIC = b"OCTASTATE4"
 """Ends in the version of everything that is packed: an older snapshot is refused, not guessed at."""
 PLAIN = re.compile(r"[<>|][biufc]\d{1,2}")
 """Types of arrays, as numpy writes them: numbers and truth values."""

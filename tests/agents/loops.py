@@ -206,7 +206,9 @@ class ScriptedEffects(LocalEffects):
         """Keep a model in memory."""
         self.stored[effect.manifest.model_id] = effect
 
-    def _train(self, request: Train) -> Trained | TrainingFailed:
+    def _train(self, request: Train) -> Trained | TrainingFailed | None:
+        if not request.steps:
+            return None
         self.requests.append(request)
         skill = self._script(request, len(self.requests))
         if skill is None:

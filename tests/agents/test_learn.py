@@ -42,6 +42,7 @@ from tests.agents.loops import (
     scripted_prior,
 )
 from tests.agents.worlds import (
+    PERIOD_NS,
     config_of,
     drive,
     feed,
@@ -404,11 +405,16 @@ def test_updates_that_lose_are_rolled_back_to_the_anchor(tmp_path: Path) -> None
     back = [record for record in published if record.kind == "rollback"]
     good = {model.model_id for model in effects.trained[:15]}
     assert [record.stamp_ns for record in back] == [event.stamp_ns for event in rolled]
-    *to_anchor, last = back
-    assert {record.model_id for record in to_anchor} <= good
-    assert last is published[-1]
-    assert last.model_id == "frequency"  # one more poisoned update after the other: better without
-    assert [restore.weights["skill"].tolist() for restore in effects.restored] == [[GOOD]] * len(to_anchor)
+    (once,) = back
+    assert once.model_id in good
+    assert once is published[-1]  # whatever is trained from now on proves to be worse, and is held back
+    held_back = events(loop, "held_back")
+    assert len(held_back) >= 2
+    assert [restore.weights["skill"].tolist() for restore in effects.restored] == [[GOOD]] * (
+        len(rolled) + len(held_back)
+    )
+    served = {p.model_id for p in loop.perceive.outputs(Prediction) if p.stamp_ns > rolled[0].stamp_ns}
+    assert served == {once.model_id}
     first = next(place for place, model in enumerate(effects.trained) if model.model_id not in good)
     poisoned = effects.requests[first].stamp_ns
     assert rolled[0].stamp_ns <= poisoned + 4 * 100_000_000
@@ -424,10 +430,16 @@ def test_after_a_rollback_the_anchor_serves_until_the_next_training(tmp_path: Pa
     loop.run(drive(40))
     (rolled,) = events(loop, "rolled_back")
     (restore,) = effects.restored
-    kinds = [record.kind for record in loop.learn.outputs(ModelPublished)]
+    published = loop.learn.outputs(ModelPublished)
+    kinds = [record.kind for record in published]
     assert kinds.count("rollback") == 1
-    assert "update" in kinds[kinds.index("rollback") :]
     assert (restore.lineage, rolled.fields["lineage"]) == ("network", "network")
+    back = kinds.index("rollback")
+    assert "update" in kinds[back:]
+    proven, *later = published[back + 1 :]  # good again, once it was compared with the anchor for long enough
+    assert proven.stamp_ns == rolled.stamp_ns + CONFIG.learn.guard_sweeps * PERIOD_NS
+    trained = [e.stamp_ns for e in events(loop, "trained") if e.stamp_ns >= proven.stamp_ns]
+    assert [record.stamp_ns for record in later] == trained
 
 
 def test_after_a_rollback_the_anchor_is_the_newest_state(tmp_path: Path) -> None:

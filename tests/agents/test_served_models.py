@@ -8,7 +8,7 @@ import pytest
 
 from agents.protocol import LoadModel, ModelLoaded
 from agents.served_models import ServedModels
-from stream.records import ModelPublished
+from stream.records import FREEZE, PIN, RELEASE, ModelPublished
 from tests.agents.loops import ScriptedModel
 from tests.agents.worlds import builtin_of, config_of
 
@@ -16,9 +16,16 @@ CONFIG = config_of()
 MODELS = [ScriptedModel(CONFIG, skill) for skill in (2.0, 3.0, 4.0)]
 
 
+def published(model: ScriptedModel) -> ModelPublished:
+    return ModelPublished(model_id=model.model_id, sha256="s", kind="update", parent_id="", stamp_ns=7)
+
+
+def hold(kind: str, model_id: str = "") -> ModelPublished:
+    return ModelPublished(model_id=model_id, sha256="", kind=kind, parent_id="", stamp_ns=9)
+
+
 def request(models: ServedModels, model: ScriptedModel) -> LoadModel:
-    published = ModelPublished(model_id=model.model_id, sha256="s", kind="update", parent_id="", stamp_ns=7)
-    asked = models.request(published)
+    asked = models.request(published(model))
     assert asked is not None
     return asked
 
@@ -79,3 +86,93 @@ def test_a_model_loaded_again_after_a_restart_changes_nothing() -> None:
     assert again.missing(used) == set()
     assert again.state() == first.state()
     assert request(again, MODELS[2]).number == 3
+
+
+# ---- held by a person ----------------------------------------------------------------------------------
+
+
+def staged(models: ServedModels, asked: LoadModel | None) -> str:
+    """What serves once a load has come back."""
+    if asked is not None:
+        add(models, asked)
+    return models.staged
+
+
+def test_a_pinned_model_serves_until_it_is_released_and_then_the_newest() -> None:
+    models = ServedModels(builtin_of(CONFIG))
+    add(models, request(models, MODELS[0]))
+    pinned = models.request(hold(PIN, MODELS[1].model_id))
+    assert staged(models, pinned) == MODELS[1].model_id
+    for model in (MODELS[0], MODELS[2]):
+        assert models.request(published(model)) is None
+        assert models.staged == MODELS[1].model_id
+    assert staged(models, models.request(hold(RELEASE))) == MODELS[2].model_id
+    assert staged(models, request(models, MODELS[0])) == MODELS[0].model_id
+
+
+def test_what_was_being_loaded_when_a_model_was_pinned_stays_behind() -> None:
+    models = ServedModels(builtin_of(CONFIG))
+    slow = request(models, MODELS[0])
+    pinned = models.request(hold(PIN, MODELS[1].model_id))
+    add(models, slow)
+    assert models.staged == models.builtin
+    assert staged(models, pinned) == MODELS[1].model_id
+
+
+def test_frozen_means_what_is_staged_and_nothing_else() -> None:
+    models = ServedModels(builtin_of(CONFIG))
+    add(models, request(models, MODELS[0]))
+    slow = request(models, MODELS[1])
+    assert models.request(hold(FREEZE)) is None
+    add(models, slow)
+    assert models.request(published(MODELS[2])) is None
+    assert models.staged == MODELS[0].model_id
+    assert staged(models, models.request(hold(RELEASE))) == MODELS[2].model_id
+
+
+def test_after_a_release_what_was_given_up_by_a_freeze_is_loaded_again() -> None:
+    models = ServedModels(builtin_of(CONFIG))
+    add(models, request(models, MODELS[0]))
+    add_late = request(models, MODELS[1])
+    models.request(hold(FREEZE))
+    add(models, add_late)
+    assert staged(models, models.request(hold(RELEASE))) == MODELS[1].model_id
+
+
+def test_the_built_in_model_can_be_pinned_and_a_release_without_a_hold_changes_nothing() -> None:
+    models = ServedModels(builtin_of(CONFIG))
+    add(models, request(models, MODELS[0]))
+    assert models.request(hold(RELEASE)) is None
+    assert models.staged == MODELS[0].model_id
+    assert models.request(hold(PIN, models.builtin)) is None
+    assert models.staged == models.builtin
+    assert models.request(published(MODELS[1])) is None
+    assert models.staged == models.builtin
+
+
+def test_a_rollback_of_learning_is_ignored_while_a_model_is_pinned_and_followed_afterwards() -> None:
+    models = ServedModels(builtin_of(CONFIG))
+    assert staged(models, models.request(hold(PIN, MODELS[1].model_id))) == MODELS[1].model_id
+    back = ModelPublished(
+        model_id=models.builtin, sha256="builtin", kind="rollback", parent_id="", stamp_ns=8
+    )
+    assert models.request(back) is None
+    assert models.staged == MODELS[1].model_id
+    assert models.request(hold(RELEASE)) is None
+    assert models.staged == models.builtin
+
+
+@pytest.mark.parametrize("kind", [PIN, FREEZE])
+def test_a_hold_outlives_a_restart(kind: str) -> None:
+    first = ServedModels(builtin_of(CONFIG))
+    add(first, request(first, MODELS[0]))
+    asked = first.request(hold(kind, MODELS[1].model_id if kind == PIN else ""))
+    serving = staged(first, asked)
+    first.request(published(MODELS[2]))
+    again = ServedModels(builtin_of(CONFIG))
+    again.restore(first.state())
+    assert again.missing(set()) == {serving}
+    add(again, LoadModel(model_id=serving, stamp_ns=0))
+    assert again.request(published(MODELS[0])) is None
+    assert again.staged == serving
+    assert staged(again, again.request(hold(RELEASE))) == MODELS[0].model_id

@@ -1,0 +1,142 @@
+"""Commands about models: ``octastream models list | show | pin | freeze | release``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from agents.cluster_options import KafkaOptions
+from agents.failure import EXIT_ERROR
+from agents.options import spread
+
+if TYPE_CHECKING:
+    from models.manifest import Manifest
+    from models.registry import ModelRegistry
+    from stream.records import ModelPublished
+
+models = typer.Typer(
+    no_args_is_help=True, help="What a model has learnt from; which may serve: pin, freeze, release."
+)
+
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="A run folder, or the workers' --folder.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands to the program."""
+    app.add_typer(models, name="models")
+
+
+@models.command("list")
+def list_models(folder: Folder) -> None:
+    """Models of a registry, the one trained up to the earliest stamp first."""
+    from agents import console
+    from agents.models_tables import models_table
+
+    registry = _registry(folder)
+    manifests = [registry.manifest(model_id) for model_id in registry.list()]
+    console.show(models_table(manifests, registry.champion(), registry.kept()))
+
+
+@models.command()
+def show(folder: Folder, model_id: Annotated[str, typer.Argument(metavar="MODEL")]) -> None:
+    """A model's manifest, its ancestors, and whether a run still holds what it has learnt from."""
+    from agents import console
+    from agents.models_tables import model_rows, source_rows
+    from agents.origin import check_sources
+
+    registry = _registry(folder)
+    manifest = registry.manifest(model_id)
+    console.show(console.grid(model_rows(manifest, _ancestors(registry, manifest))))
+    if not (folder / "sweeps.parquet").is_file():
+        return
+    checked = check_sources(folder, manifest)
+    console.show(console.grid(source_rows(checked)))
+    if not all(source.matches for source in checked):
+        raise typer.Exit(EXIT_ERROR)
+
+
+@models.command()
+@spread
+def pin(model_id: Annotated[str, typer.Argument(metavar="MODEL")], kafka: KafkaOptions) -> None:
+    """Have every Perceive of a cluster serve this model and no other, until released."""
+    registry = _registry(kafka.folder)
+    _hold(registry.manifest(model_id), kafka, registry)
+
+
+@models.command()
+@spread
+def freeze(kafka: KafkaOptions) -> None:
+    """Have every Perceive of a cluster go on with the model that was published last, until released."""
+    registry = _registry(kafka.folder)
+    champion = registry.champion()
+    _hold(registry.manifest(champion) if champion else None, kafka, registry)
+
+
+@models.command()
+@spread
+def release(kafka: KafkaOptions) -> None:
+    """Follow again what is published, beginning with the newest model."""
+    import time
+
+    from agents import console
+    from agents.holds import release as released
+
+    registry = _registry(kafka.folder)
+    _send(released(time.time_ns()), kafka)
+    registry.let_go()
+    console.show("released: what is published serves again")
+
+
+def _hold(manifest: Manifest | None, kafka: KafkaOptions, registry: ModelRegistry) -> None:
+    """Keep the file first: who is told to serve it may have to load it again, long after."""
+    import time
+
+    from agents import console
+    from agents.holds import pin as pinned
+
+    before = registry.kept()
+    if manifest is not None:
+        registry.keep(manifest.model_id)
+    record = pinned(manifest, time.time_ns())
+    _send(record, kafka)
+    if replaced := [model_id for model_id in before if model_id != record.model_id]:
+        registry.let_go(*replaced)
+    console.show(escape(f"held: {record.model_id} serves until octastream models release"))
+
+
+def _send(record: ModelPublished, kafka: KafkaOptions) -> None:
+    from agents.kafka.admin import require_topics, run
+    from agents.kafka.holds import send_hold
+
+    settings = kafka.to_settings()
+    run(require_topics(settings))
+    run(send_hold(record, settings))
+
+
+def _registry(folder: Path) -> ModelRegistry:
+    """The registry of a run or of workers; a registry would make the folder, so it must be there."""
+    from models.manifest import ModelRefused
+    from models.registry import ModelRegistry
+
+    place = folder / "models"
+    if not place.is_dir():
+        raise ModelRefused(f"{folder}: has no models/; name a run folder, or what workers have as --folder")
+    return ModelRegistry(place)
+
+
+def _ancestors(registry: ModelRegistry, manifest: Manifest) -> list[str]:
+    """Parent, its parent, and so on, as far as the registry still has them; the last one may be gone."""
+    from models.manifest import ModelRefused
+
+    found: list[str] = []
+    parent = manifest.parent_id
+    while parent and parent not in found:
+        found.append(parent)
+        try:
+            parent = registry.manifest(parent).parent_id
+        except ModelRefused:
+            break
+    return found
