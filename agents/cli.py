@@ -21,6 +21,7 @@ from agents.labels import commands as label_commands
 from agents.models_commands import add_to as add_models
 from agents.options import ConfigOptions, LogOptions, ReplayFlags, spread
 from agents.web.serve_command import serve
+from agents.studies.commands import add_to as add_studies
 
 if TYPE_CHECKING:
     from agents.replay import RunResult
@@ -350,6 +351,7 @@ care_commands.add_to(app)
 error_commands.add_to(app)
 label_commands.add_to(app)
 add_models(app)
+add_studies(app)
 
 
 def _replay(sources: Sequence[Source], config: Config, out: Path, flags: ReplayFlags) -> RunResult:

@@ -36,8 +36,8 @@ _UNITS_S = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 CHAMPION_LINEAGE = "network"
 """The lineage of the configured network; challengers have names of their own."""
 
-Normaliser = Literal["standardised", "min_max", "raw"]
-"""How a network scales a feature column: by mean and deviation, to 0..1, or not at all."""
+Normaliser = Literal["standardised", "min_max", "raw", "dropped"]
+"""How a network scales a feature column: by mean and deviation, to 0..1, not at all, or to 0, unseen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

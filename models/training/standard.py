@@ -60,7 +60,7 @@ class RunningStandard:
     settle : the moments of the first so many sweeps, weighted alike, stay for good; None never settles.
     A network needs that: its averaged weights lag behind moments that move, which biases every probability
     normalisers : F of them: ``standardised`` by these moments, ``min_max`` by the smallest and the largest
-    value of the same sweeps, ``raw`` not at all; empty standardises every feature
+    value of the same sweeps, ``raw`` not at all, ``dropped`` by 0; empty standardises every feature
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class RunningStandard:
     def scale(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """What is subtracted, then what multiplies, float32 (F,) each: 0 and 1 before the first sweep.
 
-        Mean and reciprocal standard deviation, or smallest value and reciprocal range, or 0 and 1
+        Mean and reciprocal standard deviation, or smallest value and reciprocal range, or 0 and 1, or 0 and 0
         """
         offset, spread = self._mean.copy(), np.sqrt(self._variance)
         if self._sweeps:
@@ -109,14 +109,18 @@ class RunningStandard:
             offset[bounded], spread[bounded] = self._least, self._largest - self._least
             offset[raw], spread[raw] = 0, 1
         floor = np.maximum(STD_FLOOR, STD_FLOOR_SHARE * np.abs(offset))
-        return offset.astype(np.float32), (1 / np.maximum(spread, floor)).astype(np.float32)
+        scale = 1 / np.maximum(spread, floor)
+        dropped = self._columns("dropped")
+        offset[dropped], scale[dropped] = 0, 0
+        return offset.astype(np.float32), scale.astype(np.float32)
 
     @classmethod
     def from_scale(cls, mean: NDArray[np.float32], inv_std: NDArray[np.float32]) -> RunningStandard:
         """The scale of a trained model, settled, whatever its normalisers were."""
-        standard = cls(len(mean), settle=1)
+        dropped = inv_std == 0
+        standard = cls(len(mean), 1, ["dropped" if gone else "standardised" for gone in dropped])
         standard._mean = mean.astype(np.float64)
-        standard._variance = 1 / inv_std.astype(np.float64) ** 2
+        standard._variance = 1 / np.where(dropped, 1, inv_std).astype(np.float64) ** 2
         standard._sweeps = 1
         return standard
 

@@ -1,0 +1,105 @@
+"""Commands: ``octastream study drift | recovery | ablation | delay | horizon | poison``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from agents.failure import require_learning
+from agents.options import ConfigOptions, spread
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from agents.studies.result import StudyResult, Table
+
+study = typer.Typer(
+    no_args_is_help=True, help="Questions about learning, asked again by replays: a result and a page each."
+)
+
+WORDS = {
+    "drift": "How soon drift detectors notice a change, and how often they are wrong, beside dummies.",
+    "recovery": "How fast learning recovers from drift, beside frozen, periodic and oracle networks.",
+    "ablation": "What groups of features, the replay buffer, gate and guard are worth.",
+    "delay": "What it costs when labels reach the trainer late.",
+    "horizon": "How far ahead a forecast is worth something.",
+    "poison": "What becomes of what is served when labels are falsified.",
+}
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands to the program."""
+    app.add_typer(study, name="study")
+
+
+def _command(name: str) -> Callable[..., None]:
+    @spread
+    def run(
+        settings: ConfigOptions,
+        out: Annotated[Path | None, typer.Option(help=f"Folder. Default: runs/study-{name}.")] = None,
+        log: Annotated[
+            str | None,
+            typer.Option(metavar="LOG", help="A simulated drive without events, or a recorded log."),
+        ] = None,
+        sweeps: Annotated[int | None, typer.Option(min=2, help="Of each replay.")] = None,
+        begin: Annotated[
+            int | None, typer.Option(min=1, help="Sweep at which it happens, and scores begin.")
+        ] = None,
+        drives: Annotated[int, typer.Option(min=1, help="Simulated drives, seed after seed.")] = 1,
+        oracle_steps: Annotated[int, typer.Option(min=1, help="Optimiser steps of the oracle.")] = 2000,
+        periodic: Annotated[int, typer.Option(min=1, help="Sweeps between periodic retrainings.")] = 20,
+        force: Annotated[bool, typer.Option("--force", help="Replace a study that lies there.")] = False,
+    ) -> None:
+        from agents import console
+        from agents.studies.conduct import STUDIES, claim_study, conduct
+        from agents.studies.drives import DRIVE, StudyError, StudyOptions
+
+        if settings.config is not None:
+            raise StudyError(f"--config {settings.config}: give --set key=value, so that the study states it")
+        require_learning()
+        own, folder = STUDIES[name], out or Path(f"runs/study-{name}")
+        options = StudyOptions(
+            log=log or DRIVE,
+            sweeps=sweeps or own.sweeps,
+            begin=begin or min(own.begin, (sweeps or own.sweeps) // 2),
+            drives=drives,
+            settings=tuple(settings.set),
+            oracle_steps=oracle_steps,
+            periodic=periodic,
+        )
+        claim_study(folder, force=force)
+        with console.progress_bar(f"study {name}") as progress:
+            result = conduct(name, options, folder, progress)
+        _show(result, folder)
+
+    run.__doc__ = WORDS[name]
+    return run
+
+
+for _name in WORDS:
+    study.command(_name, help=WORDS[_name])(_command(_name))
+
+
+def _show(result: StudyResult, folder: Path) -> None:
+    from agents import console
+    from agents.studies.conduct import PAGE, RESULT
+
+    marks = {True: "[green]✓[/green] ", False: "[red]✗[/red] ", None: "  "}
+    console.show(*(_table(table) for table in result.tables))
+    console.show(*(marks[finding.holds] + escape(finding.text) for finding in result.findings))
+    console.show(f"result: {escape(str(folder / RESULT))}", f"page: {escape(str(folder / PAGE))}")
+
+
+def _table(table: Table) -> RenderableType:
+    from rich.table import Table as Grid
+
+    grid = Grid(title=table.title, title_justify="left", title_style="bold")
+    for place, column in enumerate(table.columns):
+        grid.add_column(column, justify="left" if place == 0 else "right")
+    for row in table.rows:
+        grid.add_row(*("-" if cell is None else escape(f"{cell}") for cell in row))
+    return grid
