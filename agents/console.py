@@ -14,6 +14,8 @@ from rich.progress import TimeRemainingColumn as Remaining
 from rich.table import Table
 from rich.text import Text
 
+from stream.config_triggers import DUMMIES
+
 if TYPE_CHECKING:
     from agents.advice import Finding
     from agents.doctor import Diagnosis
@@ -257,10 +259,21 @@ def run_lines(summary: Mapping[str, Any], report: Path) -> list[str]:
             f"paced: learning took {spent['p50']:.0f} ms a sweep (median), {spent['p99']:.0f} ms (99 %), "
             f"of a budget of {spent['budget']:g} ms"
         )
+    if alarms := _alarms(summary.get("drift", {})):
+        lines.append(alarms)
     comparison = _comparison(summary["scores"])
     if comparison:
         lines.append(comparison)
     return [*lines, f"report: {escape(str(report))}"]
+
+
+def _alarms(drift: Mapping[str, Any]) -> str:
+    """Drift alarms by detector, and how many values were watched; dummies are for comparison elsewhere."""
+    names = [name for name in drift if name not in ("values", "by_level", *DUMMIES)]
+    if not names:
+        return ""
+    counts = ", ".join(f"{drift[name]:,} by {escape(name)}" for name in names)
+    return f"drift alarms: {counts}, of {drift['values']:,} values"
 
 
 def _comparison(scores: Mapping[str, Mapping[str, float | None]]) -> str:

@@ -77,7 +77,8 @@ def _context(run: RunFolder, tally: RunTally, models: list[timeline.Lineage], fo
         "model_counts": section(run.summary, "models"),
         "event_counts": tables.event_counts(run.events), "events": tables.event_rows(run),
         "event_total": len(run.events), "dead_letters": sorted(section(run.summary, "dead_letters").items()),
-        "drift": tables.event_rows(run, "drift"), "digests": tables.digest_rows(run),
+        "drift": tables.event_rows(run, "drift"), "drift_counts": tables.drift_rows(run.summary),
+        "digests": tables.digest_rows(run),
         "config": run.config_text,
     }  # fmt: skip
 

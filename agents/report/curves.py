@@ -47,7 +47,7 @@ def score_curves(run: RunFolder, curves: dict[str, Curve]) -> Figure | None:
                 "yaxis": panel, "line": {"color": colour, "dash": dash, "width": width},
                 "hovertemplate": "%{y:.4f}",
             })  # fmt: skip
-    traces.append(_rug(run))
+    traces += [_rug(run), *_alarms(run)]
     shapes, notes = _warmup(run)
     return {
         "data": traces,
@@ -71,6 +71,23 @@ def _rug(run: RunFolder) -> dict[str, Any]:
                    "line": {"width": 1.6, "color": "@muted"}},
         "hovertemplate": "%{text}",
     }  # fmt: skip
+
+
+def _alarms(run: RunFolder) -> list[dict[str, Any]]:
+    """Drift alarms along the bottom: where several come at one sweep, one mark that says how many."""
+    names: dict[float, list[str]] = {}
+    for event in run.events:
+        if event.name == "drift":
+            names.setdefault(event.seconds, []).append(str(event.fields.get("detector", "")))
+    if not names:
+        return []
+    texts = [", ".join(f"{plain(k)} {some.count(k)}" for k in sorted(set(some))) for some in names.values()]
+    return [{
+        "type": "scatter", "mode": "markers", "name": "drift alarm", "yaxis": "y3",
+        "x": numbers(list(names), 3), "y": [0.9] * len(names), "text": texts,
+        "marker": {"symbol": "triangle-down", "size": 9, "color": "@s-frozen"},
+        "hovertemplate": "drift: %{text}",
+    }]  # fmt: skip
 
 
 def _warmup(run: RunFolder) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -99,6 +99,19 @@ def _field(key: str, value: Any, first_ns: int) -> str:
     return f"{key} {text[:12]}\u2026" if _DIGEST.fullmatch(text) else f"{key} {text}"
 
 
+def drift_rows(summary: dict[str, Any]) -> list[list[str]]:
+    """Level, values watched, alarms by detector and dummy, below a row of headings; empty without any."""
+    levels = section(section(summary, "drift"), "by_level")
+    rows = [section(levels, name) for name in levels]
+    if not rows:
+        return []
+    columns = list(rows[0])
+    return [["level", *columns]] + [
+        [name, *(whole(row.get(column)) for column in columns)]
+        for name, row in zip(levels, rows, strict=True)
+    ]
+
+
 def event_counts(events: list[RunEvent]) -> list[tuple[str, int]]:
     """Number of events by name, most first."""
     return Counter(event.name for event in events).most_common()

@@ -40,7 +40,7 @@ def _command(name: str) -> Callable[..., None]:
     @spread
     def run(
         settings: ConfigOptions,
-        out: Annotated[Path | None, typer.Option(help=f"Folder. Default: runs/study-{name}.")] = None,
+        out: Annotated[Path | None, typer.Option(help="Folder. Default: runs/study-NAME.")] = None,
         log: Annotated[
             str | None,
             typer.Option(metavar="LOG", help="A simulated drive without events, or a recorded log."),

@@ -62,9 +62,10 @@ def run(options: StudyOptions, runner: Runner) -> StudyResult:
         question="When labels are falsified, does what is served get worse?",
         method=(
             f"From sweep {options.begin} on {SHARE:.0%} of the labels in one region are turned round, from "
-            f"sweep {second(options)} on everywhere. False labels are those that trainers get; gate and guard "
-            "still see what happened. False outcomes deceive these as well: nothing in Learn can tell them "
-            "from the truth, so they show where this protection ends. Scores are always against what happened."
+            f"sweep {second(options)} on everywhere. False labels are those that trainers get; gate and "
+            "guard still see what happened. False outcomes deceive these as well: nothing in Learn can tell "
+            "them from the truth, so they show where this protection ends. Scores are always against what "
+            "happened."
         ),
         logs=tuple(runner.logs),
         findings=tuple(_findings(tracks, true, options)),

@@ -118,7 +118,8 @@ class RunningStandard:
     def from_scale(cls, mean: NDArray[np.float32], inv_std: NDArray[np.float32]) -> RunningStandard:
         """The scale of a trained model, settled, whatever its normalisers were."""
         dropped = inv_std == 0
-        standard = cls(len(mean), 1, ["dropped" if gone else "standardised" for gone in dropped])
+        kinds: list[Normaliser] = ["dropped" if gone else "standardised" for gone in dropped]
+        standard = cls(len(mean), 1, kinds if dropped.any() else ())
         standard._mean = mean.astype(np.float64)
         standard._variance = 1 / np.where(dropped, 1, inv_std).astype(np.float64) ** 2
         standard._sweeps = 1

@@ -179,3 +179,26 @@ def test_keeps_at_most_max_models(tmp_path: Path) -> None:
 def test_max_models_is_checked(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="max_models"):
         ModelRegistry(tmp_path, max_models=0)
+
+
+def test_a_kept_model_outlives_any_number_of_newer_ones_in_every_process(tmp_path: Path) -> None:
+    registry = ModelRegistry(tmp_path, max_models=2)
+    names = []
+    for number in range(6):
+        data = model_data(number)
+        manifest = manifest_for(data, last_stamp_ns=number)
+        registry.put(data, manifest)
+        names.append(manifest.model_id)
+        if number == 1:
+            registry.keep(names[0])
+            registry = ModelRegistry(tmp_path, max_models=2)
+    assert registry.kept() == (names[0],)
+    assert names[0] in registry.list()
+    assert names[1] not in registry.list()
+    registry.let_go(names[0])
+    assert registry.kept() == ()
+    data = model_data(7)
+    registry.put(data, manifest_for(data, last_stamp_ns=7))
+    assert names[0] not in registry.list()
+    with pytest.raises(ModelRefused, match="not in the registry"):
+        registry.keep(names[0])

@@ -65,6 +65,19 @@ def test_every_column_has_its_own_normaliser() -> None:
     assert (offset[1], scale[1]) == (plain[0][1], plain[1][1])
 
 
+def test_a_dropped_column_is_multiplied_by_nothing_and_stays_so() -> None:
+    kinds: tuple[Normaliser, ...] = ("dropped", "standardised", "standardised", "dropped")
+    standard = fed(RunningStandard(4, settle=3, normalisers=kinds), 5)
+    offset, scale = standard.scale()
+    plain = fed(RunningStandard(4, settle=3), 5).scale()
+    assert (offset[[0, 3]].tolist(), scale[[0, 3]].tolist()) == ([0, 0], [0, 0])
+    assert np.array_equal(offset[1:3], plain[0][1:3])
+    assert np.array_equal(scale[1:3], plain[1][1:3])
+    again = RunningStandard.from_scale(offset, scale)
+    assert again.scale()[1][[0, 3]].tolist() == [0, 0]
+    np.testing.assert_allclose(again.scale()[1][1:3], scale[1:3], rtol=1e-6)
+
+
 def test_standardised_is_what_nothing_said_means() -> None:
     said = fed(RunningStandard(4, normalisers=["standardised"] * 4), 3)
     assert np.array_equal(said.scale(), fed(RunningStandard(4), 3).scale())
