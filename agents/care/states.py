@@ -37,6 +37,7 @@ def robots_in(agent: str, snapshot: Snapshot) -> set[str]:
     for pairs in tree.get("forgotten", {}).values():
         names += [robot_of(pair[0]) for pair in pairs]
     if agent == LEARN:
+        names += [robot_of(pair[0]) for pair in tree["drift"]["streams"]]
         for lineage in tree["lineages"]["lineages"].values():
             names += map(robot_of, lineage["sent"])
             names += [robot_of(item["prediction_id"]) for item in [*lineage["examples"], *lineage["labels"]]]
@@ -58,7 +59,8 @@ def robots_in(agent: str, snapshot: Snapshot) -> set[str]:
 def without_robot(agent: str, snapshot: Snapshot, robot_id: str) -> Snapshot:
     """The snapshot without a robot; inputs of it that waited count as done.
 
-    What is no robot's stays: weights, scores and counts, to which its data have contributed.
+    What is no robot's stays: weights, scores and counts, to which its data have contributed, and with weights
+    the ranges that say what they have learnt from.
     """
     tree = unpack(snapshot.agent)
     if agent == PERCEIVE:
@@ -75,6 +77,7 @@ def without_robot(agent: str, snapshot: Snapshot, robot_id: str) -> Snapshot:
             kind: _pairs_without(pairs, robot_id) for kind, pairs in tree["forgotten"].items()
         }
     if agent == LEARN:
+        tree["drift"]["streams"] = _pairs_without(tree["drift"]["streams"], robot_id)
         for lineage in tree["lineages"]["lineages"].values():
             _lineage_without(lineage, robot_id)
     if agent == ARCHIVE:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,14 +143,18 @@ class DriftWatch:
     # ---- snapshots -------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
-        """Plain values and arrays; the places in the order in which they were seen."""
-        held = [detector.past for place in self._places.values() for detector in place.values()]
-        regions = [place for place in self._places if place[0] != STREAM_LOD]
+        """Plain values and arrays; places of a level in the order in which they were seen."""
+        regions = [(place, some) for place, some in self._places.items() if place[0] != STREAM_LOD]
+        held = [detector.past for _, some in regions for detector in some.values()]
         return {
             "detectors": list(self._makers),
-            "lod": np.array([lod for lod, _ in self._places], np.int32),
-            "region": np.array([name for _, name in regions], np.uint64),
-            "streams": [name for lod, name in self._places if lod == STREAM_LOD],
+            "streams": [
+                [name, [detector.past for detector in some.values()]]
+                for (lod, name), some in self._places.items()
+                if lod == STREAM_LOD
+            ],
+            "lod": np.array([lod for (lod, _), _ in regions], np.int32),
+            "region": np.array([name for (_, name), _ in regions], np.uint64),
             "length": np.array([len(past) for past in held], np.int32),
             "past": np.concatenate([np.empty((0, 2)), *held]),
             "values": [[lod, count] for lod, count in sorted(self._values_by_lod.items())],
@@ -168,12 +172,18 @@ class DriftWatch:
         self._alarms = Counter({(lod, name): count for lod, name, count in state["alarms"]})
         if state["detectors"] != list(self._makers):
             return
-        regions, streams = iter(state["region"].tolist()), iter(state["streams"])
+        for stream_id, pasts in state["streams"]:
+            self._hold((STREAM_LOD, stream_id), pasts)
         parts = iter(np.split(state["past"], np.cumsum(state["length"])[:-1]) if len(state["length"]) else [])
-        for lod in state["lod"].tolist():
-            place = (lod, next(streams) if lod == STREAM_LOD else next(regions))
-            self._places[place] = {name: Detector(make, next(parts)) for name, make in self._makers.items()}
-            self._held[lod] += 1
+        for lod, region in zip(state["lod"].tolist(), state["region"].tolist(), strict=True):
+            self._hold((lod, region), [next(parts) for _ in self._makers])
+
+    def _hold(self, place: Place, pasts: Sequence[NDArray[np.float64]]) -> None:
+        makers = self._makers.items()
+        self._places[place] = {
+            name: Detector(make, past) for (name, make), past in zip(makers, pasts, strict=True)
+        }
+        self._held[place[0]] += 1
 
 
 def _alarm(detector: str, value: _Value, rise: Rise) -> Alarm:
