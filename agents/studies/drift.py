@@ -20,6 +20,7 @@ SERVED = ("online", "frozen")
 """What is watched: the model that goes on learning, and one that was frozen when the drift began."""
 
 STREAM = "stream"
+WARMUP = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +41,14 @@ def replays(options: StudyOptions) -> int:
 
 def run(options: StudyOptions, runner: Runner) -> StudyResult:
     """Replay calm drives for false alarms, and every drift for how long it takes."""
-    calm = [runner.run(log, "calm", ALL_ALARMS) for log in locations(options)]
+    watched = f"task.warmup_sweeps={min(WARMUP, options.begin // 2)}"  # detectors wait for its end
+    calm = [runner.run(log, "calm", ALL_ALARMS, watched) for log in locations(options)]
     tracks: dict[tuple[str, str], list[Track]] = {}
     for event in DRIFTS:
         for served in SERVED:
             freeze = options.begin if served == "frozen" else None
             tracks[event, served] = [
-                runner.run(log, f"{event}: {served}", ALL_ALARMS, freeze_after=freeze)
+                runner.run(log, f"{event}: {served}", ALL_ALARMS, watched, freeze_after=freeze)
                 for log in locations(options, event)
             ]
     levels = sorted({level for track in calm for level in track.summary["drift"]["by_level"]}, reverse=True)

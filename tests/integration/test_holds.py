@@ -20,11 +20,11 @@ from models.registry import ModelRegistry
 from stream.config import ConfigError, load_config
 from stream.sources import open_source
 
-SWEEPS = 26
+SWEEPS = 40
 LOG = f"sim:city?sweeps={SWEEPS}&beams=32&azimuths=96&seed=3"
 SETTINGS = (
     "grid.lod=5", "task.warmup_sweeps=8", "network.width=8", "network.layers=1", "learn.prior=none",
-    "learn.steps_per_sweep=6", "learn.gate_sweeps=3", "learn.averaging=0.9", "learn.learning_rate=0.01",
+    "learn.steps_per_sweep=6", "learn.gate_sweeps=2", "learn.averaging=0.9", "learn.learning_rate=0.01",
 )  # fmt: skip
 
 pytestmark = pytest.mark.learn

@@ -89,10 +89,10 @@ def test_what_a_person_says_has_a_key_that_no_model_has() -> None:
 
 # ---- on a broker ---------------------------------------------------------------------------------------
 
-LOG = "sim:city?sweeps=26&beams=32&azimuths=96&seed=3"
+LOG = "sim:city?sweeps=40&beams=32&azimuths=96&seed=3"
 SETTINGS = (
     "grid.lod=5", "grid.map_frame=odom", "task.warmup_sweeps=8", "network.width=8", "learn.prior=none",
-    "learn.steps_per_sweep=6", "learn.gate_sweeps=3", "learn.averaging=0.9", "learn.learning_rate=0.01",
+    "learn.steps_per_sweep=6", "learn.gate_sweeps=2", "learn.averaging=0.9", "learn.learning_rate=0.01",
 )  # fmt: skip
 
 
