@@ -22,6 +22,7 @@ from agents.models_commands import add_to as add_models
 from agents.options import ConfigOptions, LogOptions, ReplayFlags, spread
 from agents.web.serve_command import serve
 from agents.studies.commands import add_to as add_studies
+from agents.targets import commands as target_commands
 
 if TYPE_CHECKING:
     from agents.replay import RunResult
@@ -352,6 +353,7 @@ error_commands.add_to(app)
 label_commands.add_to(app)
 add_models(app)
 add_studies(app)
+target_commands.add_to(app)
 
 
 def _replay(sources: Sequence[Source], config: Config, out: Path, flags: ReplayFlags) -> RunResult:

@@ -110,7 +110,8 @@ class Judge(Agent):
         if observation is None:
             insort(stream.stamps, record.stamp_ns)
             nothing = np.empty(0, np.uint64)
-            observation = Observation(record.parts, nothing, nothing, nothing)
+            origin = record.pose.reshape(3, 4)[:, 3].copy()
+            observation = Observation(record.parts, origin, nothing, nothing, nothing)
             stream.observations[record.stamp_ns] = observation
         observation.add(record)
 
@@ -135,9 +136,11 @@ class Judge(Agent):
         if prediction.stamp_ns <= stream.newest_ns:
             return  # redelivered: a stream is predicted in order of its stamps
         stream.newest_ns = prediction.stamp_ns
+        own = stream.observations.get(prediction.stamp_ns)
         pending = Pending(
             prediction=prediction,
             index=stream.predictions,
+            origin=own.origin if own is not None else None,
             open_horizons=set(prediction.horizons_ns),
             shadow=stream.early_shadows.pop(prediction.prediction_id, None),
         )
@@ -246,6 +249,7 @@ class Judge(Agent):
             probability=probability,
             occupied=outcome.occupied,
             before=outcome.before,
+            range_m=pending.ranges(outcome.cell_id, self._config.grid.half_edge_m),
         )
         if outcome.horizon_ns == task.primary_horizon_ns and pending.index >= task.warmup_sweeps:
             lod = max(self._config.grid.lod - task.region_levels, 0)

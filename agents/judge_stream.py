@@ -8,15 +8,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from native.index64 import decode
 from stream.codecs.state import from_dict, to_dict
 from stream.records import HIT, SEEN_THROUGH, Binned, Outcome, Prediction, Shadow
 
 
 @dataclass(slots=True)
 class Observation:
-    """Everything one sweep saw, over the parts received: cell_id ascending, hits and passes added up."""
+    """Everything one sweep saw, over the parts received: cell_id ascending, hits and passes added up.
+
+    origin : float64 (3,), of the sensor in the map, metres
+    """
 
     parts: int
+    origin: NDArray[np.float64]
     cell_id: NDArray[np.uint64]
     hits: NDArray[np.uint64]
     passes: NDArray[np.uint64]
@@ -56,13 +61,24 @@ class Observation:
 
 @dataclass(slots=True)
 class Pending:
-    """A prediction that waits for outcomes, its place in the stream, and its baselines."""
+    """A prediction that waits for outcomes, its place in the stream, and its baselines.
+
+    origin : float64 (3,), of its sensor in the map, metres; None where its sweep was not seen
+    """
 
     prediction: Prediction
     index: int
+    origin: NDArray[np.float64] | None
     open_horizons: set[int]
     shadow: Shadow | None = None
     unscored: list[Outcome] = field(default_factory=list)
+
+    def ranges(self, cell_id: NDArray[np.uint64], half_edge_m: float) -> NDArray[np.float64] | None:
+        """Metres from the sensor to cells when the prediction was made, float64 (N,); None where unknown."""
+        if self.origin is None:
+            return None
+        away: NDArray[np.float64] = decode(cell_id).sites * half_edge_m - self.origin
+        return np.sqrt(np.square(away).sum(1))
 
 
 @dataclass(slots=True)
@@ -88,13 +104,14 @@ class StreamState:
         return {
             "observations": [
                 {"stamp_ns": stamp, "received": sorted(seen.received), "parts": seen.parts,
-                 "cell_id": seen.cell_id, "hits": seen.hits, "passes": seen.passes}
+                 "origin": seen.origin, "cell_id": seen.cell_id, "hits": seen.hits, "passes": seen.passes}
                 for stamp, seen in sorted(self.observations.items())
             ],
             "pending": [
                 {
                     "prediction": to_dict(pending.prediction),
                     "index": pending.index,
+                    "origin": pending.origin,
                     "open_horizons": sorted(pending.open_horizons),
                     "shadow": to_dict(pending.shadow) if pending.shadow else None,
                     "unscored": [to_dict(outcome) for outcome in pending.unscored],
@@ -114,13 +131,19 @@ class StreamState:
         for seen in values["observations"]:
             stream.stamps.append(seen["stamp_ns"])
             stream.observations[seen["stamp_ns"]] = Observation(
-                seen["parts"], seen["cell_id"], seen["hits"], seen["passes"], set(seen["received"])
+                seen["parts"],
+                seen["origin"],
+                seen["cell_id"],
+                seen["hits"],
+                seen["passes"],
+                set(seen["received"]),
             )
         for item in values["pending"]:
             prediction = from_dict(Prediction, item["prediction"])
             stream.pending[prediction.prediction_id] = Pending(
                 prediction=prediction,
                 index=item["index"],
+                origin=item["origin"],
                 open_horizons=set(item["open_horizons"]),
                 shadow=from_dict(Shadow, item["shadow"]) if item["shadow"] else None,
                 unscored=[from_dict(Outcome, outcome) for outcome in item["unscored"]],

@@ -44,8 +44,10 @@ class _Graph:
         return name
 
 
-def export_graph(net: BccNet) -> bytes:
+def export_graph(net: BccNet, activation: str = "Sigmoid") -> bytes:
     """Serialised ONNX model of the network with its present weights.
+
+    activation : operator from the outputs of the network to ``probability``, over its columns
 
     Inputs ``X`` float32 (N, F) and ``neighbor_index`` int32 (N, 14), rows of X, N where there is no
     neighbour; output ``probability`` float32 (N, H); any N from 0. Initialisers are exactly the entries of
@@ -60,7 +62,7 @@ def export_graph(net: BccNet) -> bytes:
     states = [_input_layer(graph)]
     for layer in range(layers):
         states.append(_block(graph, layer, width, states[-1]))
-    _output_layer(graph, width, states)
+    _output_layer(graph, width, states, activation)
     model = helper.make_model(
         helper.make_graph(
             graph.nodes,
@@ -170,7 +172,7 @@ def _block(graph: _Graph, layer: int, width: int, state: str) -> str:
     return graph.add("Add", [state, f"{prefix}.step"], f"state_{layer + 1}")
 
 
-def _output_layer(graph: _Graph, width: int, states: list[str]) -> None:
+def _output_layer(graph: _Graph, width: int, states: list[str], activation: str) -> None:
     """The linear map of all states together, as a sum over states: they need not be copied side by side."""
     total = "output.bias"
     for place, state in enumerate(states):
@@ -178,4 +180,4 @@ def _output_layer(graph: _Graph, width: int, states: list[str]) -> None:
         last = graph.constant(f"output.{place}.last", np.array([(place + 1) * width], np.int64))
         part = graph.add("Slice", ["output.weight", first, last, "axis_1"], f"output.{place}.weight")
         total = graph.add("Gemm", [state, part, total], f"output.{place}", transB=1)
-    graph.add("Sigmoid", [total], OUTPUT)
+    graph.add(activation, [total], OUTPUT)

@@ -275,6 +275,7 @@ class LearnConfig:
         such a run does not repeat bit for bit; None takes all steps
     newest_share : probability that a step uses the newest labelled sweep instead of an earlier one
     auxiliary_weight : weight of the loss at the other horizons
+    recalibrate : correct scale and shift of the logits at each horizon by outcomes not yet trained on
     averaging : decay of the averaged weights that are served, per step; fewer steps than steps_per_sweep
         forget as much as all of them
     standard_sweeps : the features of the first so many sweeps decide how all later ones are normalised
@@ -301,6 +302,7 @@ class LearnConfig:
     warmup_steps: int = 20
     newest_share: float = 0.5
     auxiliary_weight: float = 0.5
+    recalibrate: bool = False
     averaging: float = 0.99
     standard_sweeps: int = 10
     normalisers: dict[str, Normaliser] = field(default_factory=dict)

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from tests.data import ROOT
 
-LEARNING_MODULES = ("models.nets.", "models.training.", "models.export.")
+LEARNING_MODULES = (
+    "models.nets.", "models.training.", "models.export.", "agents.targets.tasks.", "agents.targets.train."
+)  # fmt: skip
 """Modules that are imported only when learning is on; everything else must do without."""
 
 BLOCK = """

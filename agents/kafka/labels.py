@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from agents.kafka.admin import require_topics
+from agents.kafka.admin import ClusterError, admin_client
 from agents.kafka.produce import Producer
 from agents.kafka.settings import KafkaSettings
 from stream.codecs.inputs import headers_of
@@ -20,7 +20,10 @@ PIECE_CELLS = 2**18
 
 async def send_records(settings: KafkaSettings, records: Sequence[LabelGiven | LabelRequested]) -> int:
     """Send records and wait until they are durable; returns how many.  Raises ClusterError, KafkaError"""
-    await require_topics(settings)
+    async with admin_client(settings) as client:
+        missing = {topic_of(record) for record in records} - set(await client.list_topics())
+    if missing:
+        raise ClusterError(f"{min(missing)}: no such topic; octastream topics create makes it")
     pieces = [piece for record in records for piece in _pieces(record)]
     async with Producer.open(settings) as producer:
         for piece in pieces:

@@ -160,6 +160,43 @@ def horizon_chart(summary: dict[str, Any], primary_ns: int) -> Figure | None:
     }  # fmt: skip
 
 
+def range_chart(summary: dict[str, Any]) -> Figure | None:
+    """Average precision and log loss against range, by name."""
+    bands = section(summary, "scores_by_range")
+    names = ordered({name for band in bands for name in section(bands, band)})
+    if not names:
+        return None
+    traces: list[dict[str, Any]] = []
+    for name in names:
+        colour, dash, width = style(name, names)
+        rows = [section(section(bands, band), name) for band in bands]
+        for key, number in (("average_precision", ""), ("log_loss", "2")):
+            traces.append({
+                "type": "scatter", "mode": "lines+markers", "name": plain(name), "legendgroup": plain(name),
+                "showlegend": not number, "x": [f"{band} m" for band in bands],
+                "y": [row.get(key) for row in rows], "xaxis": f"x{number}", "yaxis": f"y{number}",
+                "customdata": [row.get("n") for row in rows],
+                "line": {"color": colour, "dash": dash, "width": width},
+                "marker": {"size": 8, "color": colour},
+                "hovertemplate": "%{x}: %{y:.4f}, %{customdata:,} outcomes",
+            })  # fmt: skip
+    kind = {"type": "category"}
+    ranges = [
+        span([section(section(bands, band), name).get(key) for band in bands for name in names])
+        for key in ("average_precision", "log_loss")
+    ]
+    return {
+        "data": traces,
+        "layout": layout(
+            340,
+            xaxis=axis("range", domain=[0, 0.44], **kind),
+            xaxis2=axis("range", domain=[0.56, 1], anchor="y2", **kind),
+            yaxis=axis("average precision (↑)", range=ranges[0]),
+            yaxis2=axis("log loss (nats a cell, ↓)", anchor="x2", range=ranges[1]),
+        ),
+    }  # fmt: skip
+
+
 def _with_baselines(scores: dict[str, dict[int, dict[str, Any]]], primary_ns: int,
                     at_primary: dict[str, Any]) -> dict[str, dict[int, dict[str, Any]]]:  # fmt: skip
     """The scores by horizon, and the primary horizon's for names that have no others."""

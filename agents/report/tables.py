@@ -18,7 +18,8 @@ from models.scores.histogram import ScoreHistogram
 COLUMNS = (
     ("average_precision", "AP", 1), ("average_precision_per_sweep", "AP by sweep", 1),
     ("log_loss", "log loss", -1),
-    ("brier", "Brier", -1), ("ece", "ECE", -1), ("freed_average_precision", "freed AP", 1),
+    ("brier", "Brier", -1), ("brier_reliability", "reliability", -1), ("brier_resolution", "resolution", 1),
+    ("ece", "ECE", -1), ("freed_average_precision", "freed AP", 1),
     ("appeared_average_precision", "appeared AP", 1),
 )  # fmt: skip
 """Key, heading and direction (1: higher is better) of the score table."""
@@ -36,6 +37,16 @@ class ScoreRow:
     colour: str
     cells: list[tuple[str, bool]]
     n: str
+
+
+def with_parts(summary: dict[str, Any], primary_ns: int) -> dict[str, Any]:
+    """Scores at the primary horizon, with the parts of the Brier score beside it."""
+    parts = section(section(summary, "brier_parts"), str(primary_ns))
+    return {
+        name: {**row, **{f"brier_{key}": value for key, value in section(parts, name).items()}}
+        for name in section(summary, "scores")
+        for row in [section(section(summary, "scores"), name)]
+    }
 
 
 def score_rows(scores: dict[str, Any]) -> list[ScoreRow]:
@@ -67,6 +78,31 @@ def horizon_rows(summary: dict[str, Any]) -> list[list[str]]:
         [f"{horizon / 1e9:g} s", name, *(number(row.get(key)) for key in keys), whole(row.get("n"))]
         for name in ordered(scores)
         for horizon, row in sorted(scores[name].items())
+    ]
+
+
+def range_rows(summary: dict[str, Any]) -> list[list[str]]:
+    """Band of range, name, average precision, log loss, Brier, ECE, n."""
+    keys = ("average_precision", "log_loss", "brier", "ece")
+    bands = section(summary, "scores_by_range")
+    return [
+        [f"{band} m", name, *(number(row.get(key)) for key in keys), whole(row.get("n"))]
+        for band in bands
+        for name in ordered(section(bands, band))
+        for row in [section(section(bands, band), name)]
+    ]
+
+
+def late_rows(summary: dict[str, Any]) -> list[list[str]]:
+    """Name, then average precision and log loss of the whole run, of the last sweeps, and fading."""
+    views = [section(summary, "scores")]
+    views += [section(section(summary, f"scores_{name}"), "scores") for name in ("windowed", "fading")]
+    if not all(views):
+        return []
+    keys = ("average_precision", "log_loss")
+    return [
+        [name, *(number(section(view, name).get(key)) for key in keys for view in views)]
+        for name in ordered(views[0])
     ]
 
 

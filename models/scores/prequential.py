@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.scores.breakdown import HALF_LIFE_SWEEPS, WINDOW_SWEEPS, Breakdown, band_names
 from models.scores.histogram import ScoreHistogram
 from models.scores.series import ScoreSeries
 from models.scores.tally import Reliability, SweepScore, row_keys, sweep_score, tally_of, tally_of_keys
@@ -86,7 +88,8 @@ class PrequentialScores:
     horizons_ns : horizons of the predictions, ascending; primary_horizon_ns : one of them
     warmup_sweeps : predictions of the first so many sweeps of a stream are not scored
     series_cap : rows of the by-sweep series held at most
-    Memory: 6 MiB a predictor and horizon, 42 MiB with the default three horizons.
+    Memory: 6 MiB a predictor and horizon, 42 MiB with the default three horizons, and 3 MiB a predictor for
+    its ``Breakdown``.
     """
 
     def __init__(
@@ -109,6 +112,7 @@ class PrequentialScores:
         self._scores = {(name, self._primary): SubsetScores() for name in NAMES}
         self._scores |= {(ONLINE, horizon): SubsetScores() for horizon in self._horizons if
                          horizon != self._primary}  # fmt: skip
+        self._breakdown = {name: Breakdown() for name in NAMES}
         self._series = ScoreSeries(NAMES, series_cap)
         self.cells_due = 0
         self.cells_observed = 0
@@ -123,6 +127,7 @@ class PrequentialScores:
         probability: Mapping[str, NDArray[np.float32]],
         occupied: NDArray[np.bool_],
         before: NDArray[np.uint8],
+        range_m: NDArray[np.float64] | None = None,
     ) -> dict[str, SweepScore]:
         """Score one outcome; call it once per (prediction, horizon) whose outcome sweep arrived.
 
@@ -132,6 +137,7 @@ class PrequentialScores:
             the others count at the primary horizon only, one that had no model yet is absent, and names
             outside ``NAMES`` (challengers, whose judge is the gate) are left alone
         occupied : bool (M,); before : uint8 (M,), state of the cell at the prediction's own sweep
+        range_m : float64 (M,), metres from the sensor at that sweep; None where its place is not known
         Returns the scores of this sweep by predictor, whether it counts or is warm-up
         Raises ValueError for an unknown horizon, a missing "online", or arrays that do not match
         """
@@ -148,6 +154,8 @@ class PrequentialScores:
                 name: self._scores[name, horizon_ns].add(probability[name], occupied, before)
                 for name in names
             }
+            for name in names if primary else ():
+                self._breakdown[name].add(probability[name], occupied, before, range_m)
         else:
             scores = {name: sweep_score(tally_of(probability[name], occupied)) for name in names}
         if primary:
@@ -157,15 +165,41 @@ class PrequentialScores:
         return scores
 
     def summary(self) -> dict[str, Any]:
-        """``scores`` and ``scores_by_horizon`` of the run summary.
+        """Scores of the run summary, None where unsupported.
 
-        ``scores`` : name to scores at the primary horizon, all of ``NAMES``, None where unsupported
+        ``scores`` : name to scores at the primary horizon, all of ``NAMES``
         ``scores_by_horizon`` : horizon in nanoseconds, as text, to name to scores
+        ``brier_parts`` : the same, to the parts of the Brier score (see ``Tally.decomposition``)
+        ``scores_by_range`` : band of range at the primary horizon, as text, to name to scores
+        ``scores_windowed``, ``scores_fading`` : what is late, and name to scores at the primary horizon
         """
         by_horizon: dict[str, dict[str, Any]] = {str(horizon): {} for horizon in self._horizons}
+        parts: dict[str, dict[str, Any]] = {str(horizon): {} for horizon in self._horizons}
         for (name, horizon), scores in self._scores.items():
             by_horizon[str(horizon)][name] = scores.summary()
-        return {"scores": dict(by_horizon[str(self._primary)]), "scores_by_horizon": by_horizon}
+            found = scores.all.tally().decomposition()
+            parts[str(horizon)][name] = asdict(found) if found else None
+        return {
+            "scores": dict(by_horizon[str(self._primary)]),
+            "scores_by_horizon": by_horizon,
+            "brier_parts": parts,
+            "scores_by_range": self._by_range(),
+            "scores_windowed": {
+                "sweeps": WINDOW_SWEEPS,
+                "scores": {name: breakdown.windowed() for name, breakdown in self._breakdown.items()},
+            },
+            "scores_fading": {
+                "half_life_sweeps": HALF_LIFE_SWEEPS,
+                "scores": {name: breakdown.fading() for name, breakdown in self._breakdown.items()},
+            },
+        }
+
+    def _by_range(self) -> dict[str, dict[str, Any]]:
+        bands: dict[str, dict[str, Any]] = {}
+        for name, breakdown in self._breakdown.items():
+            for band, scores in breakdown.by_range().items():
+                bands.setdefault(band, {})[name] = scores
+        return {band: bands[band] for band in band_names() if band in bands}
 
     def reliability(self, name: str = ONLINE, horizon_ns: int | None = None, bins: int = 15) -> Reliability:
         """Reliability curve of a predictor, at the primary horizon unless told; scored sweeps only."""
@@ -185,6 +219,7 @@ class PrequentialScores:
             "cells_due": self.cells_due,
             "cells_observed": self.cells_observed,
             "series": self._series.state(),
+            "breakdown": {name: breakdown.state() for name, breakdown in self._breakdown.items()},
             "scores": {
                 f"{name}/{horizon}": scores.state() for (name, horizon), scores in self._scores.items()
             },
@@ -197,6 +232,7 @@ class PrequentialScores:
         running.cells_due = int(state["cells_due"])
         running.cells_observed = int(state["cells_observed"])
         running._series = ScoreSeries.from_state(state["series"])
+        running._breakdown = {name: Breakdown.from_state(part) for name, part in state["breakdown"].items()}
         for key, part in state["scores"].items():
             name, _, horizon = key.partition("/")
             running._scores[name, int(horizon)] = SubsetScores.from_state(part)

@@ -54,8 +54,8 @@ class Tally:
     """
 
     k: NDArray[np.int64]
-    positives: NDArray[np.int64]
-    negatives: NDArray[np.int64]
+    positives: NDArray[Any]
+    negatives: NDArray[Any]
 
     @property
     def n(self) -> int:

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from models.nets.bcc_conv import NEIGHBORS, BccNet
+from models.training.recalibration import Recalibration
 from models.training.replay import UNLABELLED, Example, ReplayBuffer
 from models.training.sector import Sector, cut_sector
 from models.training.standard import RunningStandard
 from models.training.symmetry import Symmetry
+from models.training.targets import Binary, Target
 from stream.config import LearnConfig, NetworkConfig, Normaliser
 
 BETAS = (0.9, 0.99)
@@ -50,6 +52,7 @@ class OnlineTrainer:
 
     network, learn : shape and schedule; feature_count, horizons : F, H; primary : column of the main horizon
     seed : decides initial weights, replay, sectors and symmetries
+    target : what is trained instead of occupancy at the horizons
     symmetries : of ``models.training.symmetry``; each step trains on one of them, drawn at random
     normalisers : one a feature column, of ``models.training.standard``; empty standardises them all
 
@@ -67,19 +70,25 @@ class OnlineTrainer:
         seed: int,
         symmetries: Sequence[Symmetry] = (),
         normalisers: Sequence[Normaliser] = (),
+        target: Target | None = None,
     ) -> None:
-        if not 0 <= primary < horizons:
-            raise ValueError(f"primary: {primary} must be 0..{horizons - 1}")
+        self._target: Target = target or Binary(horizons, primary, learn.auxiliary_weight)
         self._learn = learn
         self._symmetries = tuple(symmetries)
-        self._primary = primary
         self._layers = network.layers
-        self._shape = (feature_count, horizons)
-        draw, evict = np.random.SeedSequence(seed).spawn(2)
+        self._features = feature_count
+        draw, evict, calibrate = np.random.SeedSequence(seed).spawn(3)
+        self._recalibration = Recalibration(
+            self._target.columns if learn.recalibrate and isinstance(self._target, Binary) else 0,
+            network.layers,
+            float(np.deg2rad(learn.sector_degrees)),
+            np.random.default_rng(calibrate),
+        )
         self._sectors = np.random.default_rng(draw)
-        self.replay = ReplayBuffer(learn.buffer_bytes, primary, np.random.default_rng(evict))
+        generator = np.random.default_rng(evict)
+        self.replay = ReplayBuffer(learn.buffer_bytes, self._target.primary, generator)
         self._standard = RunningStandard(feature_count, learn.standard_sweeps, normalisers)
-        self._net = BccNet(network, feature_count, horizons, seed)
+        self._net = BccNet(network, feature_count, self._target.outputs, seed)
         self._total_steps = 0
         self._decay = learn.averaging
         self._stamps: tuple[int, int] | None = None
@@ -97,16 +106,17 @@ class OnlineTrainer:
         X: NDArray[np.float32],
         neighbor_index: NDArray[np.int32],
         azimuth: NDArray[np.float32],
+        weight: NDArray[np.float32] | None = None,
     ) -> bool:
         """Keep a sweep's features until its outcomes come; folds them into the standardisation.
 
         X : float32 (N, F), raw, finite; neighbor_index : int32 (N, 14), N where there is no neighbour
         azimuth : float32 (N,), radians, of the cells about the sensor
+        weight : float32 (N,), of their labels; None where all weigh the same
         Returns False, and changes nothing, when the id is known or the sweep alone exceeds the buffer
         Raises ValueError for another dtype or shape, or values that are not finite
         """
-        features, horizons = self._shape
-        _require("X", X, np.dtype(np.float32), (len(X), features))
+        _require("X", X, np.dtype(np.float32), (len(X), self._features))
         _require("neighbor_index", neighbor_index, np.dtype(np.int32), (len(X), NEIGHBORS))
         _require("azimuth", azimuth, np.dtype(np.float32), (len(X),))
         if not (np.isfinite(X).all() and np.isfinite(azimuth).all()):
@@ -117,7 +127,8 @@ class OnlineTrainer:
             X=to_float16(X),
             neighbor_index=neighbor_index.copy(),
             azimuth=azimuth.copy(),
-            label=np.full((len(X), horizons), UNLABELLED, dtype=np.int8),
+            label=np.full((len(X), self._target.columns), UNLABELLED, dtype=self._target.dtype),
+            weight=None if weight is None else weight.copy(),
         )
         kept = self.replay.add(example)
         if kept:
@@ -126,10 +137,13 @@ class OnlineTrainer:
         return kept
 
     def add_labels(
-        self, prediction_id: str, column: int, row: NDArray[np.int32], occupied: NDArray[np.bool_]
+        self, prediction_id: str, column: int, row: NDArray[np.int32], value: NDArray[Any]
     ) -> bool:
-        """Add the outcomes of one prediction at one horizon; see ``ReplayBuffer.label``."""
-        return self.replay.label(prediction_id, column, row, occupied)
+        """Add what became known of one prediction at one horizon; see ``ReplayBuffer.label``."""
+        found = self.replay.label(prediction_id, column, row, value)
+        if found and len(row):
+            self._recalibration.note(prediction_id, column)
+        return found
 
     def train(self, steps: int, go_on: Callable[[], bool] = lambda: True) -> TrainReport:
         """Take optimiser steps, each on a random sector of the newest or of an earlier labelled sweep.
@@ -141,6 +155,7 @@ class OnlineTrainer:
         """
         losses: list[float] = []
         with _one_thread():
+            self._recalibration.learn(self.replay, self._averaged_logits)
             while self.replay.trainable and len(losses) < steps and go_on():
                 losses.append(self._step())
         if losses:
@@ -156,9 +171,14 @@ class OnlineTrainer:
         )
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
-        """Averaged weights and the present standardisation, by the names of ``BccNet.state_dict``; copies."""
+        """Averaged weights and the present standardisation, by the names of ``BccNet.state_dict``; copies.
+
+        What recalibration found is folded into the last layer: a model needs no other place for it.
+        """
         state = self._net.state_dict()
-        return {name: self._average.get(name, value).numpy().copy() for name, value in state.items()}
+        weights = {name: self._average.get(name, value).numpy().copy() for name, value in state.items()}
+        self._recalibration.fold(weights)
+        return weights
 
     def load(self, weights: Mapping[str, NDArray[np.float32]]) -> None:
         """Go on from other weights: a prior, or an earlier model after a rollback.
@@ -192,6 +212,7 @@ class OnlineTrainer:
             fused=True,
         )
         self._optimizer_steps = 0
+        self._recalibration.restart()
 
     def _set_standard(self) -> None:
         mean, inv_std = self._standard.scale()
@@ -202,7 +223,7 @@ class OnlineTrainer:
         example = self.replay.draw(self._learn.newest_share)
         centre = float(self._sectors.random()) * 2 * np.pi
         width = float(np.deg2rad(self._learn.sector_degrees))
-        sector = cut_sector(example, centre, width, self._layers, self._primary)
+        sector = cut_sector(example, centre, width, self._layers, self._target.primary)
         self._optimizer.zero_grad(set_to_none=True)
         loss = self._loss(example, sector, self._draw_symmetry())
         torch.autograd.backward(loss)
@@ -229,21 +250,30 @@ class OnlineTrainer:
         return self._symmetries[int(self._sectors.integers(len(self._symmetries)))]
 
     def _loss(self, example: Example, sector: Sector, symmetry: Symmetry | None) -> Tensor:
-        """Cross-entropy at the primary horizon plus the weighted mean of that at the others."""
+        """The target's loss on the rows of a sector, as a symmetry shows them."""
         X = torch.from_numpy(example.X[sector.rows]).float().numpy()
         neighbor_index = sector.neighbor_index
         if symmetry is not None:
             X, neighbor_index = symmetry.apply(X, neighbor_index)
         logits = self._net(torch.from_numpy(X), torch.from_numpy(neighbor_index), sector.scored)
-        label = torch.from_numpy(example.label[sector.rows[: sector.scored]])  # (S, H)
-        observed = label != UNLABELLED
-        each = functional.binary_cross_entropy_with_logits(logits, label.float(), reduction="none") * observed
-        count = observed.sum(0)
-        mean = each.sum(0) / count.clamp(min=1)  # (H,), 0 where nothing is observed
-        others = [column for column in range(len(mean)) if column != self._primary and count[column]]
-        if not others:
-            return mean[self._primary]
-        return mean[self._primary] + self._learn.auxiliary_weight * mean[others].mean()
+        scored = sector.rows[: sector.scored]
+        label = torch.from_numpy(example.label[scored])  # (S, columns)
+        weight = None if example.weight is None else torch.from_numpy(example.weight[scored])
+        return self._target.loss(logits, label, weight)
+
+    def predict(self, X: NDArray[np.float32], neighbor_index: NDArray[np.int32]) -> NDArray[np.float32]:
+        """What the averaged weights say of cells, float32 (N, outputs), as the target's model file would.
+
+        X : float32 (N, F), raw; neighbor_index : int32 (N, 14)
+        """
+        arguments = (torch.from_numpy(X), torch.from_numpy(neighbor_index), len(X))
+        with _one_thread(), torch.no_grad():
+            found: NDArray[np.float32] = self._target.served(self._averaged_logits(*arguments)).numpy()
+        return found
+
+    def _averaged_logits(self, X: Tensor, neighbor_index: Tensor, first: int) -> Tensor:
+        found: Tensor = torch.func.functional_call(self._net, self._average, (X, neighbor_index, first))
+        return found
 
     def _fold_average(self) -> None:
         """Exponential average that starts unbiased: a step weighs 1 / (1 + decay + decay^2 + ...)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import insort
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,9 @@ class Example:
     """One sweep's features, and the outcomes known so far.
 
     X : float16 (N, F); neighbor_index : int32 (N, 14); azimuth : float32 (N,), radians, any turn
-    label : int8 (N, H), 1 occupied, 0 seen through, -1 not observed (yet); filled in by ``ReplayBuffer``
+    label : (N, columns) of the target's dtype, -1 where nothing is known (yet), filled in by
+        ``ReplayBuffer``; of occupancy int8 (N, H), 1 occupied, 0 seen through
+    weight : float32 (N,), of the labels; None where all weigh the same
     """
 
     prediction_id: str
@@ -24,12 +27,14 @@ class Example:
     X: NDArray[np.float16]
     neighbor_index: NDArray[np.int32]
     azimuth: NDArray[np.float32]
-    label: NDArray[np.int8]
+    label: NDArray[Any]
+    weight: NDArray[np.float32] | None = None
 
     @property
     def nbytes(self) -> int:
         """Bytes of the arrays."""
-        return self.X.nbytes + self.neighbor_index.nbytes + self.azimuth.nbytes + self.label.nbytes
+        held = (self.X, self.neighbor_index, self.azimuth, self.label, self.weight)
+        return sum(array.nbytes for array in held if array is not None)
 
 
 class ReplayBuffer:
@@ -70,6 +75,10 @@ class ReplayBuffer:
         """Number of examples with an outcome at the primary horizon."""
         return len(self._trainable)
 
+    def get(self, prediction_id: str) -> Example | None:
+        """An example, None where it is not held."""
+        return self._examples.get(prediction_id)
+
     def add(self, example: Example) -> bool:
         """Keep an example; False when its id is known already, or it alone exceeds the cap (``refused``)."""
         if example.prediction_id in self._examples:
@@ -83,12 +92,11 @@ class ReplayBuffer:
         self._bytes += example.nbytes
         return True
 
-    def label(
-        self, prediction_id: str, column: int, row: NDArray[np.int32], occupied: NDArray[np.bool_]
-    ) -> bool:
+    def label(self, prediction_id: str, column: int, row: NDArray[np.int32], value: NDArray[Any]) -> bool:
         """Record outcomes; False when the example is not held (any more), counted in ``unmatched``.
 
-        row : int32 (M,), rows of the example; occupied : bool (M,). Repeating a call changes nothing.
+        row : int32 (M,), rows of the example; value : (M,), bool for occupancy. Once more is
+            as once
         Raises ValueError for a column or row that the example does not have
         """
         example = self._examples.get(prediction_id)
@@ -98,9 +106,9 @@ class ReplayBuffer:
         rows, columns = example.label.shape
         if not 0 <= column < columns:
             raise ValueError(f"column: {column} must be 0..{columns - 1}")
-        if row.shape != occupied.shape or (len(row) and not (row.min() >= 0 and row.max() < rows)):
-            raise ValueError(f"row: must be {occupied.shape} rows of 0..{rows - 1}, got {row.shape}")
-        example.label[row, column] = occupied
+        if row.shape != value.shape or (len(row) and not (row.min() >= 0 and row.max() < rows)):
+            raise ValueError(f"row: must be {value.shape} rows of 0..{rows - 1}, got {row.shape}")
+        example.label[row, column] = value
         key = (example.stamp_ns, prediction_id)
         if column == self._primary and len(row) and key not in self._trainable:
             insort(self._trainable, key)

@@ -275,6 +275,11 @@ def _summary(folder: Path, spec: RunSpec, rows: _Rows) -> dict[str, Any]:
         "cells_predicted": sum(rows.cells), "cells_due": sum(rows.cells),
         "cells_observed": int(0.75 * sum(rows.cells)),
         "scores": scores,
+        "brier_parts": {str(PRIMARY_NS): {name: {"reliability": 0.001, "resolution": 0.05,
+                        "uncertainty": 0.23, "within": 0.0} for name in scores}},
+        "scores_by_range": dict.fromkeys(("0-10", "10-20", "20-30"), scores),
+        "scores_windowed": {"sweeps": 50, "scores": scores},
+        "scores_fading": {"half_life_sweeps": 20.0, "scores": scores},
         "scores_by_horizon": {
             str(h): {"online": _scores(rows.scored.get(("online", h), []))} for h in HORIZONS_NS
         },

@@ -16,7 +16,8 @@ from sklearn.metrics import average_precision_score, brier_score_loss, log_loss
 
 from agents.judge import Judge
 from models.probability import quantise
-from native.index64 import ancestor, encode
+from models.scores.breakdown import RANGE_EDGES_M, band_names
+from native.index64 import ancestor, decode, encode
 from stream.records import (
     HIT,
     SEEN_THROUGH,
@@ -418,6 +419,25 @@ def test_the_error_map_adds_up_by_region() -> None:
     )
     expected = Counter(regions.tolist())
     assert {entry.region: entry.n for entry in judge.error_map.worst(1000, 1)} == expected
+
+
+def test_scores_by_range_are_seen_from_where_the_forecast_was_made() -> None:
+    records = joined(perceived(CONFIG, 16))
+    judge = Judge(CONFIG)
+    outcomes = of_type(feed(judge, [*records, EndOfLog()]), Outcome)
+    places = {r.stamp_ns: r.pose.reshape(3, 4)[:, 3] for r in of_type(records, Binned)}
+    made = {record.prediction_id: record for record in of_type(records, Prediction)}
+    scored = list(made)[CONFIG.task.warmup_sweeps :]
+    expected: Counter[str] = Counter()
+    for outcome in outcomes:
+        if outcome.horizon_ns == PRIMARY and outcome.prediction_id in scored:
+            sites = decode(outcome.cell_id).sites * CONFIG.grid.half_edge_m
+            away = np.linalg.norm(sites - places[outcome.stamp_ns], axis=1)
+            band = np.searchsorted(RANGE_EDGES_M, away, "right")
+            expected += Counter(np.array(band_names())[band].tolist())
+    found = judge.scores.summary()["scores_by_range"]
+    assert {band: found[band]["online"]["n"] for band in found} == expected
+    assert len(expected) > 2
 
 
 def test_states_of_cells() -> None:

@@ -64,7 +64,9 @@ def _verdict(tmp_path: Path, **scores: tuple[float, float]) -> Verdict:
 
 def test_every_section_is_drawn_from_a_whole_run(tmp_path: Path) -> None:
     page = _build(tmp_path)
-    drawn = {"curves", "horizon", "reliability", "scene", "regions", "latency", "latency-time", "lineage"}
+    drawn = {
+        "curves", "horizon", "range", "reliability", "scene", "regions", "latency", "latency-time", "lineage",
+    }  # fmt: skip
     assert set(page.figures) == drawn
     assert drawn <= set(page.ids)
     assert len(page.ids) == len(set(page.ids))

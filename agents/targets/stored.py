@@ -1,0 +1,66 @@
+"""The sweeps of a run folder again, one after the other, as they were predicted from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pyarrow.parquet as pq
+
+from agents.in_order import epoch_of
+from native.window import CellFeatures
+from stream.config import Config
+from stream.container import RollingContainer
+from stream.features import digest
+from stream.records import Binned, robot_of
+from stream.run_folder import RunFolder
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class StoredSweep:
+    """One sweep that was predicted from: its rebuilt features, and all its binned records.
+
+    matches : the features are those that were predicted from, bit for bit
+    """
+
+    prediction_id: str
+    stream_id: str
+    stamp_ns: int
+    features: CellFeatures
+    parts: list[Binned]
+    matches: bool
+
+
+def stored_sweeps(folder: RunFolder, config: Config) -> Iterator[StoredSweep]:
+    """Every predicted sweep, robot by robot, in the order of their folding; a window is held, never the run.
+
+    Raises TableError for damaged containers, OSError
+    """
+    table = pq.read_table(folder.path / "sweeps.parquet", columns=["prediction_id", "feature_digest"])
+    digests = dict(zip(*(table[name].to_pylist() for name in table.column_names), strict=True))
+    for robot_id in sorted({robot_of(name) for name in digests}):
+        yield from _of_robot(folder, config, robot_id, digests)
+
+
+def _of_robot(
+    folder: RunFolder, config: Config, robot_id: str, digests: dict[str, str]
+) -> Iterator[StoredSweep]:
+    container, epoch = RollingContainer(config), 0
+    parts: dict[str, list[Binned]] = {}
+    for record in folder.records(robot_id, 0, 2**62):
+        if epoch_of(record.seq) != epoch:  # what was seen before is of another map
+            container, epoch = RollingContainer(config), epoch_of(record.seq)
+            parts.clear()
+        container.fold(record)
+        name = record.prediction_id
+        if record.late or name not in digests:
+            continue
+        held = parts.setdefault(name, [])
+        held.append(record)
+        if len(held) < record.parts:
+            continue
+        features = container.features(record)
+        yield StoredSweep(
+            prediction_id=name, stream_id=record.stream_id, stamp_ns=record.stamp_ns, features=features,
+            parts=parts.pop(name), matches=digest(features) == digests[name],
+        )  # fmt: skip
