@@ -1,4 +1,4 @@
-"""The command ``octastream errors``."""
+"""The commands ``octastream errors`` and ``octastream surprise``."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ Levels = Annotated[
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add the command to the program."""
+    """Add the commands to the program."""
     app.command()(errors)
+    app.command()(surprise)
 
 
 def errors(
@@ -53,6 +54,50 @@ def errors(
         f"{found.table.unjudged:,} without outcome",
         f"page: {escape(str(page))}",
     )
+
+
+def surprise(
+    run: Run,
+    top: Annotated[int, typer.Option(min=1, help="Show the N cells that surprised most.")] = 12,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.parquet", help="Write the surprise of every cell and sweep.")
+    ] = None,
+) -> None:
+    """What contradicted the forecasts of a run most, cell by cell: a score of anomalies without labels."""
+    from rich.markup import escape
+
+    from agents import console
+    from agents.errors.surprising import surprised_sweeps, top_rows, write_surprise
+
+    with console.progress_bar("comparing") as progress:
+        sweeps = surprised_sweeps(run, progress)
+        rows, count = top_rows(sweeps if out is None else write_surprise(sweeps, out), top)
+    console.show(surprise_table(rows), f"{count:,} cells of sweeps after the warm-up")
+    if out is not None:
+        console.show(f"surprise: {escape(str(out))}")
+
+
+def surprise_table(rows: list[dict[str, Any]]) -> Table:
+    """Cells as the terminal shows them."""
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    from native.index64 import to_text
+    from stream.records import HIT, SEEN_THROUGH
+
+    words = {HIT: "hit", SEEN_THROUGH: "seen through"}
+    table = Table(title="cells that surprised most", title_justify="left", title_style="bold", box=SIMPLE)
+    for name in ("stream", "stamp", "cell", "before", "was"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("surprise", justify="right")
+    for row in rows:
+        was = "occupied" if row["occupied"] else "free"
+        before = words.get(row["before"], "not observed")
+        table.add_row(
+            row["stream_id"], str(row["stamp_ns"]), to_text(row["cell_id"]), before, was,
+            f"{row['surprise']:.2f}",
+        )  # fmt: skip
+    return table
 
 
 def table_of(rows: list[dict[str, Any]], title: str) -> Table:
