@@ -20,9 +20,9 @@ from agents.kafka.worker_command import require_map_frame
 from agents.labels import commands as label_commands
 from agents.models_commands import add_to as add_models
 from agents.options import ConfigOptions, LogOptions, ReplayFlags, spread
-from agents.web.serve_command import serve
 from agents.studies.commands import add_to as add_studies
 from agents.targets import commands as target_commands
+from agents.web.serve_command import serve
 
 if TYPE_CHECKING:
     from agents.replay import RunResult

@@ -78,7 +78,8 @@ class Pending:
         if self.origin is None:
             return None
         away: NDArray[np.float64] = decode(cell_id).sites * half_edge_m - self.origin
-        return np.sqrt(np.square(away).sum(1))
+        squares: NDArray[np.float64] = np.square(away).sum(1)
+        return np.sqrt(squares)
 
 
 @dataclass(slots=True)

@@ -53,4 +53,5 @@ class Confusion:
         """Intersection over union by class, float64 (C,), NaN for one that occurs nowhere."""
         hit = np.diag(self._counts)
         union = self._counts.sum(0) + self._counts.sum(1) - hit
-        return np.divide(hit, union, out=np.full(len(hit), np.nan), where=union > 0)
+        share: NDArray[np.float64] = np.full(len(hit), np.nan)
+        return np.divide(hit, union, out=share, where=union > 0)
