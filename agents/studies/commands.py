@@ -1,4 +1,4 @@
-"""Commands: ``octastream study drift | recovery | ablation | delay | horizon | poison``."""
+"""Commands: ``octastream study drift | ablation | delay | horizon | poison``."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ study = typer.Typer(
 )
 
 WORDS = {
-    "drift": "How soon drift detectors notice a change, and how often they are wrong, beside dummies.",
-    "recovery": "How fast learning recovers from drift, beside frozen, periodic and oracle networks.",
+    "drift": "When something changes: how fast learning recovers, beside frozen, periodic and oracle "
+    "networks, and how soon detectors notice, beside dummies.",
     "ablation": "What groups of features, the replay buffer, gate and guard are worth.",
     "delay": "What it costs when labels reach the trainer late.",
     "horizon": "How far ahead a forecast is worth something.",
