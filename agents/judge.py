@@ -121,7 +121,7 @@ class Judge(Agent):
         Nor is a horizon decided by the nearest sweep there was: the one that would have is of another map.
         """
         for pending in stream.pending.values():
-            self._miss_open(pending, record.stamp_ns, step)
+            self._miss_open(pending, record.stamp_ns, "another epoch", step)
         stream.begin_epoch(epoch_of(record.seq))
 
     def _forget(self, stream: StreamState) -> None:
@@ -147,7 +147,7 @@ class Judge(Agent):
         stream.pending[prediction.prediction_id] = pending
         stream.predictions += 1
         if epoch_of(prediction.seq) < stream.epoch:  # its sweep did not wait for it any longer
-            self._miss_open(pending, prediction.stamp_ns, step)
+            self._miss_open(pending, prediction.stamp_ns, "another epoch", step)
 
     def _shadow(self, stream: StreamState, shadow: Shadow) -> None:
         pending = stream.pending.get(shadow.prediction_id)
@@ -161,16 +161,14 @@ class Judge(Agent):
 
     # ---- the join --------------------------------------------------------------------------------------
 
-    def _resolve(
-        self, stream: StreamState, step: StepBuilder, ended: bool = False, forgotten: bool = False
-    ) -> None:
+    def _resolve(self, stream: StreamState, step: StepBuilder, ended: bool = False) -> None:
         """Decide every horizon whose observer is known; newest predictions first, their labels are fresh.
 
-        ended : no shadow will come; forgotten : no sweep will, either, so every horizon is decided
+        ended : no shadow will come
         """
         for prediction_id, pending in reversed(list(stream.pending.items())):
             for horizon in sorted(pending.open_horizons):
-                self._decide(stream, pending, horizon, step, forgotten)
+                self._decide(stream, pending, horizon, step)
             late = pending.index < stream.predictions - SHADOW_SWEEPS
             if pending.shadow is not None or ended or late:
                 for outcome in pending.unscored:
@@ -179,19 +177,16 @@ class Judge(Agent):
             if not pending.open_horizons and not pending.unscored:
                 del stream.pending[prediction_id]
 
-    def _decide(
-        self, stream: StreamState, pending: Pending, horizon: int, step: StepBuilder, forgotten: bool
-    ) -> None:
-        """The observer is the sweep nearest in event time, known once a complete one is past the horizon, or
-        none can come any more."""
+    def _decide(self, stream: StreamState, pending: Pending, horizon: int, step: StepBuilder) -> None:
+        """The observer is the sweep nearest in event time, known once a complete one is past the horizon."""
         target = pending.prediction.stamp_ns + horizon
         place = bisect_left(stream.stamps, target)
-        candidates = stream.stamps[max(place - 1, 0) : place + 1] or [pending.prediction.stamp_ns]
-        after = candidates[-1]
-        if not forgotten and place == len(stream.stamps):
+        if place == len(stream.stamps):
             return
-        if not forgotten and place == len(stream.stamps) - 1 and not stream.observations[after].complete:
+        after = stream.stamps[place]
+        if place == len(stream.stamps) - 1 and not stream.observations[after].complete:
             return  # more parts may come; the next stamp says they will not
+        candidates = stream.stamps[max(place - 1, 0) : place + 1]
         observer = min(candidates, key=lambda stamp: (abs(stamp - target), stamp))
         pending.open_horizons.discard(horizon)
         if abs(observer - target) > self._config.task.tolerance_ns or observer <= pending.prediction.stamp_ns:
@@ -212,9 +207,9 @@ class Judge(Agent):
             Event(kind="outcome_missed", stamp_ns=stamp_ns, robot_id=prediction.robot_id, fields=fields)
         )
 
-    def _miss_open(self, pending: Pending, stamp_ns: int, step: StepBuilder) -> None:
+    def _miss_open(self, pending: Pending, stamp_ns: int, reason: str, step: StepBuilder) -> None:
         for horizon in sorted(pending.open_horizons):
-            self._miss(pending, horizon, stamp_ns, {"reason": "another epoch"}, step)
+            self._miss(pending, horizon, stamp_ns, {"reason": reason}, step)
         pending.open_horizons.clear()
 
     def _outcome(
@@ -259,7 +254,7 @@ class Judge(Agent):
     # ---- forgetting ------------------------------------------------------------------------------------
 
     def _forget_robot(self, robot_id: str, step: StepBuilder) -> None:
-        """End with a robot that others are heard instead of, as at the end of a log."""
+        """End with a robot that others are heard instead of."""
         order, roster = self._orders[robot_id], self._stream_rosters[robot_id]
         self._take(order.rest(), step)
         newest_ns = max([0, *(self._forget_stream(stream_id, step) for stream_id in roster.names())])
@@ -268,11 +263,17 @@ class Judge(Agent):
         step.outputs.append(robot_forgotten("judge", robot_id, newest_ns, self._config.limits))
 
     def _forget_stream(self, stream_id: str, step: StepBuilder) -> int:
-        """Give every outcome that is possible, and say which are missed; the stream's newest stamp."""
+        """Score what waits for a shadow, and say which horizons are missed; the stream's newest stamp.
+
+        As in another epoch, the nearest sweep there was decides nothing: the one that would have is unknown.
+        """
         stream = self._streams.pop(stream_id)
-        self._resolve(stream, step, ended=True, forgotten=True)
+        self._resolve(stream, step, ended=True)
+        newest_ns = max([stream.newest_ns, *stream.stamps[-1:]])
+        for pending in stream.pending.values():
+            self._miss_open(pending, newest_ns, "forgotten", step)
         self._forgotten.stream(stream_id, stream.newest_ns)
-        return max([stream.newest_ns, *stream.stamps[-1:]])
+        return newest_ns
 
     # ---- snapshots -------------------------------------------------------------------------------------
 

@@ -3,7 +3,8 @@
 ``python -m tests.bench.bench_kafka [--out FILE]``: a broker, its clients and the workers share this machine.
 The recorded log at its own pace, in three rounds on one broker: to the echo agent; to Perceive, with Judge
 and Learn beside it; to the same Perceive, which serves what was learnt, once Judge and Learn have gone. Then
-four robots at once, as fast as the broker takes them, for the rate that one Perceive worker sustains.
+four robots at once, as fast as the broker takes them, for the rate that one Perceive worker sustains. From
+the second round also: how long after an outcome a model serves that was trained on it.
 """
 
 from __future__ import annotations
@@ -38,13 +39,13 @@ from models.online.builtin import builtin_of
 from stream.config import load_config
 from stream.features import schema_of
 from stream.sweep import Sweep
-from stream.topics import PREDICTIONS, SWEEPS, Topic
+from stream.topics import OUTCOMES, PREDICTIONS, PUBLISHED, SWEEPS, Topic
 from tests.bench import machine
 from tests.bench.bench_loop import LOG, RESULTS
 from tests.bench.kafka_echo import ECHO
 from tests.data import data_path
 from tests.kafka.broker import LocalBroker
-from tests.kafka.harness import Workers, fresh_topics, read
+from tests.kafka.harness import Workers, fresh_topics, read, read_stamped
 
 OVERRIDES = ("grid.map_frame=odom", "learn.budget_ms=75")
 ROUNDS = ("in_process_step", "echo", "learn_here", "learn_elsewhere")
@@ -53,6 +54,8 @@ ROBOTS = 3
 """So many drive the log in a round, one after the other: the sweeps of one are few for a 99th percentile."""
 WARM_UP = 10
 """Sweeps of each that are not counted."""
+SERVED_SECONDS = 10.0
+"""At most so long after an outcome a model shall serve that has learnt from it."""
 PATIENCE_SECONDS = 60
 GOAL_MS = 100.0
 """Period of the sensor: who takes longer falls behind."""
@@ -114,6 +117,36 @@ async def round_trips(
     return waits, got[-1] - got[0]
 
 
+def served_seconds(settings: KafkaSettings) -> list[float]:
+    """Seconds from each outcome at the primary horizon to the first forecast by weights trained on its sweep.
+
+    By the broker's stamps, of all robots so far; outcomes that no model has served since are left out
+    """
+    primary = load_config(None, list(OVERRIDES)).task.primary_horizon_ns
+    learnt = {
+        record.model_id: {
+            item["robot_id"]: item["last_stamp_ns"] for item in record.manifest["training"]["sources"]
+        }
+        for record in read(settings, PUBLISHED)
+        if "training" in record.manifest
+    }
+    forecasts = [
+        (stamp, learnt[record.model_id])
+        for stamp, record in read_stamped(settings, PREDICTIONS)
+        if record.model_id in learnt
+    ]
+    found = []
+    for stamp, outcome in read_stamped(settings, OUTCOMES):
+        served = (
+            at for at, newest in forecasts
+            if at >= stamp and newest.get(outcome.robot_id, -1) >= outcome.stamp_ns
+        )  # fmt: skip
+        first = next(served, None) if outcome.horizon_ns == primary else None
+        if first is not None:
+            found.append((first - stamp) / 1e3)
+    return found
+
+
 @contextmanager
 def echo_worker(settings: KafkaSettings) -> Iterator[None]:
     """The echo agent in a process."""
@@ -145,7 +178,8 @@ def measure(folder: Path) -> dict[str, Any]:
     with LocalBroker(folder / "broker") as broker:
         settings = KafkaSettings(bootstrap=broker.bootstrap, partitions=1, folder=folder / "state")
         fresh_topics(settings)
-        rounds = {"in_process_step": step_ms(), **_paced_rounds(settings)}
+        paced, served = _paced_rounds(settings)
+        rounds = {"in_process_step": step_ms(), **paced}
         sustained = _sustained(broker, folder)
     described = machine.describe()
     return {
@@ -158,12 +192,13 @@ def measure(folder: Path) -> dict[str, Any]:
             1,
         ),
         "sustained_sweeps_per_s": round(sustained, 1),
+        "outcome_to_served_s": quantiles(served) | {"outcomes": len(served)},
         "per_sweep_ms": {name: [round(value, 2) for value in values] for name, values in rounds.items()},
     }
 
 
-def _paced_rounds(settings: KafkaSettings) -> dict[str, list[float]]:
-    """Each with a robot of its own, so that its map is empty at first."""
+def _paced_rounds(settings: KafkaSettings) -> tuple[dict[str, list[float]], list[float]]:
+    """Each with a robot of its own, so that its map is empty at first; and what ``served_seconds`` says."""
 
     def paced(topic: str, name: str) -> list[float]:
         found = []
@@ -183,13 +218,14 @@ def _paced_rounds(settings: KafkaSettings) -> dict[str, list[float]]:
             workers.start(name)
         workers.wait_until_running(["perceive-0", *others])
         found["learn_here"] = paced(PREDICTIONS, "here")
+        served = served_seconds(settings)
         for name in others:
             workers.terminate(name)
         found["learn_elsewhere"] = paced(PREDICTIONS, "elsewhere")
         last = read(settings, PREDICTIONS)[-1]
         if last.model_id == builtin_of(load_config(None, list(OVERRIDES))).model_id:
             raise RuntimeError("learn_elsewhere: served by the built-in model, so the figures are of no use")
-    return found
+    return found, served
 
 
 def _sustained(broker: LocalBroker, folder: Path) -> float:
@@ -216,6 +252,9 @@ def show(result: dict[str, Any]) -> None:
         table,
         f"median of learn elsewhere, less those of echo and step: {result['over_echo_and_step_ms']} ms "
         f"(goal {MORE_MS:g})\n"
+        f"an outcome is learnt and served after {result['outcome_to_served_s']['p50']} s at the median, "
+        f"{result['outcome_to_served_s']['max']} s at most (goal {SERVED_SECONDS:g}), of "
+        f"{result['outcome_to_served_s']['outcomes']}\n"
         f"one Perceive worker sustains {result['sustained_sweeps_per_s']} sweeps a second",
     )
 

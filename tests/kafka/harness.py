@@ -225,7 +225,13 @@ async def _read(settings: KafkaSettings, topic: str) -> list[Any]:
 
 def read(settings: KafkaSettings, topic: str) -> list[Any]:
     """Records of a topic, decoded, each partition in its order."""
-    return [decode(topic, message.value) for message in asyncio.run(_read(settings, topic))]
+    return [record for _, record in read_stamped(settings, topic)]
+
+
+def read_stamped(settings: KafkaSettings, topic: str) -> list[tuple[int, Any]]:
+    """As read, each with the broker's stamp of its message, milliseconds since 1970."""
+    messages = asyncio.run(_read(settings, topic))
+    return [(message.timestamp, decode(topic, message.value)) for message in messages]
 
 
 def recorded_models(config: Config, settings: KafkaSettings) -> RecordedModels:
