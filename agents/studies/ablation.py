@@ -56,7 +56,7 @@ VARIANTS = (
 
 def replays(options: StudyOptions) -> int:
     """How many logs are replayed."""
-    return len(VARIANTS) * options.drives
+    return len(VARIANTS) * options.count
 
 
 def run(options: StudyOptions, runner: Runner) -> StudyResult:

@@ -1,4 +1,4 @@
-"""Commands: ``octastream study drift | ablation | delay | horizon | poison``."""
+"""Commands: ``octastream study online | drift | ablation | delay | horizon | poison``."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ study = typer.Typer(
 )
 
 WORDS = {
+    "online": "What learning on the way is worth, beside frozen, periodic and oracle networks and rules.",
     "drift": "When something changes: how fast learning recovers, beside frozen, periodic and oracle "
     "networks, and how soon detectors notice, beside dummies.",
     "ablation": "What groups of features, the replay buffer, gate and guard are worth.",
@@ -42,14 +43,16 @@ def _command(name: str) -> Callable[..., None]:
         settings: ConfigOptions,
         out: Annotated[Path | None, typer.Option(help="Folder. Default: runs/study-NAME.")] = None,
         log: Annotated[
-            str | None,
-            typer.Option(metavar="LOG", help="A simulated drive without events, or a recorded log."),
+            list[str] | None,
+            typer.Option(
+                metavar="LOG", help="A simulated drive without events, or a recorded one; repeatable."
+            ),
         ] = None,
         sweeps: Annotated[int | None, typer.Option(min=2, help="Of each replay.")] = None,
         begin: Annotated[
             int | None, typer.Option(min=1, help="Sweep at which it happens, and scores begin.")
         ] = None,
-        drives: Annotated[int, typer.Option(min=1, help="Simulated drives, seed after seed.")] = 1,
+        drives: Annotated[int, typer.Option(min=1, help="Of each simulated log, seed after seed.")] = 1,
         oracle_steps: Annotated[int, typer.Option(min=1, help="Optimiser steps of the oracle.")] = 2000,
         periodic: Annotated[int, typer.Option(min=1, help="Sweeps between periodic retrainings.")] = 20,
         force: Annotated[bool, typer.Option("--force", help="Replace a study that lies there.")] = False,
@@ -63,7 +66,7 @@ def _command(name: str) -> Callable[..., None]:
         require_learning()
         own, folder = STUDIES[name], out or Path(f"runs/study-{name}")
         options = StudyOptions(
-            log=log or DRIVE,
+            logs=tuple(log or [DRIVE]),
             sweeps=sweeps or own.sweeps,
             begin=begin or min(own.begin, (sweeps or own.sweeps) // 2),
             drives=drives,

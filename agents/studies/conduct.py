@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.replay import VERSIONED, Progress
-from agents.studies import ablation, delay, drift, horizon, poison
+from agents.studies import ablation, delay, drift, horizon, online, poison
 from agents.studies.drives import StudyError, StudyOptions
 from agents.studies.page import page_of
 from agents.studies.result import StudyResult
@@ -32,6 +32,7 @@ class Study:
 
 
 STUDIES = {
+    "online": Study(run=online.run, replays=online.replays, sweeps=120, begin=30),
     "drift": Study(run=drift.run, replays=drift.replays, sweeps=120, begin=50),
     "ablation": Study(run=ablation.run, replays=ablation.replays, sweeps=80, begin=40),
     "delay": Study(run=delay.run, replays=delay.replays, sweeps=120, begin=30),

@@ -16,7 +16,7 @@ DELAYS = (0, 5, 20)
 
 def replays(options: StudyOptions) -> int:
     """How many logs are replayed."""
-    return len(DELAYS) * options.drives
+    return len(DELAYS) * options.count
 
 
 def run(options: StudyOptions, runner: Runner) -> StudyResult:

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.learn import Learn
-from agents.protocol import Example, Labels, Step, Train
+from agents.protocol import Example, Labels, Step, Train, Trained
+from models.model import Model
 from native.index64 import ancestor
 from stream.config_sections import CHAMPION_LINEAGE
-from stream.records import Outcome
+from stream.records import Outcome, Prediction
 
 
 class StudiedLearn(Learn):
@@ -55,10 +56,15 @@ def made_of(kind: type[StudiedLearn], **values: Any) -> Callable[..., Learn]:
 
 @dataclass(slots=True)
 class Capture:
-    """All examples and labels that the champion's trainer was given, by prediction id."""
+    """All examples and labels that the champion's trainer was given, by prediction id.
+
+    trained : the networks that it made, each with the stamp of the newest prediction made until then
+    """
 
     examples: dict[str, Example] = field(default_factory=dict)
     labels: dict[str, list[Labels]] = field(default_factory=dict)
+    trained: list[tuple[int, Model]] = field(default_factory=list)
+    newest_ns: int = -1
 
     def add(self, request: Train) -> None:
         """Keep what is new."""
@@ -68,9 +74,17 @@ class Capture:
 
 
 class CapturedLearn(StudiedLearn):
-    """Keeps what goes to the champion's trainer."""
+    """Keeps what goes to the champion's trainer, and every network that comes back, served or not."""
 
     capture: Capture
+
+    def handle(self, record: Any) -> Step:
+        """As Learn; a network could serve the predictions after the newest one that Learn has seen."""
+        if isinstance(record, Prediction):
+            self.capture.newest_ns = max(self.capture.newest_ns, record.stamp_ns)
+        if isinstance(record, Trained) and record.lineage == CHAMPION_LINEAGE:
+            self.capture.trained.append((self.capture.newest_ns, record.model))
+        return super().handle(record)
 
     def rewrite(self, request: Train) -> Train:
         """The same."""

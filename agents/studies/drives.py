@@ -21,14 +21,14 @@ class StudyError(ValueError):
 class StudyOptions:
     """What a study is made of.
 
-    log : a simulated drive without events, or a recorded log
+    logs : simulated drives without events, and recorded logs
     sweeps : of each replay; begin : number of the sweep at which something happens, and scores begin
-    drives : simulated drives, with seeds one after the other; a recorded log is one
+    drives : of each simulated one, with seeds one after the other; a recorded log is one
     settings : ``key=value`` of the configuration, of all contestants
     oracle_steps : optimiser steps of the oracle; periodic : sweeps from one retraining to the next
     """
 
-    log: str = DRIVE
+    logs: tuple[str, ...] = (DRIVE,)
     sweeps: int = 120
     begin: int = 50
     drives: int = 1
@@ -39,13 +39,15 @@ class StudyOptions:
     def __post_init__(self) -> None:
         if not 0 < self.begin < self.sweeps:
             raise StudyError(f"--begin {self.begin}: must be above 0 and below --sweeps {self.sweeps}")
-        if self.drives > 1 and not self.simulated:
-            raise StudyError(f"--drives {self.drives}: {self.log} is one log; only sim:... has other seeds")
+        if self.drives > 1 and not any(map(_simulated, self.logs)):
+            raise StudyError(
+                f"--drives {self.drives}: {self.logs[0]} is one log; only sim:... has other seeds"
+            )
 
     @property
-    def simulated(self) -> bool:
-        """Whether other seeds and events can be had."""
-        return self.log.startswith("sim:")
+    def count(self) -> int:
+        """How many logs there are, drives of each simulated one counted."""
+        return sum(self.drives if _simulated(log) else 1 for log in self.logs)
 
     @property
     def scored_from(self) -> str:
@@ -53,18 +55,27 @@ class StudyOptions:
         return f"task.warmup_sweeps={self.begin}"
 
 
+def _simulated(log: str) -> bool:
+    """Whether other seeds and events can be had."""
+    return log.startswith("sim:")
+
+
 def locations(options: StudyOptions, event: str = "") -> list[str]:
     """The logs to replay, one a drive. event : name of what begins at ``options.begin``, empty for nothing
 
     Raises StudyError for an event in a recorded log, SourceError
     """
-    if not options.simulated:
+    return [location for log in options.logs for location in _drives(log, options, event)]
+
+
+def _drives(log: str, options: StudyOptions, event: str) -> list[str]:
+    if not _simulated(log):
         if event:
-            raise StudyError(f"{options.log}: {event} can be planted in a simulated drive only; give sim:...")
-        return [options.log]
-    drive = parse_location(options.log, SourceOptions())
+            raise StudyError(f"{log}: {event} can be planted in a simulated drive only; give sim:...")
+        return [log]
+    drive = parse_location(log, SourceOptions())
     if drive.events:
-        raise StudyError(f"{options.log}: leave its events out; the study plants its own")
+        raise StudyError(f"{log}: leave its events out; the study plants its own")
     events = parse_events(f"{event}@{options.begin}") if event else ()
     return [
         dataclasses.replace(drive, seed=drive.seed + place, sweeps=options.sweeps, events=events).location

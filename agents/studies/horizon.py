@@ -17,7 +17,7 @@ NAMES = ("persistence", "frequency", "linear", "frozen", "online")
 
 def replays(options: StudyOptions) -> int:
     """How many logs are replayed."""
-    return len(HORIZONS_NS) * options.drives
+    return len(HORIZONS_NS) * options.count
 
 
 def run(options: StudyOptions, runner: Runner) -> StudyResult:

@@ -45,6 +45,25 @@ def time_to_recover(
     return None
 
 
+def block_interval(
+    values: Series, *, seed: int, block: int = WINDOW, resamples: int = 2000
+) -> tuple[float, float]:
+    """95 % interval of the mean, by the circular block bootstrap of Politis and Romano (1992).
+
+    values : by sweep; those that are not finite are left out. Given differences of two series by sweep, the
+    bootstrap is paired
+    seed : of the draws. block : sweeps drawn together, as neighbouring sweeps share most of what they see
+    NaN where there are fewer than two blocks: so few sweeps say nothing of their own spread
+    """
+    known = values[np.isfinite(values)]
+    if len(known) < 2 * block:
+        return float("nan"), float("nan")
+    draws = np.random.default_rng(seed).integers(len(known), size=(resamples, -(-len(known) // block), 1))
+    rows = (draws + np.arange(block)).reshape(resamples, -1)[:, : len(known)] % len(known)
+    low, high = np.percentile(known[rows].mean(1), (2.5, 97.5))
+    return float(low), float(high)
+
+
 def smooth(values: Series, window: int = WINDOW) -> Series:
     """Mean over the newest ``window`` sweeps, fewer at the start; NaN where none of them has a value."""
     return np.array([mean(values, max(0, end - window), end) for end in range(1, len(values) + 1)])

@@ -8,11 +8,12 @@ import numpy as np
 
 from agents.comparison import score
 from agents.effects import Trainer
-from agents.protocol import Labels, Train, Trained
+from agents.protocol import Example, Train, Trained
 from agents.replay import priors_of
 from agents.studies.doubles import Capture
 from agents.studies.measure import Series
 from agents.studies.track import Runner, Track
+from models.model import Model
 from stream.config import Config
 from stream.config_sections import CHAMPION_LINEAGE
 from stream.features import schema_of
@@ -56,14 +57,18 @@ def oracle_losses(
         answer = trainer.train(request) or answer
     if not isinstance(answer, Trained):
         return losses
-    for name, example in scored.items():
-        for labels in capture.labels[name]:
-            if labels.horizon == config.task.primary and len(labels.row):
-                probability = answer.model.predict(example.x, example.neighbor_index)
-                losses[track.sweep_of(example.stamp_ns)] = _loss(probability, labels)
+    for example in scored.values():
+        losses[track.sweep_of(example.stamp_ns)] = loss_of(answer.model, example, capture, config)
     return losses
 
 
-def _loss(probability: np.ndarray[tuple[int, int], np.dtype[np.float32]], labels: Labels) -> float:
-    found = score(np.ascontiguousarray(probability[labels.row, labels.horizon]), labels.occupied).log_loss
-    return float("nan") if found is None else found
+def loss_of(model: Model, example: Example, capture: Capture, config: Config) -> float:
+    """Log loss of a model on one sweep, primary horizon, by what trainers were told; NaN without."""
+    for labels in capture.labels.get(example.prediction_id, ()):
+        if labels.horizon == config.task.primary and len(labels.row):
+            probability = model.predict(example.x, example.neighbor_index)
+            found = score(
+                np.ascontiguousarray(probability[labels.row, labels.horizon]), labels.occupied
+            ).log_loss
+            return float("nan") if found is None else found
+    return float("nan")

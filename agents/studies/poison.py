@@ -42,7 +42,7 @@ ATTACKS = (
 
 def replays(options: StudyOptions) -> int:
     """How many logs are replayed."""
-    return len(ATTACKS) * options.drives
+    return len(ATTACKS) * options.count
 
 
 def second(options: StudyOptions) -> int:

@@ -24,7 +24,7 @@ SETTINGS = (
     "grid.lod=5", "network.width=4", "learn.prior=none", "learn.steps_per_sweep=3", "learn.gate_sweeps=3",
     "learn.averaging=0.9", "learn.learning_rate=0.01", "drift.min_cells=10",
 )  # fmt: skip
-OPTIONS = StudyOptions(log=LOG, sweeps=26, begin=12, settings=SETTINGS, oracle_steps=60, periodic=4)
+OPTIONS = StudyOptions(logs=(LOG,), sweeps=26, begin=12, settings=SETTINGS, oracle_steps=60, periodic=4)
 
 
 def silent(done: int, total: int | None, note: str) -> None:
@@ -132,7 +132,7 @@ def test_drives_are_seed_after_seed_with_the_event_in_them() -> None:
     ("changes", "error"),
     [
         ({"begin": 26}, "--begin 26: must be above 0 and below --sweeps 26"),
-        ({"log": "drive.mcap", "drives": 2}, "--drives 2: drive.mcap is one log"),
+        ({"logs": ("drive.mcap",), "drives": 2}, "--drives 2: drive.mcap is one log"),
     ],
 )
 def test_options_that_make_no_study_are_refused(changes: dict[str, Any], error: str) -> None:
@@ -143,10 +143,10 @@ def test_options_that_make_no_study_are_refused(changes: dict[str, Any], error: 
 
 def test_events_cannot_be_planted_in_recorded_logs_or_twice() -> None:
     with pytest.raises(StudyError, match="rain can be planted in a simulated drive only"):
-        locations(StudyOptions(log="drive.mcap"), "rain")
-    assert locations(StudyOptions(log="drive.mcap")) == ["drive.mcap"]
+        locations(StudyOptions(logs=("drive.mcap",)), "rain")
+    assert locations(StudyOptions(logs=("drive.mcap",))) == ["drive.mcap"]
     with pytest.raises(StudyError, match="leave its events out"):
-        locations(StudyOptions(log="sim:city?events=rain@3&sweeps=9"))
+        locations(StudyOptions(logs=("sim:city?events=rain@3&sweeps=9",)))
 
 
 def test_a_folder_of_other_things_is_not_written_into(tmp_path: Path) -> None:
