@@ -20,15 +20,21 @@ RULES = ("persistence", "frequency", "linear", "frozen")
 """Scored in shadow by every replay."""
 SEEDS = (0, 1, 2)
 """Of training; tables hold means over them."""
+EARLY_SWEEPS, EARLY_EVERY = 5, 5
+"""Forgetting is measured on the first sweeps learnt from, with every so-manieth network."""
 CONTESTANTS = (*RULES, "periodic", "online", "learner", "oracle")
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Contest:
-    """One log and one seed: the replay that learnt, and log losses by sweep of all contestants."""
+    """One log and one seed: the replay that learnt, and log losses by sweep of all contestants.
+
+    early : of the networks made one after the other, on the first sweeps that were learnt from, float64 (T,)
+    """
 
     online: Track
     losses: Mapping[str, Series]
+    early: Series
 
 
 def replays(options: StudyOptions) -> int:
@@ -59,6 +65,7 @@ def run(options: StudyOptions, runner: Runner) -> StudyResult:
             _precision_table(found, options),
             _against_table(found, options),
             _not_better_table(found),
+            _forgetting_table(found),
         ),
         charts=tuple(
             Chart(
@@ -89,7 +96,7 @@ def _contest(log: str, seed: int, options: StudyOptions, runner: Runner) -> Cont
         steps = config.learn.steps_per_sweep * options.periodic
         periodic = f"learn.triggers.steady={{when: amount, sweeps: {options.periodic}, steps: {steps}}}"
         losses["periodic"] = runner.run(log, "periodic", *settings, periodic).losses()
-    return Contest(online=online, losses=losses)
+    return Contest(online=online, losses=losses, early=_early(config, capture))
 
 
 def _learner(config: Config, capture: Capture, track: Track, begin: int) -> Series:
@@ -103,16 +110,27 @@ def _learner(config: Config, capture: Capture, track: Track, begin: int) -> Seri
     return losses
 
 
+def _early(config: Config, capture: Capture) -> Series:
+    """Loss of every ``EARLY_EVERY``-th network on the same first sweeps: what rises there is forgotten."""
+    first = [example for name, example in capture.examples.items() if name in capture.labels][:EARLY_SWEEPS]
+    return np.array([
+        mean(np.array([loss_of(model, example, capture, config) for example in first]))
+        for _, model in capture.trained[::EARLY_EVERY]
+    ])  # fmt: skip
+
+
 # ---- tables --------------------------------------------------------------------------------------------
 
 
 def _mean_series(contests: Sequence[Contest], name: str) -> Series:
     """Mean over the seeds that a contestant has, by sweep."""
-    return np.mean([contest.losses[name] for contest in contests if name in contest.losses], axis=0)
+    series: Series = np.mean([c.losses[name] for c in contests if name in c.losses], axis=0)
+    return series
 
 
 def _precision(contests: Sequence[Contest], name: str) -> Series:
-    return np.mean([contest.online.scores[name]["average_precision"] for contest in contests], axis=0)
+    series: Series = np.mean([c.online.scores[name]["average_precision"] for c in contests], axis=0)
+    return series
 
 
 def _interval(values: Series, digits: int = 4) -> str | None:
@@ -205,6 +223,22 @@ def _not_better_table(found: Mapping[str, Sequence[Contest]]) -> Table:
         columns=("log", "cells", "metric", "online", "better", "its value"),
         rows=tuple(rows),
         note="By range from the sensor, every metric that is known, pooled, first seed. No row: nowhere.",
+    )
+
+
+def _forgetting_table(found: Mapping[str, Sequence[Contest]]) -> Table:
+    rows: list[tuple[Cell, ...]] = []
+    for log, contests in found.items():
+        early = np.mean([contest.early for contest in contests], axis=0)
+        if np.isfinite(early).any():
+            best, last = float(np.nanmin(early)), float(early[-1])
+            rows.append((log, number(float(early[0])), number(best), number(last), number(last / best - 1)))
+    return Table(
+        title=f"Forgetting: log loss on the first {EARLY_SWEEPS} sweeps learnt from",
+        columns=("log", "first network", "best network", "last network", "last over best"),
+        rows=tuple(rows),
+        note=f"Every {EARLY_EVERY}th network, mean over seeds. They were trained on these sweeps: only "
+        "a rise says something.",
     )
 
 
