@@ -66,6 +66,12 @@ class Capture:
     trained: list[tuple[int, Model]] = field(default_factory=list)
     newest_ns: int = -1
 
+    def clear(self) -> None:
+        """Forget it: a drive's takes hundreds of megabytes."""
+        self.examples.clear()
+        self.labels.clear()
+        self.trained.clear()
+
     def add(self, request: Train) -> None:
         """Keep what is new."""
         self.examples |= {example.prediction_id: example for example in request.examples}

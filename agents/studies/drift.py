@@ -82,7 +82,7 @@ def _drive(event: str, log: str, options: StudyOptions, runner: Runner) -> Chang
     oracle = oracle_losses(
         runner.config(log, *settings), capture, online, options.begin, options.oracle_steps, runner
     )
-    capture.examples.clear()
+    capture.clear()
     frozen = runner.run(log, f"{event}: frozen", *settings, freeze_after=options.begin)
     periodic = runner.run(
         log, f"{event}: periodic", *settings,

@@ -96,7 +96,9 @@ def _contest(log: str, seed: int, options: StudyOptions, runner: Runner) -> Cont
         steps = config.learn.steps_per_sweep * options.periodic
         periodic = f"learn.triggers.steady={{when: amount, sweeps: {options.periodic}, steps: {steps}}}"
         losses["periodic"] = runner.run(log, "periodic", *settings, periodic).losses()
-    return Contest(online=online, losses=losses, early=_early(config, capture))
+    early = _early(config, capture)
+    capture.clear()
+    return Contest(online=online, losses=losses, early=early)
 
 
 def _learner(config: Config, capture: Capture, track: Track, begin: int) -> Series:

@@ -13,17 +13,24 @@ LOGIT_MAX = 12.0
 
 _CENTRE = (np.arange(BINS) + 0.5) / BINS * 2 * LOGIT_MAX - LOGIT_MAX
 NEWTON_STEPS = 6
+RIDGE = 1e-6
+"""Precision about what the rows say nothing of, as when all have the same logit."""
+
+
+def _sigmoid(logit: NDArray[np.float64]) -> NDArray[np.float64]:
+    return 1 / (1 + np.exp(-logit))
 
 
 class OnlinePlatt:
     """``logit' = scale * logit + shift``: what past logits and outcomes say about new ones.
 
     half_life : sweeps after which outcomes weigh half as much, > 0
-    caution : precision of the prior, in rows' worth, > 0: cells of one sweep err together, so a few sweeps
-        prove little
-    The fit is the maximum of the weighted likelihood with a Gaussian prior about scale 1 and shift 0. Logits
-    are counted in bins of 0.047, so memory does not grow. Deterministic.
-    Source: Platt 1999; the prior instead of his smoothed targets.
+    caution : what the prior is worth, in rows, > 0: cells of one sweep err together, so a few sweeps prove
+        little
+    The fit is the maximum of the weighted likelihood with a Gaussian prior about scale 1 and shift 0, as
+    precise as the information in ``caution`` rows like those seen. Logits are counted in bins of 0.047, so
+    memory does not grow. Deterministic.
+    Source: Platt 1999; the prior (Zellner's g-prior, 1986) instead of his smoothed targets.
     """
 
     def __init__(self, half_life: float, caution: float) -> None:
@@ -53,11 +60,16 @@ class OnlinePlatt:
         held = np.flatnonzero(self._counts.sum(1) > 0)
         design = np.column_stack([_CENTRE[held], np.ones(len(held))])
         rows, hits = self._counts[held].sum(1), self._counts[held, 1]
+        if not len(held):
+            return
+        share = _sigmoid(_CENTRE[held])
+        each = rows / rows.sum() * share * (1 - share)
+        prior = self._caution * (design * each[:, None]).T @ design + RIDGE * np.eye(2)
         at = np.array([self.scale, self.shift])
         for _ in range(NEWTON_STEPS):
-            p = 1 / (1 + np.exp(-design @ at))
-            slope = design.T @ (hits - rows * p) - self._caution * (at - [1.0, 0.0])
-            bend = (design * (rows * p * (1 - p))[:, None]).T @ design + self._caution * np.eye(2)
+            p = _sigmoid(design @ at)
+            slope = design.T @ (hits - rows * p) - prior @ (at - [1.0, 0.0])
+            bend = (design * (rows * p * (1 - p))[:, None]).T @ design + prior
             at = at + np.clip(np.linalg.solve(bend, slope), -0.5, 0.5)
         self.scale, self.shift = float(at[0]), float(at[1])
 

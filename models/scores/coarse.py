@@ -1,7 +1,7 @@
 """Scores of many slices in little memory: rows counted on a coarser grid, losses summed exactly.
 
 The full histogram of one predictor and slice takes 2 MiB. Here forecasts are counted in bins of 1 / 2048,
-which decides only the order of near-equal forecasts (average precision, to about 1e-4) and the edges of
+which decides only the order of near-equal forecasts (average precision, to 1e-3 or better) and the edges of
 calibration bins; log loss and Brier score are sums over forecasts as they were, in units of 2^-24.
 """
 

@@ -266,6 +266,7 @@ def _summary(folder: Path, spec: RunSpec, rows: _Rows) -> dict[str, Any]:
         values = table.column(f"{name}_ms").to_numpy()
         latency[name] = {"p50": float(np.quantile(values, 0.5)), "p99": float(np.quantile(values, 0.99)),
                          "max": float(values.max())}  # fmt: skip
+    scored = any(rows.scored.values())
     published = spec.sweeps - FIRST_MODEL if spec.models else 0
     activated = published + 1  # the built-in model is activated first
     return {
@@ -277,7 +278,7 @@ def _summary(folder: Path, spec: RunSpec, rows: _Rows) -> dict[str, Any]:
         "scores": scores,
         "brier_parts": {str(PRIMARY_NS): {name: {"reliability": 0.001, "resolution": 0.05,
                         "uncertainty": 0.23, "within": 0.0} for name in scores}},
-        "scores_by_range": dict.fromkeys(("0-10", "10-20", "20-30"), scores),
+        "scores_by_range": dict.fromkeys(("0-10", "10-20", "20-30"), scores) if scored else {},
         "scores_windowed": {"sweeps": 50, "scores": scores},
         "scores_fading": {"half_life_sweeps": 20.0, "scores": scores},
         "scores_by_horizon": {

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from agents.cli import main
-from agents.studies import ablation, recovery
+from agents.studies import ablation, poison, recovery
 from agents.studies.conduct import PAGE, RESULT, STUDIES, claim_study, conduct
 from agents.studies.drives import StudyError, StudyOptions, locations
 from agents.studies.page import page_of
@@ -24,7 +24,7 @@ SETTINGS = (
     "grid.lod=5", "network.width=4", "learn.prior=none", "learn.steps_per_sweep=3", "learn.gate_sweeps=3",
     "learn.averaging=0.9", "learn.learning_rate=0.01", "drift.min_cells=10",
 )  # fmt: skip
-OPTIONS = StudyOptions(logs=(LOG,), sweeps=26, begin=12, settings=SETTINGS, oracle_steps=60, periodic=4)
+OPTIONS = StudyOptions(logs=(LOG,), sweeps=14, begin=7, settings=SETTINGS, oracle_steps=40, periodic=4)
 
 
 def silent(done: int, total: int | None, note: str) -> None:
@@ -43,9 +43,11 @@ class Watched:
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One drift, three variants: the others are of the same kind."""
+    """One drift, one seed, two variants: the others are of the same kind."""
     monkeypatch.setattr("agents.studies.drift.DRIFTS", ("rain",))
-    monkeypatch.setattr("agents.studies.ablation.VARIANTS", ablation.VARIANTS[:2] + ablation.VARIANTS[6:7])
+    monkeypatch.setattr("agents.studies.online.SEEDS", (0,))
+    monkeypatch.setattr("agents.studies.delay.DELAYS", (0, 5))
+    monkeypatch.setattr("agents.studies.ablation.VARIANTS", ablation.VARIANTS[:2])
 
 
 def read(out: Path) -> dict[str, Any]:
@@ -56,14 +58,11 @@ def read(out: Path) -> dict[str, Any]:
 @pytest.mark.learn
 @pytest.mark.slow
 @pytest.mark.parametrize("name", list(STUDIES))
-def test_a_study_ends_and_repeats_to_the_byte(tmp_path: Path, name: str) -> None:
+def test_a_study_ends_with_findings_and_leaves_nothing_else(tmp_path: Path, name: str) -> None:
     pytest.importorskip("torch")
     watched = Watched()
     result = conduct(name, OPTIONS, tmp_path / "a", watched)
-    conduct(name, OPTIONS, tmp_path / "b", silent)
-    for file in (RESULT, PAGE):
-        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]  # nothing of the replays is left
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]  # nothing of the replays is left
     replayed = STUDIES[name].replays(OPTIONS) * OPTIONS.sweeps
     assert {total for _, total, _ in watched.calls} == {replayed}
     assert max(done for done, _, _ in watched.calls) == replayed
@@ -76,6 +75,16 @@ def test_a_study_ends_and_repeats_to_the_byte(tmp_path: Path, name: str) -> None
     assert found["study"] == name
     assert found["settings"]["sweeps"] == OPTIONS.sweeps
     assert all(LOG.partition("?")[0] in log for log in found["logs"])
+
+
+@pytest.mark.learn
+@pytest.mark.slow
+def test_a_study_repeats_to_the_byte(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    for folder in ("a", "b"):
+        conduct("online", OPTIONS, tmp_path / folder, silent)
+    for file in (RESULT, PAGE):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
 
 @pytest.mark.learn
@@ -99,11 +108,18 @@ def test_contestants_are_compared_on_the_same_sweeps(tmp_path: Path) -> None:
 @pytest.mark.learn
 @pytest.mark.slow
 def test_false_labels_do_little_harm_where_the_guard_stands(tmp_path: Path) -> None:
-    """Most labels are turned round, so that a short drive shows it."""
+    """Most labels are turned round, and learning is hasty, so that a short drive shows it."""
     pytest.importorskip("torch")
-    options = dataclasses.replace(OPTIONS, sweeps=60, begin=24)
+    hasty = (
+        "learn.steps_per_sweep=4",
+        "learn.learning_rate=0.01",
+        "learn.averaging=0.9",
+        "learn.guard_sweeps=3",
+    )
+    options = dataclasses.replace(OPTIONS, sweeps=36, begin=12, settings=hasty)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("agents.studies.poison.SHARE", 0.9)
+        patch.setattr("agents.studies.poison.ATTACKS", poison.ATTACKS[:3])
         result = conduct("poison", options, tmp_path / "out", silent)
     (table,) = result.tables
     rows = {row[0]: dict(zip(table.columns, row, strict=True)) for row in table.rows}
@@ -111,8 +127,8 @@ def test_false_labels_do_little_harm_where_the_guard_stands(tmp_path: Path) -> N
     assert isinstance(guarded["relative, everywhere"], float)
     assert isinstance(naked["relative, everywhere"], float)
     assert rows["true labels"]["relative, all"] == 0
-    assert guarded["rolled back"]
-    assert naked["relative, everywhere"] > 0.3
+    assert guarded["held back"]
+    assert naked["relative, everywhere"] > 0.2
     assert guarded["relative, everywhere"] < naked["relative, everywhere"] / 2
 
 
@@ -122,7 +138,7 @@ def test_false_labels_do_little_harm_where_the_guard_stands(tmp_path: Path) -> N
 def test_drives_are_seed_after_seed_with_the_event_in_them() -> None:
     options = dataclasses.replace(OPTIONS, drives=2)
     assert locations(options, "rain") == [
-        f"sim:city?seed={seed}&sweeps=26&beams=32&rate=10&azimuths=64&robots=1&events=rain@12"
+        f"sim:city?seed={seed}&sweeps=14&beams=32&rate=10&azimuths=64&robots=1&events=rain@7"
         for seed in (3, 4)
     ]
     assert all("events" not in log for log in locations(options))
@@ -131,7 +147,7 @@ def test_drives_are_seed_after_seed_with_the_event_in_them() -> None:
 @pytest.mark.parametrize(
     ("changes", "error"),
     [
-        ({"begin": 26}, "--begin 26: must be above 0 and below --sweeps 26"),
+        ({"begin": 14}, "--begin 14: must be above 0 and below --sweeps 14"),
         ({"logs": ("drive.mcap",), "drives": 2}, "--drives 2: drive.mcap is one log"),
     ],
 )
@@ -203,7 +219,7 @@ def test_the_command_shows_what_was_found(tmp_path: Path, capsys: pytest.Capture
         arguments += ["--set", setting]
     assert main(arguments) == 0
     shown = capsys.readouterr()
-    assert "Labels 20 sweeps late cost" in shown.out
+    assert "Labels 5 sweeps late cost" in shown.out
     assert str(out / PAGE) in shown.out
     assert main(arguments) == 1
     assert "holds a study; name another folder or add --force" in capsys.readouterr().err
