@@ -54,4 +54,5 @@ class Confusion:
         hit = np.diag(self._counts)
         union = self._counts.sum(0) + self._counts.sum(1) - hit
         share: NDArray[np.float64] = np.full(len(hit), np.nan)
-        return np.divide(hit, union, out=share, where=union > 0)
+        np.divide(hit, union, out=share, where=union > 0)
+        return share

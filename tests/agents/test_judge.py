@@ -264,7 +264,7 @@ def with_parts(records: list[Any]) -> list[Any]:
 WORLD = joined(perceived(CONFIG, 24))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_arrival_order_changes_neither_outcomes_nor_scores(seed: int) -> None:
     config = config_of("task.warmup_sweeps=1")
@@ -281,7 +281,7 @@ def test_arrival_order_changes_neither_outcomes_nor_scores(seed: int) -> None:
             assert counts[1][horizon][name] == pytest.approx(values, abs=1e-12)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_redelivery_changes_neither_outcomes_nor_scores(seed: int) -> None:
     """A crash hands out a stretch of the log again; readers may see an outcome twice, scores may not."""

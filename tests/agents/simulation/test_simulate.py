@@ -9,7 +9,7 @@ from agents.simulation.shrink import shrink
 from agents.simulation.trace import trace_lines
 from tests.agents.simulation.planted import BUGS
 
-CI_SEEDS = 20
+CI_SEEDS = 12
 """`make simulate SEEDS=10000` runs more."""
 
 
