@@ -19,7 +19,7 @@ NATIVE := $(C_CODE) native/octa.cdef.txt native/build_ffi.py setup.py
 BENCH  := $(filter-out bench_kafka,$(sort $(notdir $(basename $(wildcard tests/bench/bench_*.py)))))
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo up test test-kafka up-test kill-test kafka simulate lint sanitize fuzz coverage bench bench-core bench-ids bench-swap bench-pace bench-kafka wheel constraints clean
+.PHONY: help setup demo up test test-kafka up-test kill-test kafka simulate lint sanitize fuzz coverage bench bench-core bench-ids bench-swap bench-pace bench-kafka bench-serve wheel constraints clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -87,6 +87,9 @@ bench-pace: setup ## learning with all steps, and at the pace of a live sensor: 
 bench-kafka: setup ## from a producer to its prediction over a Kafka broker, beside an agent that only echoes
 	$(BIN)/python -m tests.bench.bench_kafka
 	$(BIN)/python -m tests.bench.plot_kafka
+
+bench-serve: setup ## /predict for 256 cells beside an endpoint that does nothing: requests a second, p50, p99
+	$(BIN)/python -m tests.bench.bench_serve
 
 wheel: setup ## dist/: sdist, and from it one wheel for every Linux with glibc 2.17 and Python from 3.11 on
 	rm -rf dist

@@ -29,6 +29,10 @@ class ExplainError(ValueError):
     """A prediction that cannot be explained: unknown, or its containers are gone."""
 
 
+class UnknownPrediction(ExplainError):
+    """A prediction that the run does not hold."""
+
+
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Explanation:
     """One prediction, its rebuilt features and what became of it.
@@ -117,20 +121,20 @@ def features_at(records: Iterable[Binned], config: Config, stream_id: str, stamp
     return container.features(last)
 
 
-def explain(run: Path, prediction_id: str) -> Explanation:
+def explain(run: Path, prediction_id: str, config: Config | None = None) -> Explanation:
     """Rebuild a prediction's features and compare their digest with the stored one.
 
-    prediction_id : ``robot/sensor/stamp_ns``
+    prediction_id : ``robot/sensor/stamp_ns``; config : of archives, which hold none; None reads the run's
     Raises ExplainError when the run does not hold it, ConfigError when ``run`` is no run folder
     """
     folder = RunFolder(run)
-    config = run_config(folder)
+    config = run_config(folder) if config is None else config
     sweeps = pq.read_table(
         run / "sweeps.parquet", filters=[("prediction_id", "=", prediction_id)]
     ).to_pylist()
     if not sweeps:
         _refuse_deleted(run, prediction_id, 0)
-        raise ExplainError(f"{prediction_id}: not in this run; sweeps.parquet lists the ids")
+        raise UnknownPrediction(f"{prediction_id}: not in this run; sweeps.parquet lists the ids")
     sweep = sweeps[0]
     try:
         features, schema = rebuild(folder, config, sweep["stream_id"], sweep["stamp_ns"])

@@ -24,6 +24,8 @@ RUN_ENTRIES = (
     "deletions",
 )
 """What a run may consist of; nothing else is ever removed."""
+KEPT = ("labels.jsonl",)
+"""What people have given: it may lie in the folder of a new run, and is never removed."""
 
 
 def holds_run(folder: Path) -> bool:
@@ -35,7 +37,8 @@ def claim(folder: Path, *, force: bool = False) -> Path:
     """Check that a folder can take a new run, and return it; it need not exist and is not made.
 
     force : remove an older run that lies there
-    Raises FileExistsError for a file, for a run without ``force``, and for a folder of other things
+    Raises FileExistsError for a file, for a run without ``force``, and for a folder of other things; labels
+    that people have given are left where they are
     """
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(f"{folder}: is a file; name a folder")
@@ -47,7 +50,7 @@ def claim(folder: Path, *, force: bool = False) -> Path:
                 f"{folder}: holds labels that people gave; move {folder / LABELS} away first"
             )
         _remove(folder)
-    if folder.is_dir() and any(folder.iterdir()):
+    if folder.is_dir() and any(path.name not in KEPT for path in folder.iterdir()):
         raise FileExistsError(f"{folder}: is not empty and holds no run; name another folder")
     return folder
 

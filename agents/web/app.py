@@ -5,25 +5,46 @@ from __future__ import annotations
 from importlib.metadata import version
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
+from agents.web.access import Access
+from agents.web.gate import Gate
+from agents.web.limits import Limits
 from agents.web.problems import add_problems
 from agents.web.routes_cells import cell_routes
+from agents.web.routes_explain import explain_routes
+from agents.web.routes_labels import label_routes
+from agents.web.routes_models import model_routes
 from agents.web.routes_watch import watch_routes
 from agents.web.service import Service
 
 DESCRIPTION = "3D occupancy forecasts that learn from what later LiDAR sweeps reveal."
 
 
-def build_app(service: Service) -> FastAPI:
-    """Routes, described at /openapi.json; FastAPI's own pages, which load scripts from elsewhere, are off."""
+def build_app(service: Service, access: Access | None = None, limits: Limits | None = None) -> FastAPI:
+    """Routes behind a gate, described at /openapi.json.
+
+    FastAPI's own pages about them are off: they load scripts from elsewhere
+    """
     app = FastAPI(
         title="octastream",
         description=DESCRIPTION,
         version=version("octastream"),
         docs_url=None,
         redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     add_problems(app)
     app.include_router(watch_routes(service))
-    app.include_router(cell_routes(service))
+    for routes in (cell_routes, explain_routes, model_routes, label_routes):
+        app.include_router(routes(service))
+    access, limits = access or Access(), limits or Limits()
+    app.add_middleware(Gate, access=access, limits=limits, metrics=service.metrics)
+    if access.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(access.origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["authorization", "content-type", "x-api-key"],
+        )
     return app

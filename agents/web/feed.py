@@ -40,6 +40,11 @@ class Feed(Protocol):
         """Feed until told to stop, or until the log has ended.  Raises what ends it before"""
         ...
 
+    @property
+    def folder(self) -> Path:
+        """Where what people give is kept."""
+        ...
+
     def runs(self) -> list[Path]:
         """Run folders, or archives like them, that hold forecasts which are not remembered."""
         ...

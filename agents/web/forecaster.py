@@ -44,11 +44,25 @@ class Forecaster:
     ) -> None:
         self._builtin = builtin_of(config)
         self._requirements = requirements_of(config, schema_of(config))
-        self._registry, self._providers, self._threads = registry, tuple(providers), threads
+        self._folder, self._providers, self._threads = registry, tuple(providers), threads
+        self._registry: ModelRegistry | None = None
         self._lock = threading.Lock()
         self._models: OrderedDict[str, Model] = OrderedDict()
         self._features: OrderedDict[str, CellFeatures] = OrderedDict()
         self._made: OrderedDict[tuple[str, str], NDArray[np.float32]] = OrderedDict()
+
+    @property
+    def builtin(self) -> str:
+        """Id of the built-in model, which is always there."""
+        return self._builtin.model_id
+
+    def registry(self) -> ModelRegistry | None:
+        """Models on disk, only to be read; None while there is no such folder."""
+        if self._folder is None or not self._folder.is_dir():
+            return None
+        if self._registry is None:
+            self._registry = ModelRegistry(self._folder)
+        return self._registry
 
     def model(self, model_id: str) -> Model:
         """A model, loaded and checked. Raises ModelRefused for one that is not there, or does not fit"""
@@ -94,9 +108,9 @@ class Forecaster:
 
     def _model(self, model_id: str) -> Model:
         if model_id not in self._models:
-            if self._registry is None or not self._registry.is_dir():
+            registry = self.registry()
+            if registry is None:
                 raise ModelRefused(f"{model_id}: there is no registry of models to load it from")
-            registry = ModelRegistry(self._registry)
             self._models[model_id] = registry.load(model_id, self._requirements, self._make)
             if len(self._models) > KEPT_MODELS:
                 self._models.popitem(last=False)

@@ -36,6 +36,11 @@ class KafkaFeed:
         """The workers' registry."""
         return self._settings.folder / "models"
 
+    @property
+    def folder(self) -> Path:
+        """What the workers share."""
+        return self._settings.folder
+
     def runs(self) -> list[Path]:
         """The archives of all partitions."""
         return sorted((self._settings.folder / "archive").glob("[0-9]*"))

@@ -40,7 +40,7 @@ class WebMetrics(Collector):
         )
         self.seconds = Histogram(
             "octastream_http_request_seconds",
-            "From the head of a request to the end of its answer.",
+            "From the head of a request to the end of its answer, which events may make long.",
             ("route",),
             buckets=SECONDS,
             registry=self._registry,

@@ -146,7 +146,7 @@ class Predictor:
         if len(names) > self._most:
             raise Problem(413, f"cells: {len(names):,} are more than the {self._most:,} of one question")
         cell_id = ids_of(names)
-        lods = self._lods(cell_id)
+        lods = self.check_cells(cell_id)
         probability = np.full((len(names), len(self._world.config.task.horizons_ns)), np.nan, np.float32)
         robot = np.full(len(names), -1, np.intp)
         for place, item in enumerate(asked):
@@ -163,7 +163,7 @@ class Predictor:
             names=names, probability=probability, asked=asked, robot=robot if len(asked) > 1 else None
         )
 
-    def _lods(self, cell_id: NDArray[np.uint64]) -> NDArray[np.uint8]:
+    def check_cells(self, cell_id: NDArray[np.uint64]) -> NDArray[np.uint8]:
         """Levels of cells.  Raises Problem for what is no cell, of another map, or finer than the grid"""
         try:
             parts = decode(cell_id)

@@ -70,6 +70,11 @@ class ReplayFeed:
         """Registry of the run."""
         return self._out / "models"
 
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return self._out
+
     def runs(self) -> list[Path]:
         """The run folder."""
         return [self._out]

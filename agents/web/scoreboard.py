@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +20,7 @@ from native.index64 import ancestor
 from stream.config import Config
 from stream.records import Outcome, Prediction, Shadow
 
+SUMMARY_SECONDS = 2.0
 MOST_STREAMS = 4096
 """Whose forecasts are counted, for their warm-up."""
 
@@ -40,10 +43,11 @@ class Scoreboard:
     """Scores outcomes as Judge does: baselines wait for their shadow, so many later forecasts at most.
 
     It begins with what it sees first, so behind a cluster its warm-up is that of who watches.
+    clock : monotonic, seconds; a summary, which takes a tenth of a second, is made so often at most
     One thread adds, any may read.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, clock: Callable[[], float] = time.monotonic) -> None:
         task = config.task
         self._config = config
         self._lock = threading.Lock()
@@ -52,7 +56,8 @@ class Scoreboard:
         self._open: OrderedDict[str, _Open] = OrderedDict()
         self._early: OrderedDict[str, Shadow] = OrderedDict()
         self._predicted = Newest(MOST_STREAMS)  # place of the newest forecast, by stream
-        self._summary: tuple[int, dict[str, Any]] = (-1, {})
+        self._clock = clock
+        self._summary: tuple[int, float, dict[str, Any]] = (-1, 0.0, {})
         self.outcomes = 0
 
     def add_prediction(self, prediction: Prediction) -> None:
@@ -129,9 +134,12 @@ class Scoreboard:
     def summary(self) -> dict[str, Any]:
         """``scores`` and ``scores_by_horizon`` as in summary.json; None where nothing supports a score."""
         with self._lock:
-            if self._summary[0] != self.outcomes:
-                self._summary = (self.outcomes, self._scores.summary())
-            return self._summary[1]
+            outcomes, made_s, summary = self._summary
+            now_s = self._clock()
+            if outcomes < 0 or (outcomes != self.outcomes and now_s - made_s >= SUMMARY_SECONDS):
+                summary = self._scores.summary()
+                self._summary = (self.outcomes, now_s, summary)
+            return summary
 
     def series(self) -> dict[str, Any]:
         """Scores by sweep, as ``PrequentialScores.series``."""

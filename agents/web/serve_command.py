@@ -14,7 +14,7 @@ import typer
 from agents.cluster_options import TopicOptions
 from agents.failure import require_learning
 from agents.options import LIVE_BUDGET_MS, ConfigOptions, LogOptions, spread
-from agents.web.options import ListenOptions
+from agents.web.options import LimitOptions, ListenOptions
 
 if TYPE_CHECKING:
     from agents.web.feed import Feed
@@ -27,6 +27,7 @@ def serve(
     log: LogOptions,
     settings: ConfigOptions,
     topic: TopicOptions,
+    limit: LimitOptions,
     replay: Annotated[
         str | None, typer.Option(metavar="LOG|RUN", help="Play a log, sim:city?..., or a run folder.")
     ] = None,
@@ -54,25 +55,36 @@ def serve(
         list[str] | None,
         typer.Option(metavar="NAME", help="ONNX Runtime execution provider; may be repeated. Default: CPU."),
     ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Of one forecast that is made here.")] = 1,
 ) -> None:
     """Answer over HTTP what is forecast, mapped and scored: of a log that is played, or of a cluster."""
     from agents.listener import listen, url_of
+    from agents.web.server import ServerOptions
     from agents.web.server import serve as run
     from agents.web.world import WorldOptions
     from stream.config import ConfigError
 
     if (replay is None) == (not kafka):
         raise ConfigError("serve: give --replay LOG, --replay RUN or --kafka, one of them")
-    options = WorldOptions(history_s=history)
-    providers = _providers(provider or [])
+    options = ServerOptions(
+        access=listen_on.access(),
+        limits=limit.to_limits(),
+        world=WorldOptions(history_s=history),
+        providers=_providers(provider or []),
+        threads=threads,
+        tls=listen_on.tls(),
+    )
     feed: Feed
     if replay is None:
         feed = _followed(log, settings, topic, folder, lookback)
     else:
         feed = _replayed(replay, log, settings, topic, rate=rate, loop=loop, out=out, no_learn=no_learn)
     with listen(listen_on.host, listen_on.port, "--host, --port") as listener:
-        typer.echo(f"serves {feed.name} on {url_of(listener)}; Ctrl-C ends it", err=True)
-        run(feed, listener, options, providers)
+        url = url_of(listener) if options.tls is None else url_of(listener).replace("http", "https", 1)
+        typer.echo(f"serves {feed.name} on {url}; Ctrl-C ends it", err=True)
+        if warning := listen_on.warning(options.access):
+            typer.echo(f"octastream: {warning}", err=True)
+        run(feed, listener, options)
 
 
 def _followed(

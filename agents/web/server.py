@@ -5,19 +5,25 @@ from __future__ import annotations
 import logging
 import signal
 import socket
+import ssl
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import uvicorn
 
 from agents.stop import STOP_SIGNALS
+from agents.web.access import Access
 from agents.web.app import build_app
 from agents.web.feed import Feed
 from agents.web.forecaster import Forecaster
+from agents.web.labels import Labels
+from agents.web.limits import Limits
 from agents.web.metrics import WebMetrics
+from agents.web.patience import protocol_of
 from agents.web.predict import Predictor
 from agents.web.service import Service
 from agents.web.world import World, WorldOptions
@@ -25,6 +31,26 @@ from agents.web.world import World, WorldOptions
 SWITCH_SECONDS = 0.0005
 """Feed and server take turns so often: a request would wait up to 5 ms while a sweep is folded."""
 STOP_SECONDS = 10
+
+
+KEEP_ALIVE_SECONDS = 15
+WEBSOCKET_BYTES = 64 << 10
+"""Of one message of a client: pages ask for little."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerOptions:
+    """How to serve.
+
+    providers : ONNX Runtime's, in order of preference; threads : of one forecast; tls : None for plain HTTP
+    """
+
+    access: Access
+    limits: Limits
+    world: WorldOptions
+    providers: Sequence[str]
+    threads: int = 1
+    tls: ssl.SSLContext | None = None
 
 
 def service_of(
@@ -38,6 +64,7 @@ def service_of(
         predictor=Predictor(world, forecaster, most_cells),
         forecaster=forecaster,
         metrics=WebMetrics(world, feed),
+        labels=Labels(feed.folder),
     )
 
 
@@ -84,18 +111,28 @@ class FeedThread:
             self._failed()
 
 
-def serve(feed: Feed, listener: socket.socket, options: WorldOptions, providers: Sequence[str]) -> None:
+def _always(context: ssl.SSLContext) -> Callable[..., ssl.SSLContext]:
+    return lambda *_: context
+
+
+def serve(feed: Feed, listener: socket.socket, options: ServerOptions) -> None:
     """Serve until told to stop (SIGINT, SIGTERM), or until the feed fails.  Raises what failed"""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     sys.setswitchinterval(SWITCH_SECONDS)
-    world = World(feed.config, options)
-    app = build_app(service_of(feed, world, providers=providers))
+    world = World(feed.config, options.world)
+    service = service_of(
+        feed, world, providers=options.providers, threads=options.threads, most_cells=options.limits.cells
+    )
     config = uvicorn.Config(
-        app,
+        build_app(service, options.access, options.limits),
+        http=protocol_of(options.limits),
         log_level="warning",
         access_log=False,
         server_header=False,
+        ws_max_size=WEBSOCKET_BYTES,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=STOP_SECONDS,
+        ssl_context_factory=_always(options.tls) if options.tls else None,
     )
     server = Server(config)
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import orjson
 from fastapi import Response
 
 from agents.web.feed import Feed
 from agents.web.forecaster import Forecaster
+from agents.web.labels import Labels
 from agents.web.metrics import WebMetrics
 from agents.web.predict import Predictor
 from agents.web.world import World
@@ -27,11 +29,20 @@ class Service:
     predictor: Predictor
     forecaster: Forecaster
     metrics: WebMetrics
+    labels: Labels
 
 
 def json_answer(values: Any) -> Response:
     """Plain values and numpy arrays as JSON; what is not finite is null."""
-    return Response(orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY), media_type=JSON)
+    data = orjson.dumps(values, default=_listed, option=orjson.OPT_SERIALIZE_NUMPY)
+    return Response(data, media_type=JSON)
+
+
+def _listed(value: Any) -> Any:
+    """An array that orjson cannot read as it lies in memory."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} is no value of JSON")
 
 
 def wants_arrow(accept: str | None) -> bool:

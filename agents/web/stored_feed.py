@@ -69,6 +69,11 @@ class StoredFeed:
         """Registry of the run."""
         return self._path / "models"
 
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return self._path
+
     def runs(self) -> list[Path]:
         """The run folder."""
         return [self._path]

@@ -29,18 +29,22 @@ class Still:
     """A feed that has ended: what was played lies in a run folder."""
 
     def __init__(self, config: Config, folder: Path) -> None:
-        self.config, self.name, self.folder = config, "a test", folder
+        self.config, self.name, self._folder = config, "a test", folder
         self.reason = ""
 
     @property
     def models(self) -> Path:
-        return self.folder / "models"
+        return self._folder / "models"
 
     def run(self, world: World, stop: threading.Event) -> None:
         stop.wait()
 
+    @property
+    def folder(self) -> Path:
+        return self._folder
+
     def runs(self) -> list[Path]:
-        return [self.folder]
+        return [self._folder]
 
     def lag(self) -> int:
         return 0

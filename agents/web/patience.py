@@ -1,0 +1,95 @@
+"""Connections whose clients are slow, or never stop: uvicorn waits for the head of a request for ever."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from agents.web.limits import Limits
+from agents.web.problems import MEDIA_TYPE, problem_body
+
+
+def protocol_of(limits: Limits) -> type[asyncio.Protocol]:
+    """uvicorn's protocol with bounds of time and size for heads, and of the number of connections."""
+
+    class Patient(PatientProtocol):
+        bounds = limits
+
+    return Patient
+
+
+class PatientProtocol(HttpToolsProtocol):
+    """One connection.
+
+    Every request's head must be whole within ``bounds.head_s`` after it was begun, the first one after the
+    connection was made, and have at most ``bounds.head_bytes``
+    """
+
+    bounds = Limits()
+    _late: asyncio.TimerHandle | None = None
+    _head_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > self.bounds.connections:
+            self._end(503, f"more than {self.bounds.connections} connections are open")
+        else:
+            self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._expect_no_head()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        if self._late is not None:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self._late is not None and self._head_bytes > self.bounds.head_bytes:
+            self._end(431, f"the head of a request is larger than {self.bounds.head_bytes:,} bytes")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        if self._late is None:
+            self._expect_head()
+
+    def on_headers_complete(self) -> None:
+        self._expect_no_head()
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        self._end(400, msg)
+
+    def _expect_head(self) -> None:
+        self._head_bytes = 0
+        self._late = self.loop.call_later(self.bounds.head_s, self._too_late)
+
+    def _expect_no_head(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _too_late(self) -> None:
+        self._late = None
+        self._end(408, f"the head of a request took longer than {self.bounds.head_s:g} s")
+
+    def _end(self, status: int, detail: str) -> None:
+        """Say why, where nothing else is being said, and close."""
+        self._expect_no_head()
+        if self.transport.is_closing():
+            return
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.write(_answer(status, detail))
+        self.transport.close()
+
+
+def _answer(status: int, detail: str) -> bytes:
+    body = problem_body(status, detail)
+    head: list[Any] = [
+        STATUS_LINE[status],
+        f"content-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n".encode(),
+    ]
+    return b"".join([*head, body])
