@@ -1,12 +1,15 @@
-"""Labels that people give to cells: an append-only file, one JSON object a line, newest last."""
+"""Labels that people give to cells: an append-only file, one JSON object a line, newest last.
+
+Its columns are those of the files that ``octastream label give`` takes.
+"""
 
 from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 FILE = "labels.jsonl"
@@ -19,35 +22,33 @@ class LabelsFull(RuntimeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Label:
-    """One label.
+    """What somebody says that a cell is.
 
-    cell_id : decimal text, as all 64-bit ids in files; label : the class; by : who gave it, may be empty
-    stamp_ns : moment of the log that it is about, None for all time; given_at : when, ISO 8601, UTC
+    cell_id : decimal text, as all 64-bit ids in files; label : the class; author : who says so
+    stamp_ns : when it was said, Unix time; at_ns : stamp of the sweep that it is about, 0 for any time
     """
 
     cell_id: str
     label: str
-    by: str = ""
-    stamp_ns: int | None = None
-    given_at: str = ""
-
-
-def utc_now() -> str:
-    """Now, ISO 8601, to the millisecond."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    author: str
+    stamp_ns: int = 0
+    at_ns: int = 0
 
 
 class Labels:
     """The labels in a folder.
 
-    folder : made when the first label is given; most : labels at most; now : gives the time
+    folder : made when the first label is given; most : labels at most; clock : Unix time, ns
     Lines that cannot be read are left out and counted in ``damaged``. Any thread may ask; one process writes.
     """
 
-    def __init__(self, folder: Path, most: int = MOST_LABELS, now: Callable[[], str] = utc_now) -> None:
-        self._path, self._most, self._now = folder / FILE, most, now
+    def __init__(
+        self, folder: Path, most: int = MOST_LABELS, clock: Callable[[], int] = time.time_ns
+    ) -> None:
+        self._path, self._most, self._clock = folder / FILE, most, clock
         self._lock = threading.Lock()
         self._labels: list[Label] = []
+        self._torn = False
         self.damaged = 0
         self._read()
 
@@ -57,26 +58,29 @@ class Labels:
     def _read(self) -> None:
         if not self._path.is_file():
             return
-        for line in self._path.read_text(encoding="utf-8", errors="replace").splitlines():
+        text = self._path.read_text(encoding="utf-8", errors="replace")
+        self._torn = bool(text) and not text.endswith("\n")
+        for line in text.splitlines():
             try:
                 self._labels.append(Label(**json.loads(line)))
             except (ValueError, TypeError):
                 self.damaged += 1
 
     def add(self, labels: Sequence[Label]) -> list[Label]:
-        """Append labels, all or none; returns them with the time at which they were given.
+        """Append labels, all or none, as said now; returns them with the time.
 
         Raises LabelsFull, OSError (disk full, not writable)
         """
         with self._lock:
             if len(self._labels) + len(labels) > self._most:
                 raise LabelsFull(f"{self._path}: holds {len(self._labels):,} of {self._most:,} labels")
-            given_at = self._now()
-            given = [Label(**asdict(label) | {"given_at": given_at}) for label in labels]
+            stamp_ns = self._clock()
+            given = [replace(label, stamp_ns=stamp_ns) for label in labels]
             text = "".join(json.dumps(asdict(label)) + "\n" for label in given)
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("a", encoding="utf-8") as file:
-                file.write(text)
+                file.write("\n" * self._torn + text)  # a line that was cut off must not spoil the next one
+            self._torn = False
             self._labels += given
             return given
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated, Any
 
+import numpy as np
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -21,14 +22,14 @@ Class = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._/-]{0,63}$")]
 
 
 class GivenLabel(BaseModel):
-    """A class for a cell, at one moment of the log or for all time."""
+    """A class for a cell: in the sweep of one stamp, or at any time."""
 
     model_config = ConfigDict(extra="forbid")
 
     cell_id: Id64 | CellText
     label: Class
-    by: Annotated[str, Field(max_length=64)] = ""
-    stamp_ns: Annotated[int, Field(ge=0, lt=2**63, strict=True)] | None = None
+    author: Annotated[str, Field(min_length=1, max_length=64)] = "anybody"
+    at_ns: Annotated[int, Field(ge=0, lt=2**63, strict=True)] = 0
 
 
 class GivenLabels(BaseModel):
@@ -40,13 +41,13 @@ class GivenLabels(BaseModel):
 
 
 class KeptLabel(BaseModel):
-    """A label as it is kept; cell_id is decimal text."""
+    """A label as it is kept: cell_id is decimal text, stamp_ns when it was given."""
 
     cell_id: str
     label: str
-    by: str
-    stamp_ns: int | None
-    given_at: str
+    author: str
+    stamp_ns: int
+    at_ns: int
     number: int | None = None
 
 
@@ -66,10 +67,13 @@ def label_routes(service: Service) -> APIRouter:
     def give(given: GivenLabels) -> Response:
         """Keep what people say of cells; a later label of a cell stands beside an earlier one."""
         cell_id = ids_of([item.cell_id for item in given.labels])
-        service.predictor.check_cells(cell_id)
+        lods, own = service.predictor.check_cells(cell_id), service.world.config.grid.lod
+        if (lods != own).any():
+            place = int(np.argmax(lods != own))
+            raise Problem(422, f"labels.{place}.cell_id: has LOD {lods[place]}; cells have LOD {own}")
         named = zip(cell_id.tolist(), given.labels, strict=True)
         new = [
-            Label(cell_id=str(cell), label=item.label, by=item.by, stamp_ns=item.stamp_ns)
+            Label(cell_id=str(cell), label=item.label, author=item.author, at_ns=item.at_ns)
             for cell, item in named
         ]
         try:

@@ -211,7 +211,7 @@ def test_labels_are_kept_by_cell_and_listed(city: Played, tmp_path: Path) -> Non
     client = client_of(service)
     cells = city.of(Prediction)[-1].cell_id[:2].tolist()
     given = [
-        {"cell_id": cells[0], "label": "car", "by": "kim", "stamp_ns": 7},
+        {"cell_id": cells[0], "label": "car", "author": "kim", "at_ns": 7},
         {"cell_id": to_text(cells[1]), "label": "tree trunk"},
     ]
     answer = client.post("/labels", json={"labels": given})
@@ -219,8 +219,8 @@ def test_labels_are_kept_by_cell_and_listed(city: Played, tmp_path: Path) -> Non
     assert [item["cell_id"] for item in answer.json()["labels"]] == [str(cell) for cell in cells]
     listed = get(client, "/labels")
     assert listed["count"] == 2
-    assert [(item["number"], item["label"], item["by"], item["stamp_ns"]) for item in listed["labels"]] == [
-        (1, "car", "kim", 7), (2, "tree trunk", "", None),
+    assert [(item["number"], item["label"], item["author"], item["at_ns"]) for item in listed["labels"]] == [
+        (1, "car", "kim", 7), (2, "tree trunk", "anybody", 0),
     ]  # fmt: skip
     assert get(client, "/labels", after=1, limit=1)["labels"] == listed["labels"][1:]
     lines = [json.loads(line) for line in (tmp_path / FILE).read_text().splitlines()]
@@ -240,8 +240,8 @@ def test_labels_are_kept_by_cell_and_listed(city: Played, tmp_path: Path) -> Non
         {"cell_id": 1, "label": "<script>"},
         {"cell_id": 1, "label": "x" * 65},
         {"cell_id": 1, "label": "a\nb"},
-        {"cell_id": 1, "label": "car", "by": "x" * 65},
-        {"cell_id": 1, "label": "car", "stamp_ns": -1},
+        {"cell_id": 1, "label": "car", "author": "x" * 65},
+        {"cell_id": 1, "label": "car", "at_ns": -1},
         {"cell_id": 1, "label": "car", "more": 1},
         {"cell_id": 1},
     ],
@@ -258,12 +258,15 @@ def test_a_label_that_is_none_is_refused_and_nothing_is_kept(
 
 
 def test_the_file_of_labels_is_bounded_and_survives_a_damaged_line(tmp_path: Path) -> None:
-    labels = Labels(tmp_path, most=2, now=lambda: "now")
-    one = Label(cell_id="1", label="car")
+    labels = Labels(tmp_path, most=3, clock=lambda: 17)
+    one = Label(cell_id="1", label="car", author="kim")
     labels.add([one])
     with pytest.raises(LabelsFull):
-        labels.add([one, one])
+        labels.add([one] * 3)
     with (tmp_path / FILE).open("a") as file:
         file.write('{"cell_id": "1", "lab')
     again = Labels(tmp_path)
     assert (len(again), again.damaged) == (1, 1)
+    again.add([one])
+    third = Labels(tmp_path)
+    assert ([label.stamp_ns > 0 for _, label in third.list(0, 9)], third.damaged) == ([True] * 2, 1)
