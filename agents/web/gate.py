@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
@@ -62,8 +61,7 @@ class Gate:
             await self._admit(request)
         finally:
             route = getattr(scope.get("route"), "path", NO_ROUTE)
-            self._metrics.requests.labels(route, str(request.status)).inc()
-            self._metrics.seconds.labels(route).observe(perf_counter() - begin)
+            self._metrics.answered(route, request.status, perf_counter() - begin)
 
     async def _admit(self, request: _Request) -> None:
         refusal = self._access.refusal(request.method, request.path, request.headers)
@@ -104,54 +102,35 @@ class Gate:
             await request.refuse(status, f"the {what} took longer than {self._limits.request_s:g} s")
 
 
-@dataclass(slots=True)
 class _Request:
     """One request, and what has become of it.
 
+    length : bytes of its body, as it says itself; 0 where it does not
     status : of its answer, 0 before; whole : its body has been read; streams : its answer is one of events
     """
 
-    scope: Scope
-    inner_receive: Receive
-    inner_send: Send
-    most_bytes: int
-    status: int = 0
-    whole: bool = False
-    streams: bool = False
-    clock: asyncio.Timeout | None = None
-    on_stream: Callable[[], None] = lambda: None
-    _read: int = 0
-
-    def __post_init__(self) -> None:
-        self.whole = not self.length and b"transfer-encoding" not in self.headers
-
-    @property
-    def method(self) -> str:
-        return str(self.scope["method"])
-
-    @property
-    def path(self) -> str:
-        return str(self.scope["path"])
-
-    @property
-    def headers(self) -> dict[bytes, bytes]:
-        return dict(self.scope["headers"])
-
-    @property
-    def length(self) -> int:
-        """Bytes of its body, as it says itself; 0 where it does not."""
+    def __init__(self, scope: Scope, receive: Receive, send: Send, most_bytes: int) -> None:
+        self.scope, self._receive, self._send, self._most_bytes = scope, receive, send, most_bytes
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.method, self.path = str(scope["method"]), str(scope["path"])
         text = self.headers.get(b"content-length", b"0")
-        return int(text) if text.isdigit() and len(text) < 19 else 0
+        self.length = int(text) if text.isdigit() and len(text) < 19 else 0
+        self.whole = not self.length and b"transfer-encoding" not in self.headers
+        self.status, self.streams = 0, False
+        self.clock: asyncio.Timeout | None = None
+        self.on_stream: Callable[[], None] = lambda: None
+        self._read = 0
 
     @property
     def too_large(self) -> str:
-        return f"body: larger than {self.most_bytes:,} bytes"
+        """What is said of a body that is too large."""
+        return f"body: larger than {self._most_bytes:,} bytes"
 
     async def receive(self) -> Message:
-        message = await self.inner_receive()
+        message = await self._receive()
         if message["type"] == "http.request":
             self._read += len(message.get("body", b""))
-            if self._read > self.most_bytes:
+            if self._read > self._most_bytes:
                 raise Problem(413, self.too_large)
             self.whole = not message.get("more_body", False)
         return message
@@ -160,7 +139,7 @@ class _Request:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self._begin(message)
-        await self.inner_send(message)
+        await self._send(message)
 
     def _begin(self, message: Message) -> None:
         headers = list(message.get("headers", []))

@@ -29,11 +29,11 @@ class History:
     """One robot's binned sweeps, predictions and outcomes, bounded in event time and in bytes.
 
     span_ns : predictions are kept so long; keep_ns : binned sweeps so much longer, as far as a window reaches
-    most_bytes : of all of them together; beyond, the oldest go first
+    most_bytes : of all of them together; beyond, the oldest go first. May be set to another number
     """
 
     def __init__(self, span_ns: int, keep_ns: int, most_bytes: int) -> None:
-        self._span_ns, self._keep_ns, self._most_bytes = span_ns, keep_ns, most_bytes
+        self._span_ns, self._keep_ns, self.most_bytes = span_ns, keep_ns, most_bytes
         self._binned: deque[Binned] = deque()
         self._predictions: OrderedDict[str, Prediction] = OrderedDict()
         self._outcomes: dict[str, dict[int, Outcome]] = {}
@@ -47,7 +47,7 @@ class History:
         self._newest_ns = max(self._newest_ns, record.stamp_ns)
         while self._binned and (
             self._binned[0].stamp_ns < self._newest_ns - self._span_ns - self._keep_ns
-            or self.size_bytes > self._most_bytes
+            or self.size_bytes > self.most_bytes
         ):
             self.size_bytes -= _size(self._binned.popleft())
 
@@ -58,7 +58,7 @@ class History:
         self.size_bytes += _size(record)
         oldest_ns = record.stamp_ns - self._span_ns
         while len(self._predictions) > 1 and (
-            next(iter(self._predictions.values())).stamp_ns < oldest_ns or self.size_bytes > self._most_bytes
+            next(iter(self._predictions.values())).stamp_ns < oldest_ns or self.size_bytes > self.most_bytes
         ):
             self._drop_oldest()
 

@@ -45,9 +45,19 @@ class WebMetrics(Collector):
             buckets=SECONDS,
             registry=self._registry,
         )
+        self._counted: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self.cells = Counter(
             "octastream_http_predicted_cells", "Cells in answers of /predict.", registry=self._registry
         )
+
+    def answered(self, route: str, status: int, seconds: float) -> None:
+        """Count a request; status 0 for one that was not answered."""
+        counted = self._counted.get((route, status))
+        if counted is None:
+            counted = self.requests.labels(route, str(status)), self.seconds.labels(route)
+            self._counted[route, status] = counted
+        counted[0].inc()
+        counted[1].observe(seconds)
 
     def exposition(self) -> bytes:
         """Everything in Prometheus' text format."""

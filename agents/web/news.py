@@ -10,7 +10,7 @@ from typing import Any
 
 from agents.archive import event_of
 from agents.recording import WARNINGS
-from stream.records import Event, ModelActivated, ModelPublished, SweepRejected
+from stream.records import HOLDS, Event, ModelActivated, ModelPublished, SweepRejected
 
 MODEL_EVENTS = ("trained", "promoted", "rejected", "rolled_back", "refused", "model_failed")
 """Events that name a model in ``model_id``."""
@@ -52,7 +52,8 @@ class News:
         """Take a record."""
         with self._lock:
             if isinstance(record, ModelPublished):
-                self._published(record)
+                if record.kind not in HOLDS:
+                    self._published(record)
             elif isinstance(record, ModelActivated):
                 self._activated(record)
             elif isinstance(record, Event) and record.kind in MODEL_EVENTS:

@@ -24,6 +24,8 @@ from stream.records import Prediction
 
 SENSOR = "sensor"
 RETRY = {"Retry-After": "1"}
+QUICK_CELLS, QUICK_ROBOTS = 4096, 4
+"""Questions up to these are answered in well under a millisecond, so that no thread is worth it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -99,9 +101,21 @@ class Predictor:
     def answer(self, question: PredictQuestion) -> Answer:
         """Raises Problem for what cannot be answered"""
         asked = self._asked(question)
-        if question.cells is not None:
-            return self._of_cells(question.cells, asked)
-        return self._of_region(question, asked)
+        if question.cells is None:
+            return self._of_region(question, asked)
+        cell_id, lods = self._cells(question.cells)
+        return self._looked_up(question.cells, cell_id, lods, asked)
+
+    def quick_answer(self, question: PredictQuestion) -> Answer | None:
+        """The same for a small question about cells of the grid's level; None for all others."""
+        cells = question.cells
+        if cells is None or len(cells) > QUICK_CELLS or question.model is not None or question.compute:
+            return None
+        asked = self._asked(question)
+        cell_id, lods = self._cells(cells)
+        if len(asked) > QUICK_ROBOTS or (lods != self._grid.lod).any():
+            return None
+        return self._looked_up(cells, cell_id, lods, asked)
 
     def _asked(self, question: PredictQuestion) -> list[Asked]:
         """Forecasts to look in, the newest first."""
@@ -142,23 +156,32 @@ class Predictor:
 
     # ---- cells -----------------------------------------------------------------------------------------
 
-    def _of_cells(self, names: Sequence[int | str], asked: Sequence[Asked]) -> Answer:
+    def _cells(self, names: Sequence[int | str]) -> tuple[NDArray[np.uint64], NDArray[np.uint8]]:
+        """Ids and levels of cells.  Raises Problem"""
         if len(names) > self._most:
             raise Problem(413, f"cells: {len(names):,} are more than the {self._most:,} of one question")
         cell_id = ids_of(names)
-        lods = self.check_cells(cell_id)
+        return cell_id, self.check_cells(cell_id)
+
+    def _looked_up(
+        self,
+        names: Sequence[int | str],
+        cell_id: NDArray[np.uint64],
+        lods: NDArray[np.uint8],
+        asked: Sequence[Asked],
+    ) -> Answer:
+        """Each cell from the first forecast that has it."""
         probability = np.full((len(names), len(self._world.config.task.horizons_ns)), np.nan, np.float32)
         robot = np.full(len(names), -1, np.intp)
+        levels = np.flatnonzero(np.bincount(lods)).tolist()
         for place, item in enumerate(asked):
-            open_ = np.flatnonzero(robot < 0) if place else np.arange(len(names))
-            if not len(open_):
-                break
-            for lod in np.unique(lods[open_]).tolist():
-                rows = open_[lods[open_] == lod]
-                ids, values = self._at(item, lod)
-                row, known = rows_of(ids, cell_id[rows])
-                probability[rows[known]] = values[row[known]]
-                robot[rows[known]] = place
+            for lod in levels:
+                rows = np.flatnonzero((robot < 0) & (lods == lod))
+                if len(rows):
+                    ids, values = self._at(item, lod)
+                    row, known = rows_of(ids, cell_id[rows])
+                    probability[rows[known]] = values[row[known]]
+                    robot[rows[known]] = place
         return Answer(
             names=names, probability=probability, asked=asked, robot=robot if len(asked) > 1 else None
         )

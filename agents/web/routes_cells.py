@@ -17,9 +17,6 @@ from agents.web.problems import RESPONSES, Problem
 from agents.web.questions import MOST_METRES, Lod, MapAnswer, Name, PredictAnswer, PredictQuestion
 from agents.web.service import ARROW, Service, json_answer, wants_arrow
 
-SMALL = 4096
-"""Cells that are looked up in the server's own loop; more, and regions, are left to a thread."""
-
 Accept = Annotated[str | None, Header()]
 NUMBER = r"-?[0-9.eE+-]+"
 Corner = Annotated[
@@ -34,7 +31,7 @@ def cell_routes(service: Service) -> APIRouter:
     predictor, metrics = service.predictor, service.metrics
     horizons = service.world.config.task.horizons_ns
 
-    def rendered(question: PredictQuestion, answer: Answer, begin: float, arrow: bool) -> Response:
+    def rendered(answer: Answer, begin: float, arrow: bool) -> Response:
         metrics.cells.inc(len(answer.names))
         if arrow:
             return arrow_answer(predict_table(answer, ids_of(answer.names), horizons))
@@ -42,18 +39,17 @@ def cell_routes(service: Service) -> APIRouter:
         values["latency_ms"] = round(1e3 * (perf_counter() - begin), 4)
         return json_answer(values)
 
-    def work(question: PredictQuestion, arrow: bool) -> Response:
-        begin = perf_counter()
-        return rendered(question, predictor.answer(question), begin, arrow)
+    def work(question: PredictQuestion, begin: float, arrow: bool) -> Response:
+        return rendered(predictor.answer(question), begin, arrow)
 
     @router.post("/predict", response_model=PredictAnswer, responses={200: {"content": {ARROW: {}}}})
     async def predict(question: PredictQuestion, accept: Accept = None) -> Response:
         """Probability that cells are occupied at each horizon, given that they will be observed."""
-        arrow = wants_arrow(accept)
-        quick = question.cells is not None and len(question.cells) <= SMALL
-        if quick and question.model is None and not question.compute:
-            return work(question, arrow)
-        return await run_in_threadpool(work, question, arrow)
+        begin, arrow = perf_counter(), wants_arrow(accept)
+        quick = predictor.quick_answer(question)
+        if quick is not None:
+            return rendered(quick, begin, arrow)
+        return await run_in_threadpool(work, question, begin, arrow)
 
     @router.get("/map", response_model=MapAnswer, responses={200: {"content": {ARROW: {}}}})
     def cells_of_map(

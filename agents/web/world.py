@@ -36,11 +36,11 @@ class WorldOptions:
     """How much is remembered.
 
     history_s : forecasts of so many seconds, in event time, can be explained from memory
-    history_bytes : of one robot's records; events, models : newest so many
+    history_bytes : of the records that these take, of all robots together; events, models : newest so many
     """
 
     history_s: float = 5.0
-    history_bytes: int = 96 << 20
+    history_bytes: int = 512 << 20
     events: int = 2000
     models: int = 512
 
@@ -103,13 +103,15 @@ class World:
             for silent in self._roster.hear(robot_id):
                 del self._robots[silent]
             if robot_id not in self._robots:
-                self._robots[robot_id] = Robot(
-                    self.config,
-                    robot_id,
-                    history_ns=round(self.options.history_s * 1e9),
-                    history_bytes=self.options.history_bytes,
-                )
+                self._add(robot_id)
             return self._robots[robot_id]
+
+    def _add(self, robot_id: str) -> None:
+        share = self.options.history_bytes // (len(self._robots) + 1)
+        for other in self._robots.values():
+            other.share_history(share)
+        history_ns = round(self.options.history_s * 1e9)
+        self._robots[robot_id] = Robot(self.config, robot_id, history_ns=history_ns, history_bytes=share)
 
     # ---- reading ---------------------------------------------------------------------------------------
 

@@ -96,8 +96,9 @@ def expected_world(settings: KafkaSettings) -> World:
 
 
 def test_who_listens_from_the_start_and_who_comes_later_serve_the_same(
-    cluster: KafkaSettings, tmp_path: Path
+    cluster: KafkaSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The one who comes later reads so little ahead that partitions are held up again and again."""
     early = followed(cluster, 60)
     assert "no robot" not in early[1].unready()
     with Workers(cluster, tmp_path, OVERRIDES) as workers:
@@ -107,6 +108,8 @@ def test_who_listens_from_the_start_and_who_comes_later_serve_the_same(
         workers.wait_until_running(names)
         send(cluster, [[*open_source(SIM, SourceOptions(robot_id=name))] for name in ("ant", "bee")])
         wait_for_rest(workers, cluster, ["perceive", "judge"], 120)
+    monkeypatch.setattr("agents.kafka.follow.FULL", 2)
+    monkeypatch.setattr("agents.kafka.follow.LOW", 1)
     late = followed(cluster, 3600)
     outcomes = len(read(cluster, OUTCOMES))
     made = {record.prediction_id: record for record in read(cluster, PREDICTIONS)}

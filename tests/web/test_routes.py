@@ -56,6 +56,8 @@ def test_it_is_ready_once_containers_are_live(city: Played, tmp_path: Path) -> N
 def test_metrics_count_requests_and_what_is_served(city: Played) -> None:
     client = city.client()
     client.post("/predict", json={"robot": "ant", "cells": [int(city.of(Prediction)[0].cell_id[0])]})
+    for path in ("/models/a", "/models/b", "/explain/x/y/1", "/nothing", "/nothing/else"):
+        client.get(path)
     answer = client.get("/metrics")
     found = {
         (sample.name, *sample.labels.values()): sample.value
@@ -67,6 +69,12 @@ def test_metrics_count_requests_and_what_is_served(city: Played) -> None:
     assert found["octastream_web_records_total", "Prediction"] == 48
     assert found["octastream_http_predicted_cells_total",] == 1
     assert found["octastream_web_outcomes_scored_total",] > 50
+    asked = {key[1:]: value for key, value in found.items() if key[0] == "octastream_http_requests_total"}
+    assert asked == {
+        ("/predict", "200"): 1, ("/models/{model_id}", "404"): 2, ("none", "404"): 2,
+        ("/explain/{prediction_id:path}", "404"): 1,
+    }  # fmt: skip
+    assert found["octastream_http_request_seconds_count", "/predict"] == 1
 
 
 # ---- the map -------------------------------------------------------------------------------------------

@@ -214,7 +214,7 @@ def play_config(city: Played, *settings: str) -> Any:
 def test_memory_of_forecasts_is_bounded_in_time_and_in_bytes(city: Played) -> None:
     made = own(city, Prediction)
     short = World(city.world.config, WorldOptions(history_s=0.5))
-    small = World(city.world.config, WorldOptions(history_bytes=2_000_000))
+    small = World(city.world.config, WorldOptions(history_bytes=4_000_000))
     for record in city.records:
         short.fold(record)
         small.fold(record)
@@ -223,7 +223,7 @@ def test_memory_of_forecasts_is_bounded_in_time_and_in_bytes(city: Played) -> No
     robot = small.robot(ROBOT)
     assert robot is not None
     assert 0 < sum(robot.remembered(item.prediction_id) is not None for item in made) < len(made)
-    assert robot._history.size_bytes <= 2_000_000 + 1_000_000
+    assert robot._history.size_bytes <= 2_000_000 + 1_000_000, "two robots share"
 
 
 # ---- explaining ----------------------------------------------------------------------------------------
