@@ -19,7 +19,7 @@ NATIVE := $(C_CODE) native/octa.cdef.txt native/build_ffi.py setup.py
 BENCH  := $(filter-out bench_kafka,$(sort $(notdir $(basename $(wildcard tests/bench/bench_*.py)))))
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo up test test-kafka up-test kill-test kafka simulate lint sanitize fuzz coverage bench bench-core bench-ids bench-swap bench-pace bench-kafka bench-serve wheel constraints clean
+.PHONY: help setup demo up test test-kafka up-test kill-test kafka simulate lint sanitize fuzz coverage bench bench-core bench-ids bench-swap bench-pace bench-kafka bench-serve test-browser wheel constraints clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -32,8 +32,11 @@ demo: setup ## replay a simulated city, learn on the way, write a report
 up: setup ## all processes and three simulated robots on this machine, without containers, until Ctrl-C
 	@$(BIN)/python -m deploy.up
 
-test: setup ## all tests but those of Kafka, with the recordings in OCTA_DATA (default ../shared/data)
-	$(BIN)/python -m pytest -q -m 'not kafka' -n $(TEST_JOBS) --dist loadfile
+test: setup ## all tests but those of Kafka and browsers, with the recordings in OCTA_DATA (default ../shared/data)
+	$(BIN)/python -m pytest -q -m 'not kafka and not browser' -n $(TEST_JOBS) --dist loadfile
+
+test-browser: setup ## the live page in Chromium, which must be installed
+	$(BIN)/python -m pytest -q -m browser tests/web
 
 test-kafka: setup ## tests on a Kafka broker: OCTA_KAFKA=HOST:PORT, Docker, or Java 17 and Maven
 	$(BIN)/python -m pytest -q -m '$(KAFKA)' -n $(KAFKA_JOBS) --dist loadfile tests/kafka

@@ -18,9 +18,19 @@ from agents.kafka.partitions import MERGED_FETCH_BYTES, new_reader
 from agents.kafka.settings import KafkaSettings
 from agents.kafka.vitals import STARTING, Vitals
 from agents.task import Undecodable
-from stream.topics import ACTIVATED, ALARMS, BINNED, OUTCOMES, PREDICTIONS, PUBLISHED, REJECTED, SHADOWS
+from stream.topics import (
+    ACTIVATED,
+    ALARMS,
+    BINNED,
+    LABELS_REQUESTED,
+    OUTCOMES,
+    PREDICTIONS,
+    PUBLISHED,
+    REJECTED,
+    SHADOWS,
+)
 
-NEWS = (PUBLISHED, ACTIVATED, REJECTED, ALARMS)
+NEWS = (PUBLISHED, ACTIVATED, REJECTED, ALARMS, LABELS_REQUESTED)
 FOLLOWED = (*NEWS, BINNED, PREDICTIONS, SHADOWS, OUTCOMES)
 """At equal times of appending in this order: an outcome after its prediction."""
 NEWEST = 256

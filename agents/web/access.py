@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+from base64 import urlsafe_b64decode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -11,6 +12,10 @@ from urllib.parse import urlsplit
 
 OPEN = frozenset({"/health", "/ready"})
 """Asked by whoever watches over the process, without a key."""
+PAGE, PAGE_FILES = "/", "/page/"
+"""The live page itself is no secret; what it shows is, and it asks for the key."""
+PROTOCOL, KEY_PROTOCOL = "octastream", "octastream.key."
+"""Browsers can name protocols of a WebSocket, but no headers: a key comes as one, in base64url."""
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -40,7 +45,8 @@ class Access:
         origin = headers.get(b"origin", b"").decode("latin-1")
         if origin and method not in SAFE and not self._may_write(origin, host):
             return 403, f"Origin: {origin[:80]!r} may not ask for this; --cors adds an origin"
-        if self.keys and path not in OPEN and not self._has_key(headers):
+        open_ = path in OPEN or path == PAGE or path.startswith(PAGE_FILES)
+        if self.keys and not open_ and not self._has_key(headers):
             return 401, "a key is needed: Authorization: Bearer KEY, or X-API-Key: KEY"
         return None
 
@@ -54,9 +60,22 @@ class Access:
         scheme, _, rest = headers.get(b"authorization", b"").partition(b" ")
         if scheme.lower() == b"bearer":
             sent = rest.strip()
+        sent = sent or _key_of_protocols(headers.get(b"sec-websocket-protocol", b""))
         digest = sha256(sent).digest()
         found = [hmac.compare_digest(sha256(key.encode()).digest(), digest) for key in self.keys]
         return any(found)
+
+
+def _key_of_protocols(header: bytes) -> bytes:
+    """The key among the protocols that a WebSocket offers; empty for none."""
+    for name in header.decode("latin-1").split(","):
+        if name.strip().startswith(KEY_PROTOCOL):
+            text = name.strip().removeprefix(KEY_PROTOCOL)
+            try:
+                return urlsafe_b64decode(text + "=" * (-len(text) % 4))
+            except ValueError:
+                return b""
+    return b""
 
 
 def name_of(host: str) -> str:

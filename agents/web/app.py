@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
@@ -14,6 +16,7 @@ from agents.web.problems import add_problems
 from agents.web.routes_cells import cell_routes
 from agents.web.routes_explain import explain_routes
 from agents.web.routes_labels import label_routes
+from agents.web.routes_live import add_page
 from agents.web.routes_models import model_routes
 from agents.web.routes_watch import watch_routes
 from agents.web.service import Service
@@ -26,7 +29,14 @@ def build_app(service: Service, access: Access | None = None, limits: Limits | N
 
     FastAPI's own pages about them are off: they load scripts from elsewhere
     """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with service.live.running():
+            yield
+
     app = FastAPI(
+        lifespan=lifespan,
         title="octastream",
         description=DESCRIPTION,
         version=version("octastream"),
@@ -38,6 +48,7 @@ def build_app(service: Service, access: Access | None = None, limits: Limits | N
     app.include_router(watch_routes(service))
     for routes in (cell_routes, explain_routes, model_routes, label_routes):
         app.include_router(routes(service))
+    add_page(app, service)
     access, limits = access or Access(), limits or Limits()
     app.add_middleware(Gate, access=access, limits=limits, metrics=service.metrics)
     if access.origins:

@@ -73,6 +73,10 @@ class History:
         """A prediction that is kept."""
         return self._predictions.get(prediction_id)
 
+    def recent(self) -> list[tuple[Prediction, dict[int, Outcome]]]:
+        """Every prediction that is kept, the oldest first, with its outcomes by horizon."""
+        return [(prediction, dict(self._outcomes[name])) for name, prediction in self._predictions.items()]
+
     def remembered(self, prediction_id: str) -> Remembered | None:
         """A prediction that is kept, with all that is kept of it."""
         prediction = self._predictions.get(prediction_id)

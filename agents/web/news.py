@@ -110,6 +110,11 @@ class News:
         with self._lock:
             return dict(self._serving)
 
+    @property
+    def number(self) -> int:
+        """Of the newest event, 0 before the first."""
+        return self._number
+
     def events(self, after: int = 0, *, alarms: bool = False) -> list[tuple[int, dict[str, Any]]]:
         """Events after a number, the oldest first, with their own numbers, from 1; alarms alone if told."""
         with self._lock:

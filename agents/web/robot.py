@@ -139,6 +139,11 @@ class Robot:
         with self._lock:
             return self._history.remembered(prediction_id)
 
+    def recent(self) -> list[tuple[Prediction, dict[int, Outcome]]]:
+        """Forecasts of the last seconds, the oldest first, with their outcomes by horizon."""
+        with self._lock:
+            return self._history.recent()
+
     # ---- reading ---------------------------------------------------------------------------------------
 
     def features(self) -> tuple[Prediction, CellFeatures] | None:

@@ -16,6 +16,7 @@ from agents.judge import SHADOW_SWEEPS
 from agents.newest import Newest
 from models.scores.prequential import ONLINE, PrequentialScores
 from models.scores.regions import ErrorMap, RegionError
+from models.scores.tally import Reliability
 from native.index64 import ancestor
 from stream.config import Config
 from stream.records import Outcome, Prediction, Shadow
@@ -145,6 +146,11 @@ class Scoreboard:
         """Scores by sweep, as ``PrequentialScores.series``."""
         with self._lock:
             return self._scores.series()
+
+    def reliability(self) -> Reliability:
+        """Reliability of what was served at the primary horizon."""
+        with self._lock:
+            return self._scores.reliability()
 
     def worst(self, count: int, min_rows: int) -> list[RegionError]:
         """The regions with the highest loss, as ``ErrorMap.worst``."""

@@ -15,6 +15,7 @@ from agents.cluster_options import TopicOptions
 from agents.failure import require_learning
 from agents.options import LIVE_BUDGET_MS, ConfigOptions, LogOptions, spread
 from agents.web.options import LimitOptions, ListenOptions
+from agents.web.page_options import PageOptions
 
 if TYPE_CHECKING:
     from agents.web.feed import Feed
@@ -28,6 +29,7 @@ def serve(
     settings: ConfigOptions,
     topic: TopicOptions,
     limit: LimitOptions,
+    page: PageOptions,
     replay: Annotated[
         str | None, typer.Option(metavar="LOG|RUN", help="Play a log, sim:city?..., or a run folder.")
     ] = None,
@@ -57,7 +59,7 @@ def serve(
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Of one forecast that is made here.")] = 1,
 ) -> None:
-    """Answer over HTTP what is forecast, mapped and scored: of a log that is played, or of a cluster."""
+    """Answer over HTTP and on a live page what is forecast, mapped and scored: of a log, or a cluster."""
     from agents.listener import listen, url_of
     from agents.web.server import ServerOptions
     from agents.web.server import serve as run
@@ -70,6 +72,7 @@ def serve(
         access=listen_on.access(),
         limits=limit.to_limits(),
         world=WorldOptions(history_s=history),
+        page=page,
         providers=_providers(provider or []),
         threads=threads,
         tls=listen_on.tls(),

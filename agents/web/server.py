@@ -22,7 +22,9 @@ from agents.web.feed import Feed
 from agents.web.forecaster import Forecaster
 from agents.web.labels import Labels
 from agents.web.limits import Limits
+from agents.web.live import live_of
 from agents.web.metrics import WebMetrics
+from agents.web.page_options import PageOptions
 from agents.web.patience import protocol_of
 from agents.web.predict import Predictor
 from agents.web.service import Service
@@ -31,8 +33,6 @@ from agents.web.world import World, WorldOptions
 SWITCH_SECONDS = 0.0005
 """Feed and server take turns so often: a request would wait up to 5 ms while a sweep is folded."""
 STOP_SECONDS = 10
-
-
 KEEP_ALIVE_SECONDS = 15
 WEBSOCKET_BYTES = 64 << 10
 """Of one message of a client: pages ask for little."""
@@ -48,13 +48,20 @@ class ServerOptions:
     access: Access
     limits: Limits
     world: WorldOptions
+    page: PageOptions
     providers: Sequence[str]
     threads: int = 1
     tls: ssl.SSLContext | None = None
 
 
 def service_of(
-    feed: Feed, world: World, *, providers: Sequence[str], threads: int = 1, most_cells: int = 20_000
+    feed: Feed,
+    world: World,
+    *,
+    providers: Sequence[str],
+    page: PageOptions | None = None,
+    threads: int = 1,
+    most_cells: int = 20_000,
 ) -> Service:
     """What routes need, on a world and where it comes from."""
     forecaster = Forecaster(world.config, feed.models, providers, threads)
@@ -65,6 +72,7 @@ def service_of(
         forecaster=forecaster,
         metrics=WebMetrics(world, feed),
         labels=Labels(feed.folder),
+        live=live_of(world, feed, page or PageOptions()),
     )
 
 
@@ -121,7 +129,12 @@ def serve(feed: Feed, listener: socket.socket, options: ServerOptions) -> None:
     sys.setswitchinterval(SWITCH_SECONDS)
     world = World(feed.config, options.world)
     service = service_of(
-        feed, world, providers=options.providers, threads=options.threads, most_cells=options.limits.cells
+        feed,
+        world,
+        providers=options.providers,
+        page=options.page,
+        threads=options.threads,
+        most_cells=options.limits.cells,
     )
     config = uvicorn.Config(
         build_app(service, options.access, options.limits),
@@ -131,6 +144,7 @@ def serve(feed: Feed, listener: socket.socket, options: ServerOptions) -> None:
         server_header=False,
         ws_max_size=WEBSOCKET_BYTES,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        ws_per_message_deflate=False,  # frames are compressed, once for all who watch
         timeout_graceful_shutdown=STOP_SECONDS,
         ssl_context_factory=_always(options.tls) if options.tls else None,
     )

@@ -12,6 +12,7 @@ from fastapi import Response
 from agents.web.feed import Feed
 from agents.web.forecaster import Forecaster
 from agents.web.labels import Labels
+from agents.web.live import Live
 from agents.web.metrics import WebMetrics
 from agents.web.predict import Predictor
 from agents.web.world import World
@@ -30,6 +31,7 @@ class Service:
     forecaster: Forecaster
     metrics: WebMetrics
     labels: Labels
+    live: Live
 
 
 def json_answer(values: Any) -> Response:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from agents.archive import Latency
 from agents.explain import ExplainError, Explanation, features_at
 from agents.roster import Roster
 from agents.web.cells import UNKNOWN, CellTable
@@ -16,11 +18,14 @@ from agents.web.history import Remembered
 from agents.web.news import News
 from agents.web.robot import Robot, View, probability_of, rows_of
 from agents.web.scoreboard import Scoreboard
+from agents.web.stages import Stages
+from agents.web.wanted import Wanted
 from stream.config import Config, ConfigError
 from stream.features import digest, schema_of
 from stream.records import (
     Binned,
     Event,
+    LabelRequested,
     ModelActivated,
     ModelPublished,
     Outcome,
@@ -67,11 +72,14 @@ class World:
         self._roster = Roster(config.limits.max_robots)
         self.counts: Counter[str] = Counter()
         self.passes = 1
+        self.stages = Stages()
+        self._listeners: list[Callable[[str], None]] = []
         self._begin()
 
     def _begin(self) -> None:
         self.scoreboard = Scoreboard(self.config)
         self.news = News(self.options.events, self.options.models)
+        self.wanted = Wanted()
 
     def begin_again(self) -> None:
         """The log begins anew, as do scores, models and events; forecasts stay until there are new ones."""
@@ -82,6 +90,10 @@ class World:
         self._begin()
         self.passes += 1
 
+    def listen(self, listener: Callable[[str], None]) -> None:
+        """Have a function called with the robot's name after each forecast, by the thread that folds."""
+        self._listeners.append(listener)
+
     # ---- folding ---------------------------------------------------------------------------------------
 
     def fold(self, record: Any) -> None:
@@ -90,6 +102,8 @@ class World:
         if isinstance(record, Binned | Prediction):
             for prediction in self._heard(record.robot_id).fold(record):
                 self.scoreboard.add_prediction(prediction)
+                for listener in self._listeners:
+                    listener(record.robot_id)
         elif isinstance(record, Outcome):
             self._heard(record.robot_id).observed(record)
             self.scoreboard.add_outcome(record)
@@ -97,6 +111,10 @@ class World:
             self.scoreboard.add_shadow(record)
         elif isinstance(record, Event | ModelActivated | ModelPublished | SweepRejected):
             self.news.add(record)
+        elif isinstance(record, Latency):
+            self.stages.add(record)
+        elif isinstance(record, LabelRequested):
+            self.wanted.add(record)
 
     def _heard(self, robot_id: str) -> Robot:
         with self._lock:
