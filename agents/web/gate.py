@@ -10,6 +10,7 @@ from typing import Any
 from agents.web.access import OPEN, Access
 from agents.web.limits import Limits
 from agents.web.metrics import WebMetrics
+from agents.web.patience import HANG_UP
 from agents.web.problems import MEDIA_TYPE, Problem, problem_body
 
 Scope = MutableMapping[str, Any]
@@ -26,7 +27,7 @@ POLICY_VIOLATION = 1008
 
 
 class AnswerTooSlow(Exception):
-    """An answer was begun that could not be ended in time; its connection is closed."""
+    """An answer was begun that could not be ended in time, on a server that has no HANG_UP."""
 
 
 class Gate:
@@ -97,9 +98,16 @@ class Gate:
             if not clock.expired():
                 raise
             if request.status:
-                raise AnswerTooSlow(f"{request.path}: not ended in {self._limits.request_s:g} s") from None
+                return self._hang_up(request)
             status, what = (504, "answer") if request.whole else (408, "request")
             await request.refuse(status, f"the {what} took longer than {self._limits.request_s:g} s")
+
+    def _hang_up(self, request: _Request) -> None:
+        """End the connection of who does not read the answer."""
+        end = request.scope.get("extensions", {}).get(HANG_UP)
+        if end is None:
+            raise AnswerTooSlow(f"{request.path}: not ended in {self._limits.request_s:g} s")
+        end()
 
 
 class _Request:

@@ -29,11 +29,11 @@ class History:
     """One robot's binned sweeps, predictions and outcomes, bounded in event time and in bytes.
 
     span_ns : predictions are kept so long; keep_ns : binned sweeps so much longer, as far as a window reaches
-    most_bytes : of all of them together; beyond, the oldest go first. May be set to another number
+    most_bytes : of all of them together; beyond, the oldest go first
     """
 
     def __init__(self, span_ns: int, keep_ns: int, most_bytes: int) -> None:
-        self._span_ns, self._keep_ns, self.most_bytes = span_ns, keep_ns, most_bytes
+        self._span_ns, self._keep_ns, self._most_bytes = span_ns, keep_ns, most_bytes
         self._binned: deque[Binned] = deque()
         self._predictions: OrderedDict[str, Prediction] = OrderedDict()
         self._outcomes: dict[str, dict[int, Outcome]] = {}
@@ -45,22 +45,14 @@ class History:
         self._binned.append(record)
         self.size_bytes += _size(record)
         self._newest_ns = max(self._newest_ns, record.stamp_ns)
-        while self._binned and (
-            self._binned[0].stamp_ns < self._newest_ns - self._span_ns - self._keep_ns
-            or self.size_bytes > self.most_bytes
-        ):
-            self.size_bytes -= _size(self._binned.popleft())
+        self._drop_binned()
 
     def predicted(self, record: Prediction) -> None:
         """Keep a prediction."""
         self._predictions[record.prediction_id] = record
         self._outcomes[record.prediction_id] = {}
         self.size_bytes += _size(record)
-        oldest_ns = record.stamp_ns - self._span_ns
-        while len(self._predictions) > 1 and (
-            next(iter(self._predictions.values())).stamp_ns < oldest_ns or self.size_bytes > self.most_bytes
-        ):
-            self._drop_oldest()
+        self._drop_predictions()
 
     def observed(self, record: Outcome) -> None:
         """Keep an outcome of a prediction that is kept."""
@@ -68,6 +60,12 @@ class History:
         if known is not None and record.horizon_ns not in known:
             known[record.horizon_ns] = record
             self.size_bytes += _size(record)
+
+    def allow(self, most_bytes: int) -> None:
+        """Keep so many bytes at most, from now on."""
+        self._most_bytes = most_bytes
+        self._drop_predictions()
+        self._drop_binned()
 
     def prediction(self, prediction_id: str) -> Prediction | None:
         """A prediction that is kept."""
@@ -96,10 +94,21 @@ class History:
             if epoch_of(record.seq) == epoch and record.seq <= prediction.seq and record.stamp_ns >= first_ns
         ]
 
-    def _drop_oldest(self) -> None:
-        prediction_id, prediction = self._predictions.popitem(last=False)
-        self.size_bytes -= _size(prediction)
-        self.size_bytes -= sum(map(_size, self._outcomes.pop(prediction_id).values()))
+    def _drop_binned(self) -> None:
+        oldest_ns = self._newest_ns - self._span_ns - self._keep_ns
+        while self._binned and (self._binned[0].stamp_ns < oldest_ns or self.size_bytes > self._most_bytes):
+            self.size_bytes -= _size(self._binned.popleft())
+
+    def _drop_predictions(self) -> None:
+        """The newest one stays, whatever its size."""
+        newest_ns = next(reversed(self._predictions.values())).stamp_ns if self._predictions else 0
+        while len(self._predictions) > 1 and (
+            next(iter(self._predictions.values())).stamp_ns < newest_ns - self._span_ns
+            or self.size_bytes > self._most_bytes
+        ):
+            prediction_id, prediction = self._predictions.popitem(last=False)
+            self.size_bytes -= _size(prediction)
+            self.size_bytes -= sum(map(_size, self._outcomes.pop(prediction_id).values()))
 
 
 def _size(record: Any) -> int:

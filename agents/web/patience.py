@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Callable
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from agents.web.limits import Limits
 from agents.web.problems import MEDIA_TYPE, problem_body
+
+HANG_UP = "octastream.hang_up"
+"""Extension of a request's scope: a function that ends the connection, read or not."""
+OF_CLIENTS = frozenset({"Invalid HTTP request received.", "Unsupported upgrade request."})
+"""What uvicorn logs of what any client may send: it is answered, and nobody should look at it."""
+
+
+def quiet_about_clients() -> None:
+    """Have what clients do wrong logged no more."""
+    logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg not in OF_CLIENTS)
 
 
 def protocol_of(limits: Limits) -> type[asyncio.Protocol]:
@@ -59,6 +71,9 @@ class PatientProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._expect_no_head()
         super().on_headers_complete()
+        if self.cycle is not None and self.cycle.scope is self.scope:
+            hang_up: Any = _hanging_up(self.cycle)  # servers may put what they like there
+            self.scope["extensions"] = {HANG_UP: hang_up}
 
     def send_400_response(self, msg: str) -> None:
         self._end(400, msg)
@@ -84,6 +99,16 @@ class PatientProtocol(HttpToolsProtocol):
         if self.cycle is None or self.cycle.response_complete:
             self.transport.write(_answer(status, detail))
         self.transport.close()
+
+
+def _hanging_up(cycle: RequestResponseCycle) -> Callable[[], None]:
+    """Ends the connection at once, also where requests wait behind this one; uvicorn would tell the last."""
+
+    def hang_up() -> None:
+        cycle.disconnected = True
+        cycle.transport.abort()
+
+    return hang_up
 
 
 def _answer(status: int, detail: str) -> bytes:

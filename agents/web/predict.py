@@ -260,16 +260,22 @@ def _served(view: View) -> Asked:
     return Asked(view=view, model_id=prediction.model_id, probability=prediction.probability, computed=False)
 
 
-def ids_of(names: Sequence[int | str]) -> NDArray[np.uint64]:
-    """Ids of integers and bech32m texts, uint64 (N,).  Raises Problem"""
+def ids_of(names: Sequence[int | str], field: str = "cells") -> NDArray[np.uint64]:
+    """Ids of integers and texts: bech32m, or digits as addresses have them; uint64 (N,).  Raises Problem"""
     values = list(names)
     for place, name in enumerate(values):
         if isinstance(name, str):
             try:
-                values[place] = from_text(name)
+                values[place] = _id_of(name)
             except OctaError as error:
-                raise Problem(422, f"cells.{place}: {name!r}: {error}") from error
+                raise Problem(422, f"{field}.{place}: {name!r}: {error}") from error
     return np.array(values, np.uint64)
+
+
+def _id_of(name: str) -> int:
+    if name.isascii() and name.isdigit() and int(name) < 2**64:
+        return int(name)
+    return from_text(name)
 
 
 def names_of(cell_id: NDArray[np.uint64], kind: str) -> list[int | str]:

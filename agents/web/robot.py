@@ -132,7 +132,7 @@ class Robot:
         """From now on so many bytes are kept to explain forecasts with."""
         with self._lock:
             self._history_options = (*self._history_options[:2], most_bytes)
-            self._history.most_bytes = most_bytes
+            self._history.allow(most_bytes)
 
     def remembered(self, prediction_id: str) -> Remembered | None:
         """A forecast of the last seconds with all that is kept of it; None for one that is not."""

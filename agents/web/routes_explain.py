@@ -17,7 +17,7 @@ from agents.explanation import most_surprising
 from agents.web.arrow import arrow_answer, column_names
 from agents.web.predict import ids_of, names_of
 from agents.web.problems import RESPONSES, Problem
-from agents.web.questions import CellText, Id64, Name
+from agents.web.questions import CellText, Name
 from agents.web.robot import rows_of
 from agents.web.routes_cells import Accept
 from agents.web.service import ARROW, Service, json_answer, wants_arrow
@@ -81,7 +81,8 @@ def explain_routes(service: Service) -> APIRouter:
             Literal["surprise", "id"], Query(description="Those that the model erred most about first")
         ] = "surprise",
         cell: Annotated[
-            list[Id64 | CellText] | None, Query(max_length=100, description="These cells only")
+            list[CellText] | None,
+            Query(max_length=100, description="These cells only: integers, or bech32m text"),
         ] = None,
         ids: Literal["integer", "text"] = "integer",
         accept: Accept = None,
@@ -140,10 +141,10 @@ def _explanation(service: Service, prediction_id: str) -> tuple[Explanation, str
                   "robot/sensor/stamp_ns, as in /predict")  # fmt: skip
 
 
-def _rows(found: Explanation, limit: int, order: str, cell: list[int | str] | None) -> NDArray[np.intp]:
+def _rows(found: Explanation, limit: int, order: str, cell: list[str] | None) -> NDArray[np.intp]:
     """Rows of the cells that are asked for.  Raises Problem for cells that are not among them"""
     if cell is not None:
-        row, known = rows_of(found.cell_id, ids_of(cell))
+        row, known = rows_of(found.cell_id, ids_of(cell, "cell"))
         if not known.all():
             raise Problem(404, f"cell: {cell[int(np.argmin(known))]!r} was not forecast there")
         return row

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import anyio
 import numpy as np
 import orjson
 from fastapi import APIRouter, FastAPI, Response
@@ -130,19 +132,17 @@ class _Session:
         self._stories = CellStory(service.world.config)
 
     async def run(self) -> None:
-        """Until the page goes."""
+        """Until the page goes, or takes nothing any more."""
         await self._say(self._hello())
-        both = [asyncio.create_task(self._tell()), asyncio.create_task(self._listen())]
-        try:
-            done, _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in both:
-                task.cancel()
-            await asyncio.gather(*both, return_exceptions=True)
-        for task in done:
-            error = task.exception()
-            if error is not None and not isinstance(error, WebSocketDisconnect | TimeoutError):
-                raise error
+        async with anyio.create_task_group() as both:
+
+            async def until_gone(task: Callable[[], Awaitable[None]]) -> None:
+                with contextlib.suppress(WebSocketDisconnect, TimeoutError):
+                    await task()
+                both.cancel_scope.cancel()
+
+            both.start_soon(until_gone, self._tell)
+            both.start_soon(until_gone, self._listen)
 
     def _hello(self) -> dict[str, Any]:
         config = self._service.world.config
@@ -230,7 +230,7 @@ class _Session:
         await self._send(orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY).decode())
 
     async def _send(self, content: str | bytes) -> None:
-        async with asyncio.timeout(SEND_SECONDS):
+        with anyio.fail_after(SEND_SECONDS):
             if isinstance(content, str):
                 await self._socket.send_text(content)
             else:

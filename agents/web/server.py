@@ -25,7 +25,7 @@ from agents.web.limits import Limits
 from agents.web.live import live_of
 from agents.web.metrics import WebMetrics
 from agents.web.page_options import PageOptions
-from agents.web.patience import protocol_of
+from agents.web.patience import protocol_of, quiet_about_clients
 from agents.web.predict import Predictor
 from agents.web.service import Service
 from agents.web.world import World, WorldOptions
@@ -126,6 +126,7 @@ def _always(context: ssl.SSLContext) -> Callable[..., ssl.SSLContext]:
 def serve(feed: Feed, listener: socket.socket, options: ServerOptions) -> None:
     """Serve until told to stop (SIGINT, SIGTERM), or until the feed fails.  Raises what failed"""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    quiet_about_clients()
     sys.setswitchinterval(SWITCH_SECONDS)
     world = World(feed.config, options.world)
     service = service_of(

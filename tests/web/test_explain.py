@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from agents.web.world import World, WorldOptions
 from models.runtime import CPU
 from native.index64 import to_text
 from stream.records import Outcome, Prediction
-from tests.web.played import CITY, Played, Still, client_of, play
+from tests.web.played import Played, Still, client_of
 
 
 def stream_of(
@@ -50,11 +51,19 @@ def old_and_new(played: Played) -> tuple[Prediction, Prediction]:
     return made[0], made[-8]
 
 
+def forgetful(played: Played) -> Played:
+    """The same, of which only a second is remembered."""
+    world = World(played.world.config, WorldOptions(history_s=1))
+    for record in played.records:
+        world.fold(record)
+    return replace(played, world=world)
+
+
 # ---- explaining ----------------------------------------------------------------------------------------
 
 
-def test_a_forecast_is_explained_with_its_cells_features_model_and_outcomes(tmp_path: Path) -> None:
-    played = play([(CITY, "ant")], tmp_path / "run", options=WorldOptions(history_s=1))
+def test_a_forecast_is_explained_with_its_cells_features_model_and_outcomes(city: Played) -> None:
+    played = forgetful(city)
     client = played.client()
     for prediction, source in zip(old_and_new(played), ("stored", "memory"), strict=True):
         expected = explain(played.folder, prediction.prediction_id)
@@ -118,7 +127,7 @@ def test_an_explanation_as_arrow_holds_every_cell(city: Played, client: TestClie
 @pytest.mark.parametrize(
     "name",
     [
-        "nobody/lidar/1000000000", "ant/lidar/17", "ant", "x", "..", "../../etc/passwd", "ant/lidar/-1",
+        "nobody/lidar/1000000000", "ant/lidar/17", "ant", "x", "%2e%2e", "../../etc/passwd", "ant/lidar/-1",
         "%2e%2e/%2e%2e/sweeps.parquet", "ant/lidar/1000000000/", "ä/ö/1", "ant/lidar/" + "9" * 400,
     ],
 )  # fmt: skip

