@@ -57,10 +57,11 @@ class Watch(_Asked):
 
 
 class Past(_Asked):
-    """The frame of the tape that was newest at a stamp."""
+    """The frame of the tape that was newest at a stamp, or the one after or before it."""
 
     kind: Literal["past"]
     stamp_ns: Annotated[int, Field(ge=0, lt=2**63)]
+    step: Annotated[int, Field(ge=-1, le=1)] = 0
 
 
 class CellAsked(_Asked):
@@ -195,7 +196,9 @@ class _Session:
         elif viewer.robot is None:
             await self._say({"kind": "error", "detail": "no robot has a forecast yet"})
         elif isinstance(asked, Past):
-            data = await run_in_threadpool(studio.past, viewer.robot, viewer.level, asked.stamp_ns)
+            data = await run_in_threadpool(
+                studio.past, viewer.robot, viewer.level, asked.stamp_ns, asked.step
+            )
             await self._send(PAST + data) if data else await self._say({"kind": "no_past"})
         elif isinstance(asked, RegionAsked):
             await self._say(await run_in_threadpool(self._region, viewer.robot, asked.region))

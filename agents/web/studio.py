@@ -81,9 +81,9 @@ class Studio:
             x, y, z = view.pose.reshape(3, 4)[:, 3].tolist()
             self.tape.add(robot_id, Kept(stamp_ns=table.stamp_ns, eye=(x, y, z), data=data))
 
-    def past(self, robot_id: str, level: Level, stamp_ns: int) -> bytes | None:
-        """The frame of the tape that was newest at a stamp, at any level; None where there is no tape."""
-        kept = self.tape.at(robot_id, stamp_ns)
+    def past(self, robot_id: str, level: Level, stamp_ns: int, step: int = 0) -> bytes | None:
+        """The frame of the tape as ``Tape.at`` has it, at any level; None where there is no tape."""
+        kept = self.tape.at(robot_id, stamp_ns, step)
         if kept is None or level == self._grid.lod:
             return kept.data if kept else None
         header, columns = decode_frame(kept.data)

@@ -85,11 +85,14 @@ class Tape:
             reel = self._reels.get(robot_id)
             return list(reel.frames) if reel else []
 
-    def at(self, robot_id: str, stamp_ns: int) -> Kept | None:
-        """The newest frame that is not after a stamp, else the oldest; None where there is none."""
+    def at(self, robot_id: str, stamp_ns: int, step: int = 0) -> Kept | None:
+        """The newest frame that is not after a stamp, or so many frames later; None where there is none.
+
+        Before the first frame and beyond the last one, these
+        """
         frames = self.frames(robot_id)
-        place = bisect_right(frames, stamp_ns, key=lambda frame: frame.stamp_ns)
-        return frames[max(place - 1, 0)] if frames else None
+        place = bisect_right(frames, stamp_ns, key=lambda frame: frame.stamp_ns) - 1 + step
+        return frames[min(max(place, 0), len(frames) - 1)] if frames else None
 
 
 def _drop(reel: _Reel) -> None:

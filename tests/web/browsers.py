@@ -50,7 +50,9 @@ class Watched:
         self.page.on("websocket", lambda socket: self.asked.append(socket.url))
 
     def _console(self, message: Any) -> None:
-        if message.type in ("error", "warning"):
+        """Chromium itself says each time that a server cannot be reached; the page shows that it is away."""
+        away = "ERR_CONNECTION_REFUSED" in message.text
+        if message.type in ("error", "warning") and not away:
             self.complaints.append(message.text)
 
     def open(self, url: str, *, cells: bool = True) -> Watched:

@@ -12,7 +12,7 @@ from tests.data import data_path
 from tests.web.browsers import Watched, launched
 from tests.web.played import CITY, Played, play
 
-LONG = "sim:city?sweeps=420&beams=32&azimuths=128&seed=3"
+LONG = "sim:city?sweeps=100&beams=32&azimuths=64&seed=3"
 Open = Callable[..., Watched]
 
 
@@ -52,7 +52,7 @@ def open_page(browser: Any) -> Iterator[Open]:
 @pytest.fixture(scope="session")
 def kitti(tmp_path_factory: pytest.TempPathFactory) -> Played:
     log = data_path("kitti_0005_000-053.mcap")
-    return play([(str(log), "kitti")], tmp_path_factory.mktemp("kitti") / "run", sweeps=40)
+    return play([(str(log), "kitti")], tmp_path_factory.mktemp("kitti") / "run", sweeps=14)
 
 
 @pytest.fixture(scope="session")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from starlette.testclient import TestClient
 
+from agents.archive import Latency
 from agents.replay import ReplayOptions, replay, with_map_frame
 from agents.web.app import build_app
 from agents.web.server import service_of
@@ -17,6 +18,7 @@ from agents.web.service import Service
 from agents.web.world import World, WorldOptions
 from models.runtime import CPU
 from stream.config import Config, load_config
+from stream.records import Binned, Outcome, Prediction, Shadow
 from stream.sources import open_source
 from stream.sources.base import Source, SourceOptions
 
@@ -75,6 +77,26 @@ class Played:
     def client(self, **options: Any) -> TestClient:
         """A client of such a service."""
         return client_of(self.service(**options))
+
+
+def continued(records: Sequence[Any], times: int) -> list[Any]:
+    """The same log so many times in a row, as if it went on: later stamps and numbers, the same cells."""
+    stamps = [record.stamp_ns for record in records if isinstance(record, Binned)]
+    span_ns = max(stamps) - min(stamps) + 100_000_000
+    return [_later(record, n * span_ns, n * len(stamps)) for n in range(times) for record in records]
+
+
+def _later(record: Any, by_ns: int, numbers: int) -> Any:
+    changes: dict[str, Any] = {
+        name: getattr(record, name) + by
+        for name, by in (("stamp_ns", by_ns), ("first_stamp_ns", by_ns), ("observed_stamp_ns", by_ns),
+                         ("seq", numbers))
+        if hasattr(record, name)
+    }  # fmt: skip
+    if isinstance(record, Prediction | Shadow | Outcome | Latency):
+        stream, _, stamp = record.prediction_id.rpartition("/")
+        changes["prediction_id"] = f"{stream}/{int(stamp) + by_ns}"
+    return replace(record, **changes) if changes else record
 
 
 def client_of(service: Service) -> TestClient:

@@ -17,7 +17,7 @@ from agents.web.server import service_of
 from agents.web.world import World
 from models.runtime import CPU
 from stream.records import Prediction
-from tests.web.played import Played, Still
+from tests.web.played import Played, Still, continued
 
 PERIOD_S = 0.1
 START_S = 20
@@ -27,6 +27,7 @@ class Show:
     """A server on the loopback, from ``with`` to its end.
 
     lead : so many forecasts are there at once, the others come at 10 Hz, or at all only with ``go_on``
+    times : the log is played so many times, one after the other
     port : 0 for any
     """
 
@@ -35,11 +36,12 @@ class Show:
         played: Played,
         *,
         lead: int | None = None,
+        times: int = 1,
         port: int = 0,
         page: PageOptions | None = None,
     ) -> None:
         self.world = World(played.world.config)
-        self._records = list(played.records)
+        self._records = continued(played.records, times)
         self._stop = threading.Event()
         self._fold(len(self._records) if lead is None else lead)
         feed = Still(self.world.config, played.folder)

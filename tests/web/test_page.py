@@ -9,6 +9,7 @@ import pytest
 
 from agents.web.cells import CellTable
 from native.index64 import to_text
+from stream.features import schema_of
 from stream.records import Event, ModelPublished, Prediction
 from tests.web.browsers import Watched
 from tests.web.conftest import Open
@@ -18,7 +19,10 @@ from tests.web.show import Show
 
 pytestmark = pytest.mark.browser
 
-MIB = 1 << 20
+VALUES = """async (mode) => {
+  const { valuesOf } = await import("/page/colour.js");
+  return Array.from(valuesOf(octastream.scene.frame, mode, octastream.scene.horizon));
+}"""
 
 
 def table_of(show: Show) -> CellTable:
@@ -55,28 +59,22 @@ def test_cells_of_real_sweeps_are_drawn_and_nothing_is_asked_elsewhere(
         assert f"ws://127.0.0.1:{show.port}/live" in page.asked
 
 
-@pytest.mark.parametrize("mode", ["occupancy", "forecast", "uncertainty", "outcome", "error", "age", "level"])
-def test_colours_follow_the_values(city: Played, open_page: Open, mode: str) -> None:
+def test_colours_follow_the_values(city: Played, open_page: Open) -> None:
     with Show(city) as show:
         page = open_page(show.url)
-        page.page.check(f"#modes input[value={mode}]", force=True)
-        page.wait(f"octastream.scene.mode === '{mode}'")
-        values = np.array(
-            page.page.evaluate(
-                """async (mode) => {
-                  const { valuesOf } = await import("/page/colour.js");
-                  return Array.from(valuesOf(octastream.scene.frame, mode, octastream.scene.horizon));
-                }""",
-                mode,
-            )
-        )
-        expected = expected_values(table_of(show), mode)
-        assert ((values < 0) == np.isnan(expected)).all()
-        known = ~np.isnan(expected)
-        assert np.abs(values[known] - expected[known]).max() <= 1.6
-        colours = np.array(page.js("Array.from(octastream.scene.shown.colour)"))
-        assert len(np.unique(colours[known])) == len(np.unique(values[known])) or mode != "outcome"
-        assert text(page, "#legend").strip()
+        modes = page.page.locator("#modes input").evaluate_all("inputs => inputs.map(input => input.value)")
+        assert modes == ["occupancy", "forecast", "uncertainty", "outcome", "error", "age", "level"]
+        for mode in modes:
+            page.page.check(f"#modes input[value={mode}]", force=True)
+            page.wait(f"octastream.scene.mode === '{mode}'")
+            values = np.array(page.page.evaluate(VALUES, mode))
+            expected = expected_values(table_of(show), mode)
+            assert ((values < 0) == np.isnan(expected)).all(), mode
+            known = ~np.isnan(expected)
+            assert np.abs(values[known] - expected[known]).max() <= 1.6, mode
+            colours = np.array(page.js("Array.from(octastream.scene.shown.colour)"))
+            assert len(np.unique(colours[known])) == len(np.unique(values[known])) or mode != "outcome"
+            assert text(page, "#legend").strip(), mode
 
 
 def expected_values(table: CellTable, mode: str) -> np.ndarray[Any, Any]:
@@ -131,7 +129,9 @@ def test_a_click_shows_the_history_of_a_cell(kitti: Played, open_page: Open) -> 
         assert "hit_share" in text(page, "#panel-cell details")
         page.page.fill("#panel-cell input[type=search]", "passes")
         names = page.page.locator("#panel-cell details tbody tr:not([hidden]) th").all_inner_texts()
-        assert names == ["passes_0", "passes_1", "passes_2"]
+        schema = schema_of(show.world.config).names
+        assert names == [name for name in schema if "passes" in name]
+        assert 1 < len(names) < len(schema)
         page.page.keyboard.press("Escape")
 
 
@@ -162,9 +162,9 @@ def test_the_slider_goes_back_in_time_and_live_comes_back(long: Played, open_pag
         first = int(page.js("String(octastream.scene.frame.stampNs)"))
         cells = page.js("octastream.scene.frame.cells")
         page.page.click("#on")
-        page.wait(f"octastream.scene.frame.stampNs > {first}n")
-        page.page.wait_for_timeout(800)
-        assert int(page.js("String(octastream.scene.frame.stampNs)")) - first < 500_000_000
+        tape = show.service.live.studio.tape.frames("ant")
+        assert tape[0].stamp_ns == first
+        page.wait(f"octastream.scene.frame.stampNs === {tape[1].stamp_ns}n")
         page.page.select_option("#level", "5")
         page.wait("octastream.scene.frame.level === 5")
         assert page.js("octastream.scene.frame.past && octastream.scene.frame.cells") < cells

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from agents.web.cells import CellTable
+from stream.records import Prediction
 from tests.web.browsers import Watched
 from tests.web.conftest import Open
 from tests.web.page_questions import a_cell, contrast, pinch, unnamed
@@ -28,6 +29,10 @@ def text(page: Watched, selector: str) -> str:
     return str(page.page.inner_text(selector))
 
 
+def last_stamp_ns(played: Played, robot: str) -> int:
+    return max(item.stamp_ns for item in played.of(Prediction) if item.robot_id == robot)
+
+
 # ---- states --------------------------------------------------------------------------------------------
 
 
@@ -38,15 +43,14 @@ def test_the_page_comes_back_after_the_server_was_started_again(long: Played, br
         port = show.port
     page.page.wait_for_selector("#cover >> text=Disconnected")
     assert page.page.get_attribute("#state", "data-state") == "disconnected"
-    refused = list(page.complaints)
     with Show(long, lead=10, port=port) as again:
         stamp = table_of(again).stamp_ns
         page.wait(f"octastream.scene.frame.stampNs === {stamp}n")
         assert text(page, "#cover") == ""
         again.go_on()
         page.page.wait_for_selector("#state[data-state=live]")
+        assert page.complaints == []
     page.close()
-    assert all("WebSocket" in line for line in [*refused, *page.complaints])
 
 
 def test_nothing_to_show_yet(city: Played, open_page: Open) -> None:
@@ -63,7 +67,7 @@ def test_nothing_to_show_yet(city: Played, open_page: Open) -> None:
 
 
 def test_half_a_minute_at_ten_hertz_without_growing(long: Played, open_page: Open) -> None:
-    with Show(long, lead=60) as show:
+    with Show(long, lead=60, times=5) as show:
         page = open_page(show.url)
         x, y, _ = a_cell(page)
         page.page.mouse.click(x, y)
@@ -90,8 +94,11 @@ def test_half_a_minute_at_ten_hertz_without_growing(long: Played, open_page: Ope
 
 
 def test_everything_can_be_reached_with_keys(city: Played, open_page: Open) -> None:
-    with Show(city) as show:
+    with Show(city, lead=4) as show:
         page = open_page(show.url)
+        show.go_on()
+        page.wait(f"octastream.scene.frame.stampNs === {last_stamp_ns(city, 'ant')}n")
+        page.wait("!document.getElementById('slider').disabled")
         reached = []
         for _ in range(40):
             page.page.keyboard.press("Tab")
@@ -111,7 +118,9 @@ def test_everything_can_be_reached_with_keys(city: Played, open_page: Open) -> N
         page.wait("octastream.scene.camera.pitch > 1.5")
         page.page.keyboard.press("f")
         page.wait("octastream.scene.camera.flight === null && octastream.scene.camera.pitch < 1")
-        for _ in range(8):
+        for _ in range(40):
+            if page.js("octastream.scene.pick(0, 0, 0)") >= 0:
+                break
             page.page.keyboard.press("Shift+ArrowUp")
         page.page.keyboard.press("Enter")
         page.wait("octastream.scene.marked.picked !== null")
@@ -133,6 +142,7 @@ def test_light_and_dark(city: Played, open_page: Open) -> None:
         dark = now()
         assert dark[0] == "dark"
         page.page.emulate_media(color_scheme="light")
+        page.wait("document.documentElement.dataset.theme === 'light'")
         light = now()
         assert light[0] == "light"
         assert light[1] != dark[1]
@@ -145,17 +155,19 @@ def test_light_and_dark(city: Played, open_page: Open) -> None:
         assert contrast(page, "#panel-cell .empty") > 4.5
 
 
-@pytest.mark.parametrize(("width", "height"), [(820, 1180), (1180, 820), (390, 844)])
-def test_screens_that_are_touched(city: Played, open_page: Open, width: int, height: int) -> None:
+def test_screens_that_are_touched(city: Played, open_page: Open) -> None:
     with Show(city) as show:
-        page = open_page(show.url, viewport={"width": width, "height": height}, has_touch=True)
-        assert page.js("document.documentElement.scrollWidth") <= width
-        assert page.js("document.documentElement.scrollHeight") <= height
-        for selector in ("#map", "#tabs", "#slider", "#live", "#state", "#follow"):
-            box = page.page.locator(selector).bounding_box()
-            assert box is not None
-            assert -1 < box["x"] <= width + 1 - box["width"], selector
-            assert -1 < box["y"] <= height + 1 - box["height"], selector
+        page = open_page(show.url, viewport={"width": 820, "height": 1180}, has_touch=True)
+        for width, height in ((1180, 820), (390, 844), (820, 1180)):
+            page.page.set_viewport_size({"width": width, "height": height})
+            page.wait(f"document.documentElement.clientWidth === {width}")
+            assert page.js("document.documentElement.scrollWidth") <= width
+            assert page.js("document.documentElement.scrollHeight") <= height
+            for selector in ("#map", "#tabs", "#slider", "#live", "#state", "#follow"):
+                box = page.page.locator(selector).bounding_box()
+                assert box is not None
+                assert -1 < box["x"] <= width + 1 - box["width"], (selector, width)
+                assert -1 < box["y"] <= height + 1 - box["height"], (selector, height)
         x, y, _ = a_cell(page)
         page.page.touchscreen.tap(x, y)
         page.page.wait_for_selector("#panel-cell .mono")

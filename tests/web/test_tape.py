@@ -58,6 +58,16 @@ def test_the_newest_frame_that_is_not_after_a_stamp() -> None:
     }  # fmt: skip
 
 
+def test_frames_before_and_after_the_one_of_a_stamp() -> None:
+    """However far apart they are: who steps through a tape with a gap does not stop there."""
+    own = tape()
+    for stamp in (100, 300, 950):
+        put(own, "a", stamp)
+    steps = [(100, 1), (300, 1), (400, 1), (950, 1), (950, -1), (100, -1), (0, 1), (0, -1)]
+    found = [own.at("a", stamp, step) for stamp, step in steps]
+    assert [frame.stamp_ns for frame in found if frame] == [300, 950, 950, 950, 300, 100, 100, 100]
+
+
 def test_a_log_that_begins_again_begins_a_new_reel() -> None:
     own = tape()
     for stamp in (100, 300, 500, 50, 150):

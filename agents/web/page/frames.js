@@ -39,11 +39,12 @@ export function place(frame, halfEdgeLod0) {
   for (let i = 0; i < n; i++) {
     const low = words[2 * i], high = words[2 * i + 1];
     levels[i] = (high >>> 16) & 15;
-    half[i] = halfEdgeLod0 / 2 ** levels[i];
+    const halfEdge = halfEdgeLod0 / 2 ** levels[i];
+    half[i] = halfEdge;
     if (frame.centre) continue;
     const inner = low & 0xffffff, outer = ((high & 0xffff) << 8) | (low >>> 24);
     for (let axis = 0; axis < 3; axis++) {
-      centre[3 * i + axis] = (((gather(outer >>> axis) << 8) | gather(inner >>> axis)) - 32768) * half[i];
+      centre[3 * i + axis] = (((gather(outer >>> axis) << 8) | gather(inner >>> axis)) - 32768) * halfEdge;
     }
   }
   return Object.assign(frame, { levels, half, centre });

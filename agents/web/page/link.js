@@ -16,7 +16,7 @@ export class Link {
     this.bytes = 0;
     this.frames = 0;
     this.roundTripMs = null;
-    this.pending = null; // a frame that waits while another one is unpacked
+    this.pending = []; // frames that wait while another one is unpacked: of now and of the past, one each
     this.unpacking = false;
     this.socket = null;
     setInterval(() => this.send({ kind: "ping", at: performance.now() }), PING_MS);
@@ -33,7 +33,7 @@ export class Link {
     socket.binaryType = "arraybuffer";
     socket.onopen = () => {
       this.wait = FIRST_WAIT_MS;
-      this.pending = null;
+      this.pending = [];
       this.on.state("connected");
       this.send({ kind: "ping", at: performance.now() });
     };
@@ -72,20 +72,23 @@ export class Link {
     }
     this.bytes += data.byteLength;
     this.frames += 1;
-    this.pending = data; // one that still waits is older: it is left out
+    this.pending = this.pending.filter((other) => kindOf(other) !== kindOf(data)); // it is older
+    this.pending.push(data);
     if (!this.unpacking) this.unpack();
   }
 
   async unpack() {
     this.unpacking = true;
-    while (this.pending !== null) {
-      const data = this.pending;
-      this.pending = null;
-      const frame = await decodeFrame(data);
+    while (this.pending.length) {
+      const frame = await decodeFrame(this.pending.shift());
       (frame.past ? this.on.past : this.on.frame)(frame);
     }
     this.unpacking = false;
   }
+}
+
+function kindOf(data) {
+  return new DataView(data).getUint32(0, true);
 }
 
 // ---- the key, where the server wants one: kept as long as the window is open ---------------------------------

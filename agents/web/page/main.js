@@ -27,7 +27,7 @@ const state = new StateLine(() => link.now());
 const look = new Look(scene, { watch, cleared: () => select(null) });
 const timeline = new Timeline({
   watch,
-  past: (stamp) => link.send({ kind: "past", stamp_ns: String(stamp) }),
+  past: (stamp, step) => link.send({ kind: "past", stamp_ns: String(stamp), step }),
 });
 const link = new Link(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/live`, {
   state: linkState, frame: newest, past, message: (message) => take[message.kind]?.(message),
@@ -121,7 +121,8 @@ function newest(frame) {
 }
 
 function past(frame) {
-  if (timeline.answered()) show(frame);
+  if (!timeline.live) show(frame);
+  timeline.answered();
 }
 
 function show(frame) {
@@ -135,7 +136,7 @@ function show(frame) {
 function watch() {
   if (!look.robot || !hello) return;
   link.send({ kind: "watch", robot: look.robot, level: look.level, live: timeline.live });
-  if (!timeline.live) timeline.want(timeline.at);
+  if (!timeline.live) timeline.want(null);
 }
 
 // ---- what is chosen -----------------------------------------------------------------------------------------
@@ -201,7 +202,7 @@ function toast(text, tone = "var(--accent)", to = null) {
 
 const KEYS = {
   f: () => scene.fit(), t: () => scene.fromAbove(), r: () => controls.toggleFollow(), l: () => timeline.goLive(),
-  " ": () => timeline.toggle(), ",": () => timeline.step(-1n), ".": () => timeline.step(1n), Escape: () => select(null),
+  " ": () => timeline.toggle(), ",": () => timeline.step(-1), ".": () => timeline.step(1), Escape: () => select(null),
 };
 
 document.addEventListener("keydown", (event) => {

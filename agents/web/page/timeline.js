@@ -2,18 +2,17 @@
 
 import { $, clockOf, h, secondsBetween } from "./dom.js";
 
-const STEP_NS = 200000000n;
 const PLAY_MS = 200;
 
 export class Timeline {
-  // on : {watch(), past(stamp)}: the newest from now on, or a frame of the tape
+  // on : {watch(), past(stamp, step)}: the newest from now on, or a frame of the tape
   constructor(on) {
     this.on = on;
     this.live = true;
     this.at = null; // stamp that is shown, BigInt
     this.range = null; // first and last stamp of the tape
-    this.asked = null; // stamp that was asked for and has not come
-    this.next = null; // and the one to ask for then
+    this.waits = false; // for a frame that was asked for
+    this.next = null; // what to ask for then: {stamp, step}
     this.timer = null;
     this.slider = $("slider");
     this.slider.addEventListener("input", () => {
@@ -23,8 +22,8 @@ export class Timeline {
     });
     $("live").addEventListener("click", () => this.goLive());
     $("play").addEventListener("click", () => this.toggle());
-    $("back").addEventListener("click", () => this.step(-1n));
-    $("on").addEventListener("click", () => this.step(1n));
+    $("back").addEventListener("click", () => this.step(-1));
+    $("on").addEventListener("click", () => this.step(1));
   }
 
   // Of the robot that is watched: first and last stamp of its tape, null for none
@@ -47,7 +46,6 @@ export class Timeline {
   goLive() {
     this.halt();
     this.live = true;
-    this.asked = null;
     this.next = null;
     this.on.watch();
     this.show();
@@ -69,11 +67,11 @@ export class Timeline {
     this.show();
   }
 
+  // Frame by frame: they are as far apart as the server could make them.
   play() {
     this.timer = setInterval(() => {
-      const to = (this.next ?? this.asked ?? this.at) + STEP_NS;
-      if (to > this.range[1]) this.goLive();
-      else if (this.asked === null) this.want(to);
+      if (this.at >= this.range[1]) this.goLive();
+      else if (!this.waits) this.want(null, 1);
     }, PLAY_MS);
   }
 
@@ -82,32 +80,32 @@ export class Timeline {
     this.timer = null;
   }
 
-  step(steps) {
+  step(step) {
     if (!this.range) return;
     this.halt();
     this.leave();
-    this.want((this.next ?? this.asked ?? this.at) + steps * STEP_NS);
+    this.want(null, step);
   }
 
-  // One question at a time: what was wanted meanwhile is asked when the answer is there.
-  want(stamp) {
-    if (stamp === null) return;
-    const wanted = stamp < this.range[0] ? this.range[0] : stamp > this.range[1] ? this.range[1] : stamp;
-    if (this.asked !== null) {
-      this.next = wanted;
+  // stamp : null for the one that is shown. One question at a time: what was wanted meanwhile is asked when the
+  // answer is there.
+  want(stamp, step = 0) {
+    if (this.waits) {
+      this.next = { stamp, step };
       return;
     }
-    this.asked = wanted;
-    this.on.past(wanted);
+    const from = stamp ?? this.at;
+    if (from === null) return;
+    this.waits = true;
+    this.on.past(from, step);
   }
 
-  // The answer to a question is there; whether it is still wanted.
+  // The answer to a question is there, and shown, or there will be none.
   answered() {
     const next = this.next;
-    this.asked = null;
+    this.waits = false;
     this.next = null;
-    if (next !== null && !this.live) this.want(next);
-    return !this.live;
+    if (next !== null && !this.live) this.want(next.stamp, next.step);
   }
 
   // ---- showing ------------------------------------------------------------------------------------------
