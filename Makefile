@@ -12,6 +12,7 @@ KAFKA      ?= kafka
 SECONDS    ?= 60
 TEST_JOBS  ?= auto
 KAFKA_JOBS ?= 0
+EXAMPLES   ?= 300
 EXTRAS := learn,kafka,formats,bridge,analysis,odometry,rerun,serve,test,lint,bench
 C_CODE := $(wildcard native/src/*.c native/src/*.h native/include/*.h)
 C_TESTS := $(wildcard tests/native/c/*.[ch] tests/native/c/*/*.c tests/fuzz/*.[ch] tests/fuzz/targets/*.c)
@@ -19,7 +20,7 @@ NATIVE := $(C_CODE) native/octa.cdef.txt native/build_ffi.py setup.py
 BENCH  := $(filter-out bench_kafka,$(sort $(notdir $(basename $(wildcard tests/bench/bench_*.py)))))
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo up test test-kafka up-test kill-test kafka simulate lint sanitize fuzz coverage bench bench-core bench-ids bench-swap bench-pace bench-kafka bench-serve test-browser wheel constraints clean
+.PHONY: help setup demo up test test-kafka up-test kill-test kafka simulate lint sanitize fuzz coverage bench bench-core bench-ids bench-swap bench-pace bench-kafka bench-serve test-browser fuzz-serve wheel constraints clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -37,6 +38,9 @@ test: setup ## all tests but those of Kafka and browsers, with the recordings in
 
 test-browser: setup ## the live page in Chromium, which must be installed
 	$(BIN)/python -m pytest -q -m browser tests/web
+
+fuzz-serve: setup ## requests drawn from the OpenAPI description: make fuzz-serve EXAMPLES=2000
+	OCTA_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -q --timeout 0 tests/web/test_schema.py
 
 test-kafka: setup ## tests on a Kafka broker: OCTA_KAFKA=HOST:PORT, Docker, or Java 17 and Maven
 	$(BIN)/python -m pytest -q -m '$(KAFKA)' -n $(KAFKA_JOBS) --dist loadfile tests/kafka

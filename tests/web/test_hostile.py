@@ -287,24 +287,17 @@ def test_a_crowd_is_answered_while_others_misbehave(served: Served) -> None:
     assert statuses == [200] * 120
 
 
-def test_interrupted_it_ends_in_good_order(city: Played, tmp_path: Path) -> None:
-    found = serve(city.folder, tmp_path / "log", "--loop")
-    try:
-        wait_until_ready(found)
-        found.process.send_signal(signal.SIGINT)
-        assert found.process.wait(30) == 0, found.log.read_text()
-        assert len(found.log.read_text().splitlines()) == 1, found.log.read_text()
-    finally:
-        found.process.kill()
-        found.process.wait()
-
-
-def test_keys_of_the_environment_are_asked_for(city: Played, tmp_path: Path) -> None:
-    found = serve(city.folder, tmp_path / "log", environment={"OCTA_API_KEY": "s" * 20})
+def test_it_asks_for_keys_of_the_environment_and_interrupted_ends_in_good_order(
+    city: Played, tmp_path: Path
+) -> None:
+    found = serve(city.folder, tmp_path / "log", "--loop", environment={"OCTA_API_KEY": "s" * 20})
     try:
         wait_until_ready(found)
         assert found.ask("GET", "/robots")[0] == 401
         assert found.ask("GET", "/robots", authorization=f"Bearer {'s' * 20}")[0] == 200
+        found.process.send_signal(signal.SIGINT)
+        assert found.process.wait(30) == 0, found.log.read_text()
+        assert len(found.log.read_text().splitlines()) == 1, found.log.read_text()
     finally:
         found.process.kill()
         found.process.wait()

@@ -14,7 +14,6 @@ from tests.data import ROOT
     ("modules", "without"),
     [
         ("agents.web.server, agents.web.stored_feed, agents.web.replay_feed", "faust torch aiokafka aiohttp"),
-        ("agents.web.server, agents.web.kafka_feed", "faust torch"),
         ("agents.cli", "faust torch aiokafka fastapi uvicorn pyarrow"),
     ],
 )

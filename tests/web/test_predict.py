@@ -63,9 +63,9 @@ def test_what_is_answered_is_what_perceive_logged_bit_for_bit(tmp_path: Path) ->
 
     clients: dict[str, TestClient] = {}
     learning = ["learn.enabled=true", "learn.steps_per_sweep=1"]
-    played = play([(str(data_path(KITTI)), "car")], tmp_path / "run", learning, sweeps=14, watch=watch)
+    played = play([(str(data_path(KITTI)), "car")], tmp_path / "run", learning, sweeps=9, watch=watch)
     predictions = played.of(Prediction)
-    assert len(predictions) == len(asked) == 14
+    assert len(predictions) == len(asked) == 9
     models = {prediction.model_id for prediction in predictions}
     assert len(models) > 3 and any(model.startswith("bcc-") for model in models)
     stored = pq.read_table(tmp_path / "run" / "predictions")
