@@ -49,7 +49,7 @@ class Cell:
 
 
 def read(text: str) -> Cell:
-    """Take an id in any form apart: hexadecimal with ``0x``, decimal, or bech32m.
+    """Take an id in any form apart: hexadecimal, decimal, or bech32m.
 
     Raises TextError (no such form), IdError (no kind has such bits), ParityError (no site)
     """

@@ -258,7 +258,7 @@ def cell(
     ids: Annotated[
         list[str],
         typer.Argument(
-            metavar="ID...", help="0x and hexadecimal, decimal or bech32m; - reads lines of stdin."
+            metavar="ID...", help="hexadecimal, decimal or bech32m; - reads lines of stdin."
         ),
     ],
     settings: ConfigOptions,

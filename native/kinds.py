@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import ModuleType
 
 import numpy as np
@@ -21,6 +22,8 @@ MODULES: dict[str, ModuleType] = {
 _HEADERS = {1: "route64", 2: "index64", 3: "hilbert64"}
 _PREFIXES = {"i3d1": "index64", "r3d1": "route64", "g3d1": "galactic128"}
 _VERSION_SHIFT, _VERSION = 100, 1
+_HEX, _WHOLE_HEX = re.compile(r"0[xX][0-9a-fA-F]{1,99}"), re.compile(r"[0-9a-fA-F]{16}([0-9a-fA-F]{16})?")
+_DECIMAL = re.compile(r"[0-9]{1,99}")
 
 
 def of_value(value: int) -> str:
@@ -50,8 +53,10 @@ def of_text(text: str) -> str:
 
 
 def parse(text: str) -> tuple[str, int]:
-    """Kind and value of an id in any form: ``0x`` and hexadecimal digits, decimal, or bech32m.
+    """Kind and value of an id in any form: hexadecimal, decimal, or bech32m.
 
+    Hexadecimal digits begin with ``0x``, or are the 16 or 32 of a whole id; then digits that are an id as a
+    decimal number are one.
     Raises TextError (no such form), IdError (no such kind), ParityError (bech32m of no site)
 
     >>> parse("0x8007e00000000000") == parse("9225697574961348608")
@@ -61,15 +66,28 @@ def parse(text: str) -> tuple[str, int]:
     if plain[:4].lower() in _PREFIXES:
         kind = of_text(plain)
         return kind, MODULES[kind].from_text(plain)
-    digits = plain[2:] if plain[:2].lower() == "0x" else plain
-    base = 10 if digits is plain else 16
-    if not digits.isascii() or not digits.isalnum():
+    value = _number(plain)
+    if value is None:
         raise TextError(f"{text!r}: expected 0x and hexadecimal digits, decimal digits, or bech32m")
-    try:
-        value = int(digits, base)
-    except ValueError:
-        raise TextError(f"{text!r}: expected 0x and hexadecimal digits, decimal digits, or bech32m") from None
     return of_value(value), value
+
+
+def _number(digits: str) -> int | None:
+    """Value of digits, None for none."""
+    if _HEX.fullmatch(digits):
+        return int(digits, 16)
+    value = int(digits) if _DECIMAL.fullmatch(digits) else None
+    if _WHOLE_HEX.fullmatch(digits) and (value is None or not _is_id(value)):
+        return int(digits, 16)
+    return value
+
+
+def _is_id(value: int) -> bool:
+    try:
+        of_value(value)
+    except IdError:
+        return False
+    return True
 
 
 def module_of(ids: NDArray[np.uint64]) -> ModuleType:

@@ -16,7 +16,10 @@ KINDS = ("index64", "route64", "galactic128")
 def test_every_vector_is_parsed_in_every_form(name: str) -> None:
     for row in rows(name):
         value = int(row["raw_hex"], 16)
-        forms = [row["raw_hex"], row["raw_hex"].upper().replace("X", "x"), str(value), f"  {value}\n"]
+        forms = [row["raw_hex"], row["raw_hex"].upper(), str(value), f"  {value}\n"]
+        digits = row["raw_hex"][2:]
+        if not (digits.isdecimal() and name == "galactic128"):  # which may be an id as a decimal number
+            forms += [digits, digits.upper()]
         for form in forms:
             assert kinds.parse(form) == (name, value)
         if "bech32m" not in row:
@@ -36,11 +39,34 @@ def test_values_of_no_kind_are_refused(value: int) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "0x", "8007e00000000000", "1_0", "0x1_0", "+5", "-5", "1.0", "x3d11qq", "\u0661", "0xg", "i 3d1"],
+    [
+        "",
+        "0x",
+        "8007e0000000000",
+        "8007e000000000000",
+        "1_0",
+        "0x1_0",
+        "+5",
+        "-5",
+        "1.0",
+        "x3d11qq",
+        "\u0661",
+        "0xg",
+        "i 3d1",
+    ],
 )
 def test_texts_of_no_form_are_refused(text: str) -> None:
     with pytest.raises(TextError, match="expected 0x"):
         kinds.parse(text)
+
+
+def test_digits_are_decimal_where_that_is_an_id() -> None:
+    assert kinds.parse("8007000000000000") == ("index64", 0x8007000000000000)
+    decimal = next(v for v in range(10**31, 10**32, 2**99) if v >> 100 & 15 == 1)  # 32 digits
+    assert kinds.parse(str(decimal)) == ("galactic128", decimal)
+    for text in ("1" * 90, "0x" + "f" * 90):
+        with pytest.raises(IdError):
+            kinds.parse(text)
 
 
 def test_a_broken_bech32m_is_refused() -> None:
