@@ -8,188 +8,24 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from native import beams, coarse, deskew, index64, lattice, neighbors, points, pose, search
+from native import beams, coarse, deskew, index64, lattice, neighbors, pose, search
 from native.binning import Binner
 from native.cells import Rows
-from native.container import Container, ContainerOptions, RecordKey
-from native.errors import DomainError, OrderError, PoseError, RangeError
+from native.container import Container, RecordKey
+from native.errors import CapacityError, DomainError, OrderError, PoseError, RangeError
 from native.freecells import FreeCellFinder
 from native.grid import Grid
+from native.kinds import MODULES as KINDS
 from native.schema import Column
 from native.visibility import Rays
 from native.window import Window, WindowOptions
-from tests.native.oracle import ids_of, matrix_of
-
-GRID = Grid(half_edge_m=0.4, frame=5, tier=1, lod=7, range_min_m=0.0)
-SITES = np.array([[0, 0, 0], [2, 0, 0], [1, 1, 1], [4, 4, 4]], np.int32)
-CELLS = np.sort(ids_of(GRID, SITES))
-N = len(CELLS)
-POINTS = np.array([[1, 2, 3], [4, 5, 6], [-7, 8, 9], [1, 1, 1]], np.float32)
-VECTOR = np.array([1.0, 2, 3, 0, 0, 0, 1])
-LEVEL = coarse.Level(cell_id=CELLS, hits=np.ones(N, np.uint64), sums=np.zeros((N, 11), np.int64), unit_lod=7)
-ROWS = Rows(
-    cell_id=CELLS, hits=np.ones(N, np.uint64), passes=np.zeros(N, np.uint64), sums=np.zeros((N, 11), np.int64)
-)
-NOTHING: dict[str, Any] = {}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """A call that works, and its arrays by name.
-
-    name : module.function or module.Class.method
-    state : of the handle behind it, which a refusal must not change
-    shown : names under which messages speak of arguments, where those differ
-    """
-
-    name: str
-    call: Callable[..., Any]
-    arrays: dict[str, Any]
-    state: Callable[[], Any] = lambda: None
-    shown: dict[str, str] = field(default_factory=dict)
-
-
-def cases() -> list[Case]:
-    """A call of every public function that takes arrays."""
-    binner, rays, window = Binner(GRID), Rays(GRID), Window(GRID, WindowOptions())
-    finder, container = FreeCellFinder(GRID, 1, 30.0), Container(GRID, ContainerOptions(levels=2, keep=False))
-    sweep = {"points": POINTS, "intensity": np.ones(N, np.float32), "pose": matrix_of()}
-    binner.run(**sweep)
-    rays.load(POINTS, matrix_of())
-    record = {
-        "cell_id": CELLS,
-        "hits": np.ones(N, np.uint32),
-        "passes": np.ones(N, np.uint32),
-        "sums": np.zeros((N, 11), np.int32),
-    }
-    window.push(0, **record)
-    view = {"pose": matrix_of(), "forecast_pose": matrix_of(), "beams": np.zeros((2, 3), np.int16)}
-    moved = {
-        "points": POINTS,
-        "offset_ns": np.array([0, 10, 50, 100], np.int32),
-        "knot_ns": np.array([0, 100], np.int32),
-        "poses": np.stack([VECTOR, VECTOR]),
-    }
-    rows = {name: getattr(ROWS, name) for name in ("cell_id", "hits", "passes", "sums")}
-    free = {"free_id": index64.parent(CELLS[:1]), "free_passes": np.ones(1, np.uint64)}
-    free["free_misses"] = free["free_passes"]
-    only = index64.parent(CELLS[:1])
-    return [
-        Case(name="lattice.snap", call=lattice.snap, arrays={"points": POINTS.astype(np.float64)}),
-        Case(name="lattice.neighbors", call=lattice.neighbors, arrays={"sites": SITES}),
-        Case(name="lattice.parent", call=lattice.parent, arrays={"sites": SITES}),
-        Case(name="lattice.children", call=lattice.children, arrays={"sites": SITES}),
-        Case(
-            name="index64.encode",
-            call=lambda sites: index64.encode(sites, frame=1, tier=0, lod=7),
-            arrays={"sites": SITES},
-        ),
-        Case(name="index64.decode", call=index64.decode, arrays={"ids": CELLS}),
-        Case(name="index64.parent", call=index64.parent, arrays={"ids": CELLS}),
-        Case(name="index64.children", call=index64.children, arrays={"ids": CELLS}),
-        Case(name="index64.ancestor", call=lambda ids: index64.ancestor(ids, 5), arrays={"ids": CELLS}),
-        Case(
-            name="pose.interpolate",
-            call=lambda a, b: pose.interpolate(a, b, 0.5),
-            arrays={"a": VECTOR, "b": VECTOR},
-        ),
-        Case(name="pose.matrix", call=pose.matrix, arrays={"pose": VECTOR}),
-        Case(name="pose.vector", call=pose.vector, arrays={"pose": matrix_of()}),
-        Case(name="pose.compose", call=pose.compose, arrays={"a": matrix_of(), "b": matrix_of()}),
-        Case(name="pose.invert", call=pose.invert, arrays={"pose": matrix_of()}),
-        Case(name="deskew.deskew", call=deskew.deskew, arrays=moved),
-        Case(
-            name="binning.Binner.run",
-            call=binner.run,
-            arrays=sweep,
-            state=lambda: binner.point_rows().tolist(),
-        ),
-        Case(
-            name="binning.Binner.aggregate",
-            call=binner.aggregate,
-            arrays=sweep,
-            state=lambda: binner.point_rows().tolist(),
-        ),
-        Case(
-            name="visibility.Rays.load",
-            call=rays.load,
-            arrays={"points": POINTS, "pose": matrix_of()},
-            state=lambda: rays.passes(CELLS).tolist(),
-        ),
-        Case(name="visibility.Rays.passes", call=rays.passes, arrays={"cell_id": CELLS}),
-        Case(name="visibility.Rays.coarse_passes", call=rays.coarse_passes, arrays={"cell_id": CELLS}),
-        Case(name="beams.sample", call=lambda points: beams.sample(points, 3), arrays={"points": POINTS}),
-        Case(
-            name="window.Window.push",
-            call=lambda **arrays: window.push(10, **arrays),
-            arrays=record,
-            state=lambda: (window.records, window.cells().hits.tolist()),
-        ),
-        Case(
-            name="window.Window.features",
-            call=lambda **arrays: window.features(
-                arrays["pose"], arrays["forecast_pose"], 1.0, 0.0, arrays["beams"], 1.0
-            ),
-            arrays=view,
-        ),
-        Case(name="neighbors.neighbor_table", call=neighbors.neighbor_table, arrays={"cell_id": CELLS}),
-        Case(
-            name="coarse.coarser",
-            call=lambda **arrays: coarse.coarser(replace(LEVEL, **arrays)),
-            arrays={"cell_id": LEVEL.cell_id, "hits": LEVEL.hits, "sums": LEVEL.sums},
-        ),
-        Case(
-            name="freecells.FreeCellFinder.run",
-            call=finder.run,
-            arrays={"points": POINTS, "misses": POINTS, "pose": matrix_of()},
-        ),
-        Case(
-            name="search.within_radius",
-            call=lambda **arrays: search.within_radius(radius=1.0, **arrays),
-            arrays={"cell_id": CELLS, "queries": np.zeros((2, 3))},
-        ),
-        Case(
-            name="search.within_rings",
-            call=lambda **arrays: search.within_rings(rings=1, **arrays),
-            arrays={"cell_id": CELLS, "around": CELLS},
-        ),
-        Case(
-            name="search.pool",
-            call=lambda **arrays: search.pool(radius=1.0, **arrays),
-            arrays={"cell_id": CELLS, "x": np.ones((N, 2), np.float32), "queries": np.zeros((2, 3))},
-        ),
-        Case(
-            name="points.point_map",
-            call=lambda rows: points.point_map(rows, 2),
-            arrays={"rows": np.array([0, 1, -1], np.int32)},
-        ),
-        Case(
-            name="container.Container.add",
-            call=lambda **arrays: container.add(RecordKey(0, 0), Rows(**arrays)),
-            arrays=rows,
-            state=lambda: container.cells().hits.tolist(),
-        ),
-        Case(
-            name="container.Container.remove",
-            call=lambda **arrays: container.remove(RecordKey(0, 0), Rows(**{**rows, **arrays})),
-            arrays=rows,
-            state=lambda: container.cells().hits.tolist(),
-        ),
-        Case(
-            name="container.Container.add (free cells)",
-            call=lambda **arrays: Container(GRID, ContainerOptions(levels=2, free_level=1)).add(
-                RecordKey(0, 0), Rows(**{**rows, **free, **arrays})
-            ),
-            arrays={"free_id": only, "free_passes": free["free_passes"], "free_misses": free["free_misses"]},
-        ),
-    ]
-
+from tests.native.array_cases import CELLS, GRID, POINTS, VECTOR, Case, N, cases, id_cases, region_cases
+from tests.native.oracle import matrix_of
 
 CASES = cases()
 
@@ -237,12 +73,13 @@ def test_arrays_of_the_wrong_kind_are_named(case: Case) -> None:
 
 
 MODULES = [
-    "beams", "binning", "cells", "coarse", "container", "deskew", "freecells", "neighbors", "points", "pose",
-    "search", "visibility", "window",
+    "beams", "binning", "cells", "coarse", "container", "deskew", "freecells", "kinds", "lattice",
+    "neighbors", "points", "pose", "regions", "rings", "search", "visibility", "window", *KINDS,
 ]  # fmt: skip
 VALUES_ONLY = {
-    "cells.Rows.of", "coarse.finest", "container.Container.center", "points.PointMap.to_points",
-    "points.PointMap.count_labels",
+    "cells.Rows.of", "coarse.finest", "container.Container.center", "kinds.module_of",
+    "points.PointMap.to_points",
+    "points.PointMap.count_labels", *(f"{kind}.from_texts" for kind in KINDS),
 }  # fmt: skip
 """Functions that hand no array to the core; their own tests say what they refuse."""
 
@@ -262,7 +99,9 @@ def taking_arrays() -> set[str]:
                 if inspect.isfunction(function):
                     texts = [str(a.annotation) for a in inspect.signature(function).parameters.values()]
                     if any(
-                        word in text for text in texts for word in ("NDArray", "Pose", "Ids", "Level", "Rows")
+                        word in text
+                        for text in texts
+                        for word in ("NDArray", "Pose", "Ids", "Level", "Rows", "F64", "Words", "Texts")
                     ):
                         found.add(f"{module}.{full}")
     return found
@@ -378,6 +217,38 @@ def test_half_edges_out_of_domain_are_refused(half_edge_m: float) -> None:
 def test_positions_that_have_no_site_are_refused(value: float) -> None:
     with pytest.raises(DomainError, match="points"):
         lattice.snap(np.array([[0.0, value, 0.0]]))
+
+
+REGIONS = region_cases()
+
+
+@pytest.mark.parametrize("case", REGIONS, ids=lambda case: case.name)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30, -1e30, 1e300])
+def test_regions_of_odd_numbers_are_refused(case: Case, value: float) -> None:
+    """In the second row, whose number is told; what a pose may not be is its own error."""
+    for name, array in case.arrays.items():
+        bad = array.copy()
+        bad.reshape(len(bad), -1)[1, -1] = value
+        with pytest.raises((DomainError, RangeError, PoseError, CapacityError), match="row 1") as caught:
+            case.call(**{**case.arrays, name: bad})
+        assert name in str(caught.value) or case.name.split(".")[1] in str(caught.value)
+
+
+@pytest.mark.parametrize("case", REGIONS, ids=lambda case: case.name)
+def test_regions_of_nothing_and_of_next_to_nothing_are_taken(case: Case) -> None:
+    assert len(case.call(**{name: array[:0] for name, array in case.arrays.items()})) == 0
+    tiny = {
+        name: array * 5e-324 if name in ("radius", "half_size") else array
+        for name, array in case.arrays.items()
+    }
+    found = case.call(**tiny)
+    assert len(found) == 2 and len(found.row(0)) > 0
+
+
+def test_no_ids_are_taken() -> None:
+    for case in id_cases():
+        made = case.call(**{name: array[:0] for name, array in case.arrays.items()})
+        assert len(made[0] if isinstance(made, tuple) else made) == 0, case.name
 
 
 def test_denormal_positions_are_at_the_origin() -> None:
