@@ -158,7 +158,7 @@ frusta = st.builds(
 any_region = st.one_of(spheres, capsules, boxes, oriented, frusta)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(any_region)
 def test_centers_are_those_inside(region: Region) -> None:
     got = set(map(tuple, sites_of(region.cells(mode="center")).tolist()))
@@ -190,7 +190,7 @@ def test_cells_that_meet_the_region_are_listed(region: Region, random: Any) -> N
             assert site not in got
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(any_region)
 def test_shares_add_up_to_the_volume_of_the_region(region: Region) -> None:
     cells = region.cells(coverage=True)
@@ -204,7 +204,7 @@ def test_shares_add_up_to_the_volume_of_the_region(region: Region) -> None:
     assert [shares[i] for i in center.cell_id.tolist()] == center.coverage.tolist()
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=10)
 @given(any_region, st.randoms(use_true_random=False))
 def test_each_share_is_that_of_its_cell(region: Region, random: Any) -> None:
     cells = region.cells(coverage=True)
