@@ -3,7 +3,10 @@
  * Source: Conway & Sloane, "Fast quantizing and decoding algorithms for lattice quantizers", 1982. */
 #include "lattice.h"
 
+#include "avx2.h"
+
 #include <math.h>
+#include <string.h>
 
 #define SNAP_LIMIT 1073741824.0 /* 2^30 */
 #define SITE_LIMIT (1 << 30)
@@ -33,18 +36,36 @@ OCTA_HOT static int all_within(const double *values, size_t n, double limit) {
     return !bad;
 }
 
+#define BLOCK 16 /* points at a time, whose coordinates vectors take as they lie */
+
 /* With d = v - even in [-1, 1), the odd candidate lies 1 - |d| away on each axis, so its squared distance is
  * less exactly when |dx| + |dy| + |dz| > 3/2. On an axis d = 0 is the odd sublattice's tie, and rounds up. */
-OCTA_HOT static void snap(const double *points, size_t n, int32_t *sites) {
-    for (size_t i = 0; i < n; i++) {
-        const double *p = points + 3 * i;
-        double ex = nearest_even(p[0]), ey = nearest_even(p[1]), ez = nearest_even(p[2]);
-        double dx = p[0] - ex, dy = p[1] - ey, dz = p[2] - ez;
-        int32_t odd = (fabs(dx) + fabs(dy)) + fabs(dz) > 1.5;
-        sites[3 * i] = (int32_t)ex + (dx >= 0.0 ? odd : -odd);
-        sites[3 * i + 1] = (int32_t)ey + (dy >= 0.0 ? odd : -odd);
-        sites[3 * i + 2] = (int32_t)ez + (dz >= 0.0 ? odd : -odd);
+static OCTA_ALWAYS_INLINE void snap_block(const double *points, int32_t *sites) {
+    double even[3 * BLOCK], aside[3 * BLOCK], odd[3 * BLOCK];
+    for (int k = 0; k < 3 * BLOCK; k++) {
+        even[k] = nearest_even(points[k]);
+        aside[k] = points[k] - even[k];
     }
+    for (int k = 0; k < BLOCK; k++) {
+        const double *d = aside + 3 * k;
+        odd[3 * k] = odd[3 * k + 1] = odd[3 * k + 2] =
+            (fabs(d[0]) + fabs(d[1])) + fabs(d[2]) > 1.5 ? 1.0 : 0.0;
+    }
+    for (int k = 0; k < 3 * BLOCK; k++)
+        sites[k] = (int32_t)(even[k] + (aside[k] >= 0.0 ? odd[k] : -odd[k])); /* exact */
+}
+
+OCTA_HOT static void snap(const double *points, size_t n, int32_t *sites) {
+    double last[3 * BLOCK] = {0};
+    int32_t out[3 * BLOCK];
+    size_t i = 0;
+    for (; i + BLOCK <= n; i += BLOCK)
+        snap_block(points + 3 * i, sites + 3 * i);
+    if (i == n)
+        return;
+    memcpy(last, points + 3 * i, 3 * (n - i) * sizeof *last);
+    snap_block(last, out);
+    memcpy(sites + 3 * i, out, 3 * (n - i) * sizeof *out);
 }
 
 octa_error octa_lattice_snap(const double *points, size_t n, int32_t *sites) {

@@ -28,7 +28,11 @@ class Way:
     same: bool = True
 
 
+ASIDE = (0.3, -0.2, 0.1)
+"""From a site to a position that is nearest to it, half edges: the crate's positions are made so."""
+
 WAYS: dict[str, dict[str, Way]] = {
+    "positions to ids": {"Lattice::physical_to_lattice, Index64::new": Way(15)},
     "encode": {
         "batch_index64_encode": Way(0),
         "BatchIndexBuilder": Way(1),

@@ -66,7 +66,7 @@ def number(pattern: str, text: str) -> int:
 def fuzz(target: str, folder: Path, limits: Sequence[str]) -> Outcome:
     """Run a target once."""
     command = [f"./fuzz_{target}", "corpus", "kept", *limits, f"-max_len={MAX_BYTES}",
-               "-print_final_stats=1", "-rss_limit_mb=2048", "-timeout=20",
+               "-print_final_stats=1", "-rss_limit_mb=2048", "-timeout=120",
                f"-artifact_prefix={folder}/failed-"]  # fmt: skip
     result = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True)
     log = result.stderr

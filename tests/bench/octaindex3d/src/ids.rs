@@ -14,6 +14,8 @@ use std::slice::{from_raw_parts, from_raw_parts_mut};
 
 const BIAS: i32 = 32768;
 const K: usize = 2;
+/// From a site to a position that is nearest to it, half edges.
+const ASIDE: [f64; 3] = [0.3, -0.2, 0.1];
 
 pub struct Ids {
     frames: Vec<u8>,
@@ -24,6 +26,7 @@ pub struct Ids {
     ids: Vec<Index64>,
     routes: Vec<Route64>,
     texts: Vec<String>,
+    positions: Vec<[f64; 3]>,
 }
 
 /// Cells of one grid, in every form; frame 0, tier 0.
@@ -48,6 +51,10 @@ pub unsafe extern "C" fn octaindex3d_ids_new(sites: *const i32, n: usize, lod: u
             coords.iter().map(|c| c.2).collect(),
         ],
         routes: sites.chunks_exact(3).map(|s| Route64::new(0, s[0], s[1], s[2]).unwrap()).collect(),
+        positions: sites
+            .chunks_exact(3)
+            .map(|s| [0, 1, 2].map(|axis| f64::from(s[axis]) + ASIDE[axis]))
+            .collect(),
         texts: ids.iter().map(|id| id.to_bech32m().unwrap()).collect(),
         coords,
         ids,
@@ -133,6 +140,11 @@ pub unsafe extern "C" fn octaindex3d_ids_run(
             put(made.iter().map(|text| text.len() as u64), made.len(), out, capacity)
         }
         14 => index(black_box(c.texts.iter().map(|text| Index64::from_bech32m(text).unwrap()).collect())),
+        15 => {
+            let (like, lod) = (c.ids[0], c.lods[0]);
+            let at = |p: &[f64; 3]| id_of(like, lod, Lattice::physical_to_lattice(p[0], p[1], p[2], 0).unwrap());
+            index(black_box(c.positions.iter().map(at).collect()))
+        }
         _ => 0,
     }
 }
