@@ -121,7 +121,7 @@ def rows(cell: Cell, half_edge_lod0_m: float) -> list[tuple[str, str]]:
 def _about(text: str, error: OctaError) -> str:
     """An error that names the id instead of an argument."""
     why = str(error)
-    for name in ("text: ", "ids: ", f"{text!r}: "):
+    for name in ("text: ", "ids: ", f"{text!r}: ", f"{text.lower()}: "):
         why = why.removeprefix(name)
     return f"{text}: {why}"
 

@@ -30,7 +30,7 @@ MAX_CELLS_LIMIT: int = lib.OCTA_COVER_MAX_CELLS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cells:
+class Covered:
     """The cells of R regions, one row after the other.
 
     offsets : int64 (R + 1,), row i has the cells offsets[i] to offsets[i + 1]
@@ -60,7 +60,7 @@ def spheres(
     mode: Mode = "intersects",
     coverage: bool = False,
     max_cells: int = MAX_CELLS,
-) -> Cells:
+) -> Covered:
     """Cells of spheres.
 
     grid : half edge, frame, tier and LOD of the cells
@@ -85,7 +85,7 @@ def boxes(
     mode: Mode = "intersects",
     coverage: bool = False,
     max_cells: int = MAX_CELLS,
-) -> Cells:
+) -> Covered:
     """Cells of boxes along the axes of the map; the rest as ``spheres``.
 
     low, high : float64 (R, 3), metres, map frame; low <= high
@@ -103,7 +103,7 @@ def oriented_boxes(
     mode: Mode = "intersects",
     coverage: bool = False,
     max_cells: int = MAX_CELLS,
-) -> Cells:
+) -> Covered:
     """Cells of boxes in any attitude; the rest as ``spheres``.
 
     pose : float64 (R, 12), 3 x 4 row-major, from the middle of the box to the map, metres
@@ -124,7 +124,7 @@ def capsules(
     mode: Mode = "intersects",
     coverage: bool = False,
     max_cells: int = MAX_CELLS,
-) -> Cells:
+) -> Covered:
     """Cells within a radius of a line from ``begin`` to ``end``; the rest as ``spheres``.
 
     begin, end : float64 (R, 3), metres, map frame; they may coincide
@@ -145,7 +145,7 @@ def frusta(
     mode: Mode = "intersects",
     coverage: bool = False,
     max_cells: int = MAX_CELLS,
-) -> Cells:
+) -> Covered:
     """Cells that a camera sees between two depths; the rest as ``spheres``.
 
     pose : float64 (R, 12), 3 x 4 row-major, camera to map, metres; it looks along z, x is to the right
@@ -178,7 +178,7 @@ def _refuse(bad: NDArray[np.bool_] | np.bool_, name: str, why: str, values: NDAr
         raise DomainError(f"{name}: row {row} is {why}: {values[row].tolist()}")
 
 
-def _cover(grid: Grid, name: str, kind: int, rows: F64, mode: str, coverage: bool, max_cells: int) -> Cells:
+def _cover(grid: Grid, name: str, kind: int, rows: F64, mode: str, coverage: bool, max_cells: int) -> Covered:
     if mode not in MODES:
         raise ValueError(f"mode: {mode!r} must be one of {', '.join(MODES)}")
     if not 0 <= max_cells <= MAX_CELLS_LIMIT:
@@ -196,4 +196,4 @@ def _cover(grid: Grid, name: str, kind: int, rows: F64, mode: str, coverage: boo
     to = [writable(array, np.uint64, array.shape, "out") for array in (offsets, ids)]
     to.append(ffi.NULL if shares is None else writable(shares, np.float64, shares.shape, "coverage"))
     check(lib.octa_cover_copy(handle, len(ids), *to), name)
-    return Cells(offsets=offsets.view(np.int64), cell_id=ids, coverage=shares)
+    return Covered(offsets=offsets.view(np.int64), cell_id=ids, coverage=shares)

@@ -23,6 +23,8 @@ OBJECTS = ROOT / "build" / "objects"
 
 FLAGS = ("-std=gnu11", "-g", "-fno-omit-frame-pointer", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror")
 SANITIZE = ("-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all")
+MEMORY = ("-fsanitize=memory", "-fsanitize-memory-track-origins", "-fno-sanitize-recover=all")
+"""Reads of memory that nothing was written to; clang alone has it."""
 STRICT = {
     "ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=1",
     "UBSAN_OPTIONS": "print_stacktrace=1",

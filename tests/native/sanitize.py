@@ -1,7 +1,8 @@
-"""The C core under the address, leak and undefined-behaviour sanitizers: ``make sanitize``.
+"""The C core under the address, leak, undefined-behaviour and memory sanitizers: ``make sanitize``.
 
-First the C tests, on every instruction set, with and without allocations that fail; then the Python tests of
-``native`` on a core that has the sanitizers built in. Other arguments are handed to pytest.
+First the C tests, on every instruction set, with and without allocations that fail, and where clang is under
+its memory sanitizer; then the Python tests of ``native`` on a core that has the others built in. Arguments
+are handed to pytest.
 """
 
 from __future__ import annotations
@@ -16,7 +17,18 @@ from pathlib import Path
 
 from native.build_ffi import ffibuilder
 from tests.data import ROOT
-from tests.native.programs import FAILING, PATHS, SANITIZE, BuildError, build, c_tests, compiler, core, run
+from tests.native.programs import (
+    FAILING,
+    MEMORY,
+    PATHS,
+    SANITIZE,
+    BuildError,
+    build,
+    c_tests,
+    compiler,
+    core,
+    run,
+)
 
 PYTHON_FLAGS = (
     "-O1", "-shared", "-fPIC", "-DPy_LIMITED_API", "-Wno-unused-parameter", "-Wno-missing-field-initializers",
@@ -34,6 +46,19 @@ def run_c_tests(folder: Path) -> None:
             if result.returncode:
                 raise BuildError(f"C tests ({name}):\n{result.stdout}{result.stderr}")
             print(f"C tests ({name}): passed", flush=True)
+
+
+def run_c_tests_for_memory(folder: Path, cc: str = "clang") -> None:
+    """The same under the memory sanitizer, or a word that it is not here; raises BuildError."""
+    if shutil.which(cc) is None:
+        print(f"C tests (memory sanitizer): not run, no {cc}", flush=True)
+        return
+    for path, define in PATHS.items():
+        program = build(folder, "tests", [*core(), *c_tests()], ["-O1", *MEMORY, define, FAILING], cc)
+        result = run([str(program)], folder)
+        if result.returncode:
+            raise BuildError(f"C tests (memory sanitizer, {path}):\n{result.stdout}{result.stderr}")
+        print(f"C tests (memory sanitizer, {path}): passed", flush=True)
 
 
 def build_package(folder: Path) -> None:
@@ -77,6 +102,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         try:
             run_c_tests(Path(name))
+            run_c_tests_for_memory(Path(name))
             build_package(Path(name))
         except BuildError as error:
             print(error, file=sys.stderr)

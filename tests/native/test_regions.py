@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from native import index64, regions
 from native.errors import CapacityError, DomainError, PoseError, RangeError
 from native.grid import Grid
-from native.regions import Cells
+from native.regions import Covered
 from tests.native import region_oracle as oracle
 from tests.native.oracle import F64, matrix_of
 
@@ -33,7 +33,7 @@ def f64(*values: Any) -> F64:
     return np.array(values, np.float64)
 
 
-def sites_of(cells: Cells, row: int = 0) -> NDArray[np.int32]:
+def sites_of(cells: Covered, row: int = 0) -> NDArray[np.int32]:
     return index64.decode(np.ascontiguousarray(cells.row(row))).sites
 
 
@@ -53,9 +53,9 @@ class Region:
     to_cell: Any
     planes: F64 | None = None
 
-    def cells(self, **options: Any) -> Cells:
+    def cells(self, **options: Any) -> Covered:
         """Of a grid with half edges of half a metre."""
-        found: Cells = self.ask(**options)
+        found: Covered = self.ask(**options)
         return found
 
 
@@ -66,7 +66,7 @@ def capsule(a: F64, b: F64, radius: float) -> Region:
         t = np.clip((points - a) @ along / length2, 0, 1) if length2 else np.zeros(len(points))
         return np.asarray(np.linalg.norm(points - a - t[:, None] * along, axis=1) - radius)
 
-    def ask(**options: Any) -> Cells:
+    def ask(**options: Any) -> Covered:
         h = GRID.half_edge_m
         if (a == b).all():
             return regions.spheres(GRID, f64(a * h), f64(radius * h), **options)
@@ -97,7 +97,7 @@ def box(low: F64, high: F64) -> Region:
     planes = np.vstack([np.column_stack([np.eye(3), high]), np.column_stack([-np.eye(3), -low])])
     h = GRID.half_edge_m
 
-    def ask(**options: Any) -> Cells:
+    def ask(**options: Any) -> Covered:
         return regions.boxes(GRID, f64(low * h), f64(high * h), **options)
 
     return polytope(ask, np.stack([low, high]), planes, float(np.prod(high - low)))
@@ -112,7 +112,7 @@ def oriented_box(middle: F64, yaw: float, pitch: float, half: F64) -> Region:
     scaled = pose.copy()
     scaled[:, 3] *= GRID.half_edge_m
 
-    def ask(**options: Any) -> Cells:
+    def ask(**options: Any) -> Covered:
         return regions.oriented_boxes(GRID, f64(scaled.reshape(12)), f64(half * GRID.half_edge_m), **options)
 
     return polytope(ask, middle + (signs * half) @ axes, planes, float(8 * np.prod(half)))
@@ -130,7 +130,7 @@ def frustum(apex: F64, yaw: float, pitch: float, tangent: F64, near: float, far:
     scaled, h = pose.copy(), GRID.half_edge_m
     scaled[:, 3] *= h
 
-    def ask(**options: Any) -> Cells:
+    def ask(**options: Any) -> Covered:
         arguments = f64(scaled.reshape(12)), f64(tangent), f64(near * h), f64(far * h)
         return regions.frusta(GRID, *arguments, **options)
 
