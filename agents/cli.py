@@ -257,9 +257,7 @@ def sample(
 def cell(
     ids: Annotated[
         list[str],
-        typer.Argument(
-            metavar="ID...", help="hexadecimal, decimal or bech32m; - reads lines of stdin."
-        ),
+        typer.Argument(metavar="ID...", help="hexadecimal, decimal or bech32m; - reads lines of stdin."),
     ],
     settings: ConfigOptions,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,

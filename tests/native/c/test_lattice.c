@@ -32,6 +32,26 @@ static void test_snap(void) {
     CHECK_OK(octa_lattice_snap(NULL, 0, NULL));
 }
 
+/* Points all at once are where each of them is alone, in buffers exactly as long as they must be. */
+static void test_snap_many(void) {
+    static const size_t counts[] = {1, 15, 16, 17, 48, 61};
+    for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
+        const size_t n = counts[c];
+        double *points = malloc(3 * n * sizeof *points);
+        int32_t *sites = malloc(3 * n * sizeof *sites), alone[3];
+        CHECK(points && sites);
+        for (size_t i = 0; i < 3 * n; i++) /* quarters, with every tie among them */
+            points[i] = ((int)(i * i * 7 + 3 * i + c) % 33 - 16) / 4.0;
+        CHECK_OK(octa_lattice_snap(points, n, sites));
+        for (size_t i = 0; i < n; i++) {
+            CHECK_OK(octa_lattice_snap(points + 3 * i, 1, alone));
+            CHECK(memcmp(alone, sites + 3 * i, sizeof alone) == 0);
+        }
+        free(points);
+        free(sites);
+    }
+}
+
 static void test_snap_refuses(void) {
     const double bad[] = {NAN, INFINITY, -INFINITY, nextafter(1073741824.0, INFINITY), -1e300};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -81,6 +101,7 @@ static void test_refusals(void) {
 
 void test_lattice(void) {
     test_snap();
+    test_snap_many();
     test_snap_refuses();
     test_tree();
     test_neighbors();
