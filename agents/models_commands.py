@@ -1,4 +1,4 @@
-"""Commands about models: ``octastream models list | show | pin | freeze | release``."""
+"""Commands about models: ``octastream models list | show | promote | rollback | split | verify | …``."""
 
 from __future__ import annotations
 
@@ -18,10 +18,19 @@ if TYPE_CHECKING:
     from stream.records import ModelPublished
 
 models = typer.Typer(
-    no_args_is_help=True, help="What a model has learnt from; which may serve: pin, freeze, release."
+    no_args_is_help=True,
+    help="Models, their names, how traffic is split between them, and which may serve on a cluster.",
 )
 
-Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="A run folder, or the workers' --folder.")]
+Folder = Annotated[
+    str,
+    typer.Argument(
+        metavar="FOLDER",
+        help="A run folder, the workers' --folder, or the URI of a registry, as s3://a/models.",
+    ),
+]
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="An id, or an alias.")]
+Alias = Annotated[str, typer.Option(help="The name to move.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -37,24 +46,99 @@ def list_models(folder: Folder) -> None:
 
     registry = _registry(folder)
     manifests = [registry.manifest(model_id) for model_id in registry.list()]
-    console.show(models_table(manifests, registry.champion(), registry.kept()))
+    console.show(models_table(manifests, registry.aliases(), registry.kept()))
 
 
 @models.command()
-def show(folder: Folder, model_id: Annotated[str, typer.Argument(metavar="MODEL")]) -> None:
+def show(folder: Folder, model: Model) -> None:
     """A model's manifest, its ancestors, and whether a run still holds what it has learnt from."""
     from agents import console
     from agents.models_tables import model_rows, source_rows
     from agents.origin import check_sources
 
     registry = _registry(folder)
-    manifest = registry.manifest(model_id)
+    manifest = registry.manifest(registry.resolve(model))
     console.show(console.grid(model_rows(manifest, _ancestors(registry, manifest))))
-    if not (folder / "sweeps.parquet").is_file():
+    if "://" in folder or not (Path(folder) / "sweeps.parquet").is_file():
         return
-    checked = check_sources(folder, manifest)
+    checked = check_sources(Path(folder), manifest)
     console.show(console.grid(source_rows(checked)))
     if not all(source.matches for source in checked):
+        raise typer.Exit(EXIT_ERROR)
+
+
+@models.command()
+def promote(folder: Folder, model: Model, alias: Alias = "champion") -> None:
+    """Let an alias stand for a model. Workers follow what is published: octastream models pin tells them."""
+    import time
+
+    from agents import console
+
+    registry = _registry(folder)
+    change = registry.promote(registry.resolve(model), alias, time.time_ns())
+    console.show(escape(f"{alias}: {change.model_id}, before {change.before or 'none'}"))
+
+
+@models.command()
+def rollback(folder: Folder, alias: Alias = "champion") -> None:
+    """Undo the newest promotion of an alias."""
+    from agents import console
+
+    change = _registry(folder).rollback(alias)
+    console.show(escape(f"{alias}: {change.before}, no longer {change.model_id}"))
+
+
+@models.command()
+def split(
+    folder: Folder,
+    weights: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ALIAS=WEIGHT]...", help="As champion=0.9 challenger=0.1."),
+    ] = None,
+    salt: Annotated[str, typer.Option(help="Another one splits the same keys differently.")] = "",
+    off: Annotated[bool, typer.Option("--off", help="Split traffic no longer.")] = False,
+    key: Annotated[list[str] | None, typer.Option(help="Say which alias has this key.")] = None,
+) -> None:
+    """Split the traffic of octastream serve between aliases by a hash of keys; without weights, show it."""
+    from agents import console
+    from agents.models_tables import split_table
+
+    registry = _registry(folder)
+    if weights or off:
+        registry.set_split({} if off else _weights(weights or []), salt)
+    now = registry.split()
+    if now is None:
+        console.show("traffic is not split")
+        return
+    console.show(split_table(now, registry.aliases()))
+    for name in key or []:
+        console.show(escape(f"{name}: {now.name_of(name)}"))
+
+
+@models.command()
+def verify(
+    folder: Folder,
+    named: Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", help="Default: all.")] = None,
+) -> None:
+    """Check files against their sums, and that each model still answers its canary batch as it did."""
+    from agents import console
+    from models.manifest import ModelRefused
+
+    registry = _registry(folder)
+    failed = 0
+    for model_id in [registry.resolve(name) for name in named or []] or registry.list():
+        try:
+            registry.verify(model_id)
+        except ModelRefused as error:
+            failed += 1
+            console.show(escape(str(error)))
+        else:
+            console.show(escape(f"{model_id}: whole"))
+    for alias, model_id in registry.aliases().items():
+        if model_id not in registry.list():
+            failed += 1
+            console.show(escape(f"{alias}: {model_id} is not there"))
+    if failed:
         raise typer.Exit(EXIT_ERROR)
 
 
@@ -116,12 +200,26 @@ def _send(record: ModelPublished, kafka: KafkaOptions) -> None:
     run(send_hold(record, settings))
 
 
-def _registry(folder: Path) -> ModelRegistry:
+def _weights(given: list[str]) -> dict[str, str]:
+    from models.manifest import ModelRefused
+
+    found: dict[str, str] = {}
+    for text in given:
+        name, separator, weight = text.partition("=")
+        if not separator or name in found:
+            raise ModelRefused(f"{text}: give ALIAS=WEIGHT, each alias once")
+        found[name] = weight
+    return found
+
+
+def _registry(folder: Path | str) -> ModelRegistry:
     """The registry of a run or of workers; a registry would make the folder, so it must be there."""
     from models.manifest import ModelRefused
     from models.registry import ModelRegistry
 
-    place = folder / "models"
+    if isinstance(folder, str) and "://" in folder:
+        return ModelRegistry(folder)
+    place = Path(folder) / "models"
     if not place.is_dir():
         raise ModelRefused(f"{folder}: has no models/; name a run folder, or what workers have as --folder")
     return ModelRegistry(place)

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.markup import escape
 from rich.table import Table
 
 from agents.origin import Checked
 from models.manifest import Manifest
+from models.split import Split
 
 SHOWN_ANCESTORS = 8
 
 
-def models_table(manifests: Sequence[Manifest], champion: str | None, kept: Sequence[str]) -> Table:
-    """One row a model; the one that serves, and those that are kept, are marked."""
+def models_table(manifests: Sequence[Manifest], aliases: Mapping[str, str], kept: Sequence[str]) -> Table:
+    """One row a model, with its aliases, and whether it is kept."""
     table = Table()
     for name in ("model", "kind", "parent", "trained up to (s)", "steps", "sweeps", "loss", ""):
         table.add_column(name, justify="left" if name in ("model", "kind", "parent", "") else "right")
     for manifest in manifests:
         training, loss = manifest.training, manifest.metrics.get("training_loss")
-        marks = [
-            word
-            for word, holds in (
-                ("champion", manifest.model_id == champion),
-                ("kept", manifest.model_id in kept),
-            )
-            if holds
-        ]
+        marks = [alias for alias, model_id in aliases.items() if model_id == manifest.model_id]
+        marks += ["kept"] if manifest.model_id in kept else []
         table.add_row(
             escape(manifest.model_id), escape(manifest.kind), escape(manifest.parent_id),
             f"{training.last_stamp_ns / 1e9:.3f}", f"{training.steps:,}", f"{training.examples:,}",
@@ -66,3 +61,14 @@ def source_rows(checked: Sequence[Checked]) -> list[tuple[str, str]]:
             ("", f"digest {source.digest}: {verdict}"),
         ]
     return rows
+
+
+def split_table(split: Split, aliases: Mapping[str, str]) -> Table:
+    """One row an arm: its model, its weight, and its share of all keys."""
+    table = Table()
+    for name in ("alias", "model", "weight", "share"):
+        table.add_column(name, justify="right" if name in ("weight", "share") else "left")
+    for arm in split.arms:
+        share = 100 * float(split.share_of(arm.name))
+        table.add_row(escape(arm.name), escape(aliases.get(arm.name, "-")), str(arm.weight), f"{share:.4g} %")
+    return table

@@ -13,6 +13,7 @@ from agents.web.access import Access
 from agents.web.gate import Gate
 from agents.web.limits import Limits
 from agents.web.problems import add_problems
+from agents.web.routes_ab import ab_routes
 from agents.web.routes_cells import cell_routes
 from agents.web.routes_explain import explain_routes
 from agents.web.routes_labels import label_routes
@@ -46,7 +47,7 @@ def build_app(service: Service, access: Access | None = None, limits: Limits | N
     )
     add_problems(app)
     app.include_router(watch_routes(service))
-    for routes in (cell_routes, explain_routes, model_routes, label_routes):
+    for routes in (cell_routes, explain_routes, model_routes, ab_routes, label_routes):
         app.include_router(routes(service))
     add_page(app, service)
     access, limits = access or Access(), limits or Limits()

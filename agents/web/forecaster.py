@@ -64,6 +64,13 @@ class Forecaster:
             self._registry = ModelRegistry(self._folder)
         return self._registry
 
+    def route(self, key: str) -> tuple[str, str]:
+        """The arm that has a key, and its model's id.  Raises ModelRefused where traffic is not split"""
+        registry = self.registry()
+        if registry is None:
+            raise ModelRefused("there is no registry of models, so traffic is not split")
+        return registry.route(key)
+
     def model(self, model_id: str) -> Model:
         """A model, loaded and checked. Raises ModelRefused for one that is not there, or does not fit"""
         if model_id == self._builtin.model_id:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,12 +30,16 @@ QUICK_CELLS, QUICK_ROBOTS = 4096, 4
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Asked:
-    """One robot's forecast as it is to be answered: whose probabilities, and whether they were made here."""
+    """One robot's forecast as it is to be answered: whose probabilities, and whether they were made here.
+
+    arm : of the split that chose the model; None where none did
+    """
 
     view: View
     model_id: str
     probability: NDArray[np.float32]
     computed: bool
+    arm: str | None = None
 
     @property
     def prediction(self) -> Prediction:
@@ -44,13 +48,14 @@ class Asked:
 
     def facts(self) -> dict[str, Any]:
         """What is said of it."""
-        return {
+        facts = {
             "robot": self.prediction.robot_id,
             "prediction_id": self.prediction.prediction_id,
             "stamp_ns": self.prediction.stamp_ns,
             "model": self.model_id,
             "computed": self.computed,
         }
+        return facts if self.arm is None else facts | {"arm": self.arm}
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -109,7 +114,7 @@ class Predictor:
     def quick_answer(self, question: PredictQuestion) -> Answer | None:
         """The same for a small question about cells of the grid's level; None for all others."""
         cells = question.cells
-        if cells is None or len(cells) > QUICK_CELLS or question.model is not None or question.compute:
+        if cells is None or len(cells) > QUICK_CELLS or question.anew:
             return None
         asked = self._asked(question)
         cell_id, lods = self._cells(cells)
@@ -125,7 +130,9 @@ class Predictor:
                 raise Problem(503, "no robot has a forecast yet; /ready says when", RETRY)
             return [_served(view) for view in views]
         robot = self.robot(question.robot)
-        if question.model is not None or question.compute:
+        if question.routed:
+            return [self._routed(robot, question.user_id)]
+        if question.anew:
             return [self._computed(robot, question.model)]
         assert robot.view is not None
         return [_served(robot.view)]
@@ -138,6 +145,17 @@ class Predictor:
             listed = ", ".join(known[:8]) + (", …" if len(known) > 8 else "")
             raise Problem(404, f"robot: {name[:80]!r} has no forecast; those that have: {listed or 'none'}")
         return robot
+
+    def _routed(self, robot: Robot, user_id: str | None) -> Asked:
+        """By the model that has a key, by default the stream's; what comes of it is scored."""
+        assert robot.view is not None
+        try:
+            arm, model_id = self._forecaster.route(user_id or robot.view.prediction.stream_id)
+        except ModelRefused as error:
+            raise Problem(409, f"user_id: {error}") from error
+        asked = replace(self._computed(robot, model_id), arm=arm)
+        self._world.experiment.answered(arm, model_id, asked.prediction, asked.probability)
+        return asked
 
     def _computed(self, robot: Robot, model_id: str | None) -> Asked:
         try:

@@ -49,6 +49,7 @@ class PredictQuestion(BaseModel):
     these, all cells of the robot. frame: of box and sphere: the map frame, which is the default, or "sensor".
     lod: of the answer for regions; the grid's own by default. model: another one than what serves.
     compute: make features and forecast anew in this server instead of passing on what Perceive has made.
+    user_id: any key; the model that has it answers, where traffic is split. ab: the same for the stream.
     ids: how cells of regions are named.
     """
 
@@ -63,7 +64,19 @@ class PredictQuestion(BaseModel):
     lod: Lod | None = None
     model: Name | None = None
     compute: bool = False
+    user_id: Name | None = None
+    ab: bool = False
     ids: Literal["integer", "text"] = "integer"
+
+    @property
+    def routed(self) -> bool:
+        """Whether the split of traffic chooses the model."""
+        return self.ab or self.user_id is not None
+
+    @property
+    def anew(self) -> bool:
+        """Whether a forecast is made here, by whichever model."""
+        return self.model is not None or self.compute or self.routed
 
     @model_validator(mode="after")
     def _one_region(self) -> PredictQuestion:
@@ -74,8 +87,10 @@ class PredictQuestion(BaseModel):
             raise ValueError("nothing is asked for: give cells, box, sphere, or robot")
         if self.robot is None and (self.radius_m is not None or self.frame == "sensor"):
             raise ValueError("robot: is needed to know where its sensor is")
-        if self.robot is None and (self.model is not None or self.compute):
+        if self.robot is None and self.anew:
             raise ValueError("robot: is needed to forecast anew; each has features of its own")
+        if self.model is not None and self.routed:
+            raise ValueError("model and user_id: give one of them; a user_id chooses the model")
         if self.cells is not None and self.lod is not None:
             raise ValueError("lod: cells have their own; leave it out")
         return self
@@ -97,6 +112,7 @@ class ForecastFacts(BaseModel):
     stamp_ns: int
     model: str
     computed: bool
+    arm: str | None = None
 
 
 class PredictAnswer(BaseModel):

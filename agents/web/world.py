@@ -14,6 +14,7 @@ from agents.archive import Latency
 from agents.explain import ExplainError, Explanation, features_at
 from agents.roster import Roster
 from agents.web.cells import UNKNOWN, CellTable
+from agents.web.experiment import Experiment
 from agents.web.history import Remembered
 from agents.web.news import News
 from agents.web.robot import Robot, View, probability_of, rows_of
@@ -80,6 +81,7 @@ class World:
         self.scoreboard = Scoreboard(self.config)
         self.news = News(self.options.events, self.options.models)
         self.wanted = Wanted()
+        self.experiment = Experiment(self.config.task.primary_horizon_ns)
 
     def begin_again(self) -> None:
         """The log begins anew, as do scores, models and events; forecasts stay until there are new ones."""
@@ -107,6 +109,7 @@ class World:
         elif isinstance(record, Outcome):
             self._heard(record.robot_id).observed(record)
             self.scoreboard.add_outcome(record)
+            self.experiment.observed(record)
         elif isinstance(record, Shadow):
             self.scoreboard.add_shadow(record)
         elif isinstance(record, Event | ModelActivated | ModelPublished | SweepRejected):

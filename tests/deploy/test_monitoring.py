@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator
 from itertools import combinations
 from typing import Any
 
@@ -15,19 +13,32 @@ from prometheus_client import Counter
 from prometheus_client.parser import text_string_to_metric_families
 
 from agents.kafka.metrics import Metrics, Standing, Written
+from agents.web.metrics import WebMetrics
+from agents.web.world import World
+from stream.config import load_config
 from stream.topics import AGENTS, RECORDS, SWEEPS
 from tests.data import ROOT
 from tests.deploy.composition import HTTP_PORT, services, workers
+from tests.deploy.metric_lint import complaints
+from tests.deploy.queries import (
+    BOARD,
+    GRAFANA,
+    OF_SERVERS,
+    PROMETHEUS,
+    expressions,
+    parse,
+    parts,
+    selectors,
+    unresolved,
+)
+from tests.web.played import Still
 
-PROMETHEUS = ROOT / "deploy" / "prometheus"
-GRAFANA = ROOT / "deploy" / "grafana"
-BOARD: dict[str, Any] = json.loads((GRAFANA / "dashboards" / "octastream.json").read_text())
 TARGET_LABELS = {"job", "instance"}
 """Prometheus puts them on whatever it scrapes."""
 
 
-def exported() -> dict[str, set[str]]:
-    """Names of the labels of every series that a worker exports, by metric."""
+def of_worker() -> str:
+    """What a worker exports."""
     metrics = Metrics("perceive")
     metrics.standings = (
         Standing(partition=0, held=0, recovery_s=0.5, lag={(SWEEPS, 0): 1}, activated_s=1.0,
@@ -44,8 +55,25 @@ def exported() -> dict[str, set[str]]:
         counter.labels(**task)
     metrics.latency.labels(**task)
     metrics.operations.labels(agent="perceive", operation="Handle")
+    return metrics.exposition().decode()
+
+
+def of_server() -> str:
+    """What octastream serve exports."""
+    config = load_config(None, ["grid.map_frame=odom"])
+    metrics = WebMetrics(World(config), Still(config, ROOT))
+    metrics.answered("/predict", 200, 0.01)
+    metrics.answered("/robots", 404, 0.01)
+    return metrics.exposition().decode()
+
+
+def exported() -> dict[str, set[str]]:
+    """Names of the labels of every series that is exported, by metric."""
     found: dict[str, set[str]] = {"up": set()}
-    for family in text_string_to_metric_families(metrics.exposition().decode()):
+    for family in [
+        *text_string_to_metric_families(of_worker()),
+        *text_string_to_metric_families(of_server()),
+    ]:
         for sample in family.samples:
             found.setdefault(sample.name, set()).update(sample.labels)
     return found
@@ -54,33 +82,13 @@ def exported() -> dict[str, set[str]]:
 EXPORTED = exported()
 
 
-def expressions() -> Iterator[tuple[str, str]]:
-    """Every PromQL expression of dashboard and rules, with a name for it."""
-    for panel in BOARD["panels"]:
-        for target in panel["targets"]:
-            yield f"{panel['title']} {target['refId']}", target["expr"]
-    for group in yaml.safe_load((PROMETHEUS / "rules.yml").read_text())["groups"]:
-        for rule in group["rules"]:
-            yield rule["alert"], rule["expr"]
-
-
-def parts(node: Any) -> Iterator[Any]:
-    """A parsed expression and all below it."""
-    yield node
-    below = [getattr(node, name, None) for name in ("expr", "lhs", "rhs", "vector_selector", "param")]
-    for part in [*below, *getattr(node, "args", [])]:
-        if part is not None:
-            yield from parts(part)
-
-
 def faults(expression: str) -> list[str]:
     """What an expression asks for that no worker exports."""
-    root = promql_parser.parse(expression.replace("$__rate_interval", "20s"))
-    selectors = [part for part in parts(root) if isinstance(part, promql_parser.VectorSelector)]
-    found = [f"{item.name}: not exported" for item in selectors if item.name not in EXPORTED]
-    known = TARGET_LABELS.union(*(EXPORTED.get(str(item.name), set()) for item in selectors))
+    root, asked = parse(expression), selectors(expression)
+    found = [f"{item.name}: not exported" for item in asked if item.name not in EXPORTED]
+    known = TARGET_LABELS.union(*(EXPORTED.get(str(item.name), set()) for item in asked))
     values = {"agent": set(AGENTS), "topic": set(RECORDS), "job": {"octastream"}}
-    for item in selectors:
+    for item in asked:
         own = EXPORTED.get(str(item.name), set()) | TARGET_LABELS
         for matcher in item.matchers.matchers:
             if matcher.name not in own:
@@ -124,6 +132,13 @@ def test_legends_and_messages_name_labels_that_are_left() -> None:
             assert named <= left, panel["title"]
 
 
+def test_every_alarm_has_an_entry_in_the_runbook() -> None:
+    groups = yaml.safe_load((PROMETHEUS / "rules.yml").read_text())["groups"]
+    alarms = [rule["alert"] for group in groups for rule in group["rules"]]
+    entries = re.findall(r"^## (\w+)$", (ROOT / "docs" / "runbook.md").read_text(), re.MULTILINE)
+    assert entries == alarms
+
+
 def test_prometheus_asks_every_worker_and_what_serves() -> None:
     config = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
     (job,) = config["scrape_configs"]
@@ -163,3 +178,39 @@ def test_panels_have_ids_and_places_of_their_own() -> None:
         apart_x = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"]
         apart_y = one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"]
         assert apart_x or apart_y
+
+
+# ---- names of metrics ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("exposition", [of_worker(), of_server()], ids=["worker", "server"])
+def test_metrics_are_named_by_the_rules(exposition: str) -> None:
+    assert complaints(exposition) == []
+
+
+@pytest.mark.parametrize(
+    ("exposition", "said"),
+    [
+        ("# TYPE octastream_a gauge\noctastream_a 1\n", "no help text"),
+        ("# HELP octastream_a A.\noctastream_a 1\n", "no type"),
+        ("# HELP octastream_a_milliseconds A.\n# TYPE octastream_a_milliseconds gauge\n"
+         "octastream_a_milliseconds 1\n", "use base units instead of milliseconds"),
+        ("# HELP octastream_a_ms A.\n# TYPE octastream_a_ms gauge\noctastream_a_ms 1\n", "written out: ms"),
+        ("# HELP octastream_a_total A.\n# TYPE octastream_a_total gauge\noctastream_a_total 1\n",
+         "only counters end in _total"),
+        ("# HELP octastream_gauge A.\n# TYPE octastream_gauge gauge\noctastream_gauge 1\n", "say the type"),
+        ('# HELP octastream_a A.\n# TYPE octastream_a gauge\noctastream_a{robot="ant"} 1\n', "label robot"),
+        ("# HELP octastream_aB A.\n# TYPE octastream_aB gauge\noctastream_aB 1\n", "snake_case"),
+        ("# HELP sweeps A.\n# TYPE sweeps gauge\nsweeps 1\n", "begin with octastream_"),
+    ],
+)  # fmt: skip
+def test_a_bad_name_is_found(exposition: str, said: str) -> None:
+    assert [said in text for text in complaints(exposition)] == [True]
+
+
+def test_queries_that_find_nothing_are_found() -> None:
+    scrape = of_server()
+    assert unresolved(scrape, OF_SERVERS) == []
+    without = "\n".join(line for line in scrape.splitlines() if not line.startswith("octastream_web_robots "))
+    assert len(unresolved(without, OF_SERVERS)) == 1
+    assert unresolved(scrape, ("octastream_consumer_lag",)) != []

@@ -148,7 +148,7 @@ def test_a_failing_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytes
             raise OSError(28, "No space left on device")
         path.write_bytes(data)
 
-    monkeypatch.setattr(registry, "_write", full)
+    monkeypatch.setattr(registry._store, "_write", full)
     with pytest.raises(OSError, match="No space left"):
         registry.put(data, manifest)
     assert list(tmp_path.iterdir()) == []

@@ -19,7 +19,9 @@ from agents.web.world import World
 from models.runtime import CPU
 from native.index64 import to_text
 from stream.records import Prediction
-from tests.web.played import CITY, Played, Still, client_of, play
+from tests.deploy.metric_lint import complaints
+from tests.deploy.queries import OF_SERVERS, unresolved
+from tests.web.played import Played, Still, client_of
 
 
 def get(client: TestClient, path: str, status: int = 200, **params: Any) -> Any:
@@ -75,6 +77,8 @@ def test_metrics_count_requests_and_what_is_served(city: Played) -> None:
         ("/explain/{prediction_id:path}", "404"): 1,
     }  # fmt: skip
     assert found["octastream_http_request_seconds_count", "/predict"] == 1
+    assert unresolved(answer.text, OF_SERVERS) == [], "what dashboard and alerts ask of a server is there"
+    assert complaints(answer.text) == []
 
 
 # ---- the map -------------------------------------------------------------------------------------------
@@ -143,28 +147,6 @@ def test_a_map_that_cannot_be_had_is_told_with_the_field(
 
 
 # ---- models, scores, events ----------------------------------------------------------------------------
-
-
-@pytest.mark.learn
-@pytest.mark.slow
-def test_models_are_listed_with_their_lineage(tmp_path: Path) -> None:
-    learning = ["learn.enabled=true", "learn.steps_per_sweep=1", "task.warmup_sweeps=2"]
-    played = play([(CITY, "ant")], tmp_path / "run", learning, sweeps=16)
-    client = played.client()
-    answer = get(client, "/models")
-    newest = played.of(Prediction)[-1].model_id
-    assert answer["serving"] == {"ant/lidar": newest}
-    models = {item["model_id"]: item for item in answer["models"]}
-    assert models[newest]["activated"] == {"ant/lidar": played.of(Prediction)[-1].stamp_ns}
-    assert models[newest]["kind"] == "update"
-    parent = models[models[newest]["parent_id"]]
-    assert parent["published_ns"] <= models[newest]["published_ns"]
-    assert models[newest]["events"]["trained"] == 1
-    manifest = get(client, f"/models/{newest}")
-    assert manifest["sha256"] == models[newest]["sha256"]
-    fresh = client_of(service_of(Still(played.world.config, played.folder), World(played.world.config),
-                                 providers=[CPU]))  # fmt: skip
-    assert {item["model_id"] for item in get(fresh, "/models")["models"]} <= models.keys()
 
 
 @pytest.mark.parametrize("name", ["bcc-0", "frequency", "A", "%2e%2e", "champion", "a" * 129, "x%00"])

@@ -69,7 +69,7 @@ def described(city: Played, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def test_no_request_breaks_the_server(described: Any) -> None:
     operations = [found.ok() for found in described.get_all_operations()]
-    assert len(operations) == 15
+    assert len(operations) == 16
     for operation in operations:
 
         @given(case=operation.as_strategy(generation_mode=GenerationMode.POSITIVE))
@@ -91,5 +91,5 @@ def test_every_route_is_described(described: Any) -> None:
     paths = set(described.raw_schema["paths"])
     assert paths == {
         "/health", "/ready", "/metrics", "/predict", "/map", "/explain/{prediction_id}", "/infer", "/models",
-        "/models/{model_id}", "/scores", "/regions/worst", "/events", "/robots", "/labels",
+        "/models/{model_id}", "/ab", "/scores", "/regions/worst", "/events", "/robots", "/labels",
     }  # fmt: skip
