@@ -97,6 +97,7 @@ bench-kafka: setup ## from a producer to its prediction over a Kafka broker, bes
 
 bench-serve: setup ## /predict for 256 cells beside an endpoint that does nothing: requests a second, p50, p99
 	$(BIN)/python -m tests.bench.bench_serve
+	$(BIN)/python -m tests.bench.plot_serve
 
 wheel: setup ## dist/: sdist, and from it one wheel for every Linux with glibc 2.17 and Python from 3.11 on
 	rm -rf dist

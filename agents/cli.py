@@ -284,6 +284,30 @@ def cell(
 
 
 @app.command()
+def trace(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    otlp: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Send to a collector, as http://127.0.0.1:4318/v1/traces."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write what a collector's file exporter writes.")
+    ] = None,
+) -> None:
+    """Traces of a run for OpenTelemetry: each sweep, its forecast, what came of it, what learnt from it."""
+    from agents.outfolder import holds_run
+    from agents.trace import batches, export, spans_of_run
+    from stream.config import ConfigError
+
+    if (otlp is None) == (out is None):
+        raise ConfigError("trace: give --otlp URL or --out FILE, one of them")
+    if not holds_run(run):
+        raise ConfigError(f"{run}: is no run folder")
+    spans = export(batches(spans_of_run(run)), url=otlp, file=out)
+    typer.echo(f"{spans:,} spans", err=True)
+
+
+@app.command()
 def simulate(
     seed: Annotated[int | None, typer.Option(min=0, help="Run this seed alone.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Run so many seeds, from --first on.")] = 100,

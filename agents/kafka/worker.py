@@ -39,6 +39,7 @@ from agents.kafka.settings import KafkaSettings
 from agents.kafka.transport import Transport
 from agents.kafka.vitals import HANDLER_SECONDS, RECOVERING, REVOKED, STOPPING, Vitals
 from agents.listener import url_of
+from agents.logs import JsonLines, in_json
 from agents.protocol import Agent
 from agents.task import TakenOver
 from agents.task_id import TaskId
@@ -98,6 +99,8 @@ class Runner(faust.Worker):
         super().on_setup_root_logger(logger, level)
         for handler in logger.handlers:
             handler.addFilter(QuietFilter())
+            if in_json():
+                handler.setFormatter(JsonLines())
 
 
 class Worker:

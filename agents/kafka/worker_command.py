@@ -5,7 +5,6 @@ What needs the extra ``kafka`` is imported when the command runs, so the others 
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from contextlib import nullcontext
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from agents import logs
 from agents.cluster_options import KafkaOptions, ProbeOptions
 from agents.failure import require_learning
 from agents.options import LIVE_BUDGET_MS, ConfigOptions, spread
@@ -105,7 +105,7 @@ def _run_all(kafka: KafkaOptions, settings: ConfigOptions, probe: ProbeOptions, 
     """Run the four as processes of their own; ends with the worst of their exit codes."""
     from agents.kafka.supervisor import supervise
 
-    logging.basicConfig(format="%(asctime)s %(message)s")
+    logs.configure("%(asctime)s %(message)s")
     asked = {name: probe.arguments(place) for place, name in enumerate(WORKERS)}
     _, cluster = _ready("all", kafka, settings, instance)
     where = f"on {cluster.bootstrap}, state in {cluster.folder}"

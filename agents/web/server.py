@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import socket
 import ssl
@@ -15,6 +14,7 @@ from typing import Any
 
 import uvicorn
 
+from agents import logs
 from agents.stop import STOP_SIGNALS
 from agents.web.access import Access
 from agents.web.app import build_app
@@ -125,7 +125,7 @@ def _always(context: ssl.SSLContext) -> Callable[..., ssl.SSLContext]:
 
 def serve(feed: Feed, listener: socket.socket, options: ServerOptions) -> None:
     """Serve until told to stop (SIGINT, SIGTERM), or until the feed fails.  Raises what failed"""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    logs.configure("%(levelname)s %(name)s: %(message)s")
     quiet_about_clients()
     sys.setswitchinterval(SWITCH_SECONDS)
     world = World(feed.config, options.world)
@@ -140,6 +140,7 @@ def serve(feed: Feed, listener: socket.socket, options: ServerOptions) -> None:
     config = uvicorn.Config(
         build_app(service, options.access, options.limits),
         http=protocol_of(options.limits),
+        log_config=None,
         log_level="warning",
         access_log=False,
         server_header=False,

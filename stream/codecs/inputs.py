@@ -35,6 +35,7 @@ from stream.records import (
 )
 from stream.sweep import Sweep
 from stream.topics import topic_of
+from stream.trace_ids import traceparent_of
 from stream.transform import Transform
 
 SENSOR, PART, PARTS, KIND, TRACE = "octa_sensor", "part", "parts", "content-type", "traceparent"
@@ -301,7 +302,7 @@ def headers_of(
 ) -> list[tuple[str, bytes]]:
     """Headers of a record's message: CloudEvents in binary mode, and the trace that it belongs to.
 
-    source : who sends it, a URI reference; traceparent : that of the input which led to the record
+    source : who sends it, a URI reference; traceparent : of another trace than the sweep's own
     All follow from the arguments, so a record that is sent again has the same headers. A Sweep's also say its
     sensor and part.
     Raises TypeError for what has no topic
@@ -320,6 +321,7 @@ def headers_of(
     if isinstance(record, Transform) and record.resets_map:
         headers += [(MAP_RESET, "1")]
     sent = [(name, value.encode()) for name, value in headers]
+    traceparent = traceparent or traceparent_of(record)
     return sent if traceparent is None else [*sent, (TRACE, traceparent)]
 
 

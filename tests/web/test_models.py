@@ -21,7 +21,7 @@ from tests.web.played import CITY, Played, Still, client_of, play
 pytestmark = [pytest.mark.learn, pytest.mark.slow]
 
 LEARNING = ["learn.enabled=true", "learn.steps_per_sweep=1", "task.warmup_sweeps=2"]
-KEYS = [f"user-{number}" for number in range(40)]
+KEYS = [f"user-{number}" for number in range(14)]
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +136,7 @@ def arm_of(played: Played, key: str) -> str:
 # ---- results -------------------------------------------------------------------------------------------
 
 
-def results_of(learnt: Played, old: float, new: float, times: int = 400) -> dict[str, Any]:
+def results_of(learnt: Played, old: float, new: float, times: int = 120) -> dict[str, Any]:
     """Two arms on one sweep again and again, each so much nearer to what did not come, and noisy."""
     primary = learnt.world.config.task.primary_horizon_ns
     own, dice = Experiment(primary), np.random.default_rng(1)

@@ -27,7 +27,7 @@ from tests.web.played import Played, Still
 EXAMPLES = int(os.environ.get("OCTA_EXAMPLES", "0"))
 """Of each operation and kind; make fuzz-serve sets it. By default some, the same ones each time."""
 SETTINGS = settings(
-    max_examples=EXAMPLES or 8,
+    max_examples=EXAMPLES or 6,
     derandomize=not EXAMPLES,
     deadline=None,
     suppress_health_check=list(HealthCheck),
