@@ -34,7 +34,7 @@ up: setup ## all processes and three simulated robots on this machine, without c
 	@$(BIN)/python -m deploy.up
 
 test: setup ## all tests but those of Kafka and browsers, with the recordings in OCTA_DATA (default ../shared/data)
-	$(BIN)/python -m pytest -q -m 'not kafka and not browser' -n $(TEST_JOBS) --dist loadfile
+	$(BIN)/python -m pytest -q -m 'not kafka and not browser' --durations=20 -n $(TEST_JOBS) --dist loadfile
 
 test-browser: setup ## the live page in Chromium, which must be installed
 	$(BIN)/python -m pytest -q -m browser tests/web
@@ -43,7 +43,7 @@ fuzz-serve: setup ## requests drawn from the OpenAPI description: make fuzz-serv
 	OCTA_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -q --timeout 0 tests/web/test_schema.py
 
 test-kafka: setup ## tests on a Kafka broker: OCTA_KAFKA=HOST:PORT, Docker, or Java 17 and Maven
-	$(BIN)/python -m pytest -q -m '$(KAFKA)' -n $(KAFKA_JOBS) --dist loadfile tests/kafka
+	$(BIN)/python -m pytest -q -m '$(KAFKA)' --durations=20 -n $(KAFKA_JOBS) --dist loadfile tests/kafka
 
 up-test: setup ## what "make up" runs, for some minutes; then nothing may be missing: make up-test MINUTES=0.5 HZ=5
 	@$(BIN)/python -m tests.kafka.fleet --minutes $(MINUTES) --hz $(HZ)
