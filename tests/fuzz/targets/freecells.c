@@ -4,6 +4,17 @@
 
 enum { MOST = 12 };
 
+/* A reach that is taken is cut to so many half edges: longer walks are only more of the same. */
+#define MOST_REACH 2000.0
+#define LARGEST_REACH_M 1e4
+
+static double take_reach(fuzz_bytes *bytes, double half_edge_m) {
+    if (fuzz_u8(bytes) != 255)
+        return half_edge_m * (fuzz_u8(bytes) / 8);
+    const double reach_m = fuzz_double(bytes);
+    return reach_m <= LARGEST_REACH_M ? fmin(reach_m, MOST_REACH * half_edge_m) : reach_m;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     fuzz_bytes bytes = {data, size};
     float points[3 * MOST] = {0}, misses[3 * MOST] = {0};
@@ -16,8 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         return 0;
     fuzz_pose(&bytes, pose);
     const size_t n = fuzz_up_to(&bytes, MOST), m = fuzz_up_to(&bytes, MOST);
-    const double reach_m =
-        fuzz_u8(&bytes) == 255 ? fuzz_double(&bytes) : grid.half_edge_m * (fuzz_u8(&bytes) / 8);
+    const double reach_m = take_reach(&bytes, grid.half_edge_m);
     fuzz_floats(&bytes, points, 3 * n);
     fuzz_floats(&bytes, misses, 3 * m);
     if (octa_free_cells_run(finder, points, n, misses, m, pose, reach_m, &cells) == OCTA_OK) {
