@@ -141,6 +141,19 @@ def test_snap_matches_the_nearest_sites_of_integers() -> None:
             assert snap_one(row["pos"]) in row["exact_nearest"], row
 
 
+def test_voxels_of_the_vectors_are_never_nearer_than_our_sites() -> None:
+    """Deviation: the crate rounds to integers first, and so misses the nearest site of many a point."""
+    same = farther = 0
+    for row in rows("voxel_f32"):
+        size = np.float32(row["voxel_size"])
+        point = (np.array(row["pos_f32"], np.float32) / size).astype(np.float64).tolist()
+        ours, crate = snap_one(point), row["coord"]
+        assert squared(point, ours) <= squared(point, crate)
+        same += ours == crate
+        farther += squared(point, ours) < squared(point, crate)
+    assert same > 10 and farther > 10
+
+
 def test_tree_and_neighbours_match_the_vectors() -> None:
     found = [row for row in rows("lattice_tree") if max(map(abs, row["coord"])) <= 2**29]
     assert len(found) > 150
@@ -192,6 +205,19 @@ def test_mixed_parity_is_refused(function: object) -> None:
                 function(np.array([[0, 0, 0], site], np.int32))
     with pytest.raises(DomainError, match="sites"):
         function(np.array([[0, -(2**31), 0]], np.int32))
+
+
+def test_triples_of_the_vectors_are_sites_or_refused() -> None:
+    seen = 0
+    for row in rows("errors"):
+        if row["op"] == "LatticeCoord::new":
+            seen += 1
+            if row["ok"]:
+                lattice.parent(np.array([row["input"]], np.int32))
+            else:
+                with pytest.raises(ParityError, match="sites"):
+                    lattice.parent(np.array([row["input"]], np.int32))
+    assert seen > 10
 
 
 def test_far_sites_are_refused_where_the_result_would_not_fit() -> None:
