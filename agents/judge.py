@@ -270,7 +270,7 @@ class Judge(Agent):
         stream = self._streams.pop(stream_id)
         self._resolve(stream, step, ended=True)
         newest_ns = max([stream.newest_ns, *stream.stamps[-1:]])
-        for pending in stream.pending.values():
+        for pending in reversed(stream.pending.values()):
             self._miss_open(pending, newest_ns, "forgotten", step)
         self._forgotten.stream(stream_id, stream.newest_ns)
         return newest_ns

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,10 @@ def replays(options: StudyOptions) -> int:
 
 def run(options: StudyOptions, runner: Runner) -> StudyResult:
     """Replay each log with every seed, and once retrained now and then; train oracles."""
-    found = {log: [_contest(log, seed, options, runner) for seed in SEEDS] for log in locations(options)}
+    found = {
+        name: [_contest(log, seed, options, runner) for seed in SEEDS]
+        for name, log in _named(locations(options)).items()
+    }
     return StudyResult(
         study="online",
         title="Learning on the way",
@@ -77,6 +81,12 @@ def run(options: StudyOptions, runner: Runner) -> StudyResult:
             for log, contests in found.items()
         ),
     )
+
+
+def _named(logs: Sequence[str]) -> dict[str, str]:
+    """Logs by what tables call them: the last parts of their paths, where these differ."""
+    short = {log if log.startswith("sim:") else Path(log).name: log for log in logs}
+    return short if len(short) == len(logs) else {log: log for log in logs}
 
 
 def _contest(log: str, seed: int, options: StudyOptions, runner: Runner) -> Contest:

@@ -108,14 +108,15 @@ static double over_triangle(const roof *over, const double *p, const double *q) 
 /* Below the roof, over the sector of the disc between the directions of two points. */
 static double over_sector(const roof *over, double radius, const double *p, const double *q) {
     const double angle = atan2(cross2(p, q), p[0] * q[0] + p[1] * q[1]);
-    const double along_p = hypot(p[0], p[1]), along_q = hypot(q[0], q[1]);
+    const double along_p = sqrt(p[0] * p[0] + p[1] * p[1]), along_q = sqrt(q[0] * q[0] + q[1] * q[1]);
     const double x = q[1] / along_q - p[1] / along_p, y = p[0] / along_p - q[0] / along_q;
     return radius * radius / 2.0 * over->level * angle +
            radius * radius * radius / 3.0 * (over->slope[0] * x + over->slope[1] * y);
 }
 
 static double edge_in_disc(const roof *over, double radius, const double *p, const double *q) {
-    const double along[2] = {q[0] - p[0], q[1] - p[1]}, length = hypot(along[0], along[1]);
+    const double along[2] = {q[0] - p[0], q[1] - p[1]},
+                 length = sqrt(along[0] * along[0] + along[1] * along[1]);
     if (length == 0.0 || cross2(p, q) == 0.0)
         return 0.0;
     const double from = (p[0] * along[0] + p[1] * along[1]) / length, b = fabs(cross2(p, q)) / length;

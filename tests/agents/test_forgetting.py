@@ -418,15 +418,17 @@ def test_judge_gives_or_misses_every_outcome_of_who_leaves() -> None:
     assert judge.missed == dict(Counter(horizon for _, horizon in missed))
 
 
-def test_an_incomplete_sweep_decides_once_nothing_more_can_come() -> None:
+def test_an_incomplete_sweep_decides_nothing_when_its_robot_is_forgotten() -> None:
     log: list[Item] = [arrive("anna"), *sweeps("anna", [0]), *parts_of(2, 2, "anna/lidar")[:1]]
     made = joined(feed(perceive_of(CONFIG), [*log, *gone("bert", "carl", "dora")]))
     key = (f"anna/lidar/{stamp_of(0)}", HORIZONS[0])
     judge = Judge(CONFIG)
     before = feed(judge, [record for record in made if record.robot_id == "anna"])
     after = feed(judge, [record for record in made if record.robot_id != "anna"])
-    assert key not in keyed(before)
-    assert key in keyed(after)
+    assert key not in keyed(before) | keyed(after)
+    missed = events(after, "outcome_missed")
+    assert key in [(event.fields["prediction_id"], event.fields["horizon_ns"]) for event in missed]
+    assert {event.fields["reason"] for event in missed} == {"forgotten"}
 
 
 def test_learn_says_which_predictions_it_forgets() -> None:
