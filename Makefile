@@ -20,7 +20,7 @@ NATIVE := $(C_CODE) native/octa.cdef.txt native/build_ffi.py setup.py
 BENCH  := $(filter-out bench_kafka,$(sort $(notdir $(basename $(wildcard tests/bench/bench_*.py)))))
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo up test test-kafka up-test kill-test kafka simulate lint sanitize fuzz coverage bench bench-core bench-ids bench-swap bench-pace bench-kafka bench-serve test-browser fuzz-serve wheel constraints clean
+.PHONY: help setup demo up test test-long test-kafka up-test kill-test kafka simulate lint sanitize fuzz coverage bench bench-core bench-ids bench-swap bench-pace bench-kafka bench-serve test-browser fuzz-serve wheel constraints clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -34,13 +34,16 @@ up: setup ## all processes and three simulated robots on this machine, without c
 	@$(BIN)/python -m deploy.up
 
 test: setup ## all tests but those of Kafka and browsers, with the recordings in OCTA_DATA (default ../shared/data)
-	$(BIN)/python -m pytest -q -m 'not kafka and not browser' --durations=20 -n $(TEST_JOBS) --dist loadfile
+	$(BIN)/python -m pytest -q -m 'not kafka and not browser and not long' --durations=20 -n $(TEST_JOBS) --dist loadfile
 
 test-browser: setup ## the live page in Chromium, which must be installed
 	$(BIN)/python -m pytest -q -m browser tests/web
 
 fuzz-serve: setup ## requests drawn from the OpenAPI description: make fuzz-serve EXAMPLES=2000
 	OCTA_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -q --timeout 0 tests/web/test_schema.py
+
+test-long: setup ## what "make test" leaves out because it takes long and is shown elsewhere for the most part
+	$(BIN)/python -m pytest -q -m 'long and not kafka and not browser' -n $(TEST_JOBS) --dist loadfile
 
 test-kafka: setup ## tests on a Kafka broker: OCTA_KAFKA=HOST:PORT, Docker, or Java 17 and Maven
 	$(BIN)/python -m pytest -q -m '$(KAFKA)' --durations=20 -n $(KAFKA_JOBS) --dist loadfile tests/kafka

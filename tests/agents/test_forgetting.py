@@ -116,7 +116,7 @@ def flood(log: Iterable[Item], every: int) -> dict[str, list[int]]:
     return sizes
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_thousands_of_robots() -> None:
     """What is known of those forgotten last is full after 4096 robots; nothing grows from then on."""
     log = [item for number in range(5_000) for item in visit(f"r{number:05d}", [number % 3])]
@@ -125,7 +125,7 @@ def test_thousands_of_robots() -> None:
         assert sizes[-1] < 1.05 * sizes[-2], name
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_thousands_of_streams_of_one_robot() -> None:
     """A thousand streams at one time, then others ten milliseconds apart."""
     log: list[Item] = [arrive("robot", 0, 10)]

@@ -70,7 +70,11 @@ def test_no_prediction_names_two_models_and_every_model_is_stored(whole: Path) -
     ("log", "arguments"),
     [
         (LOG, ["--sweeps", "18", "--set", "task.warmup_sweeps=8"]),
-        ("kitti_pcd", ["--rate-hz", "10", "--sweeps", "16", "--set", "task.warmup_sweeps=8"]),
+        pytest.param(
+            "kitti_pcd",
+            ["--rate-hz", "10", "--sweeps", "16", "--set", "task.warmup_sweeps=8"],
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_two_runs_have_the_same_digest(log: str, arguments: list[str], tmp_path: Path) -> None:

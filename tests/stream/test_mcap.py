@@ -256,7 +256,9 @@ def test_unfinished_recording_is_read_and_says_so(tmp_path: Path) -> None:
     assert open_source(location, SourceOptions()).info().sweeps == 4
 
 
-@pytest.mark.parametrize("compression", [CompressionType.ZSTD, CompressionType.NONE])
+@pytest.mark.parametrize(
+    "compression", [CompressionType.ZSTD, pytest.param(CompressionType.NONE, marks=pytest.mark.long)]
+)
 def test_truncation_at_every_byte(tmp_path: Path, compression: CompressionType) -> None:
     """Every prefix gives whole sweeps and one Damage at its end, or one clear line."""
     whole = Path(write(tmp_path / "a.mcap", drive(3), compression=compression)).read_bytes()

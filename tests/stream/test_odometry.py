@@ -165,6 +165,7 @@ def test_a_repeated_or_late_sweep_moves_nothing() -> None:
     assert [type(item) for item in found] == [Transform, Sweep, Transform, Sweep, Sweep, Sweep]
 
 
+@pytest.mark.long
 def test_a_spinning_sensor_is_followed_from_the_middle_of_its_sweeps() -> None:
     found, true = compared("sim:city?sweeps=7&spin=1")
     assert max(errors_m(found, true)[1:]) < 0.2  # 0.3 when seen from their beginning, and growing

@@ -28,7 +28,7 @@ def test_a_seed_repeats_to_the_last_line() -> None:
 
 
 def test_the_number_of_processes_changes_nothing() -> None:
-    alone, together = run_many(range(4)), run_many(range(4), jobs=2)
+    alone, together = run_many(range(2)), run_many(range(2), jobs=2)
     assert (alone.struck, alone.records, alone.steps) == (together.struck, together.records, together.steps)
 
 
