@@ -288,6 +288,7 @@ def test_a_confirmed_message_survives_kill_and_restart(local_kafka: LocalBroker,
     assert asyncio.run(consume(bootstrap, topic, 1)) == [b"confirmed"]
 
 
+@pytest.mark.long
 def test_a_broker_that_stops_in_good_order_comes_back_with_its_data(
     local_kafka: LocalBroker, topic_prefix: str
 ) -> None:

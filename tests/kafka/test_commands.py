@@ -303,6 +303,7 @@ def test_a_worker_works_off_what_is_sent_and_ends_in_good_order(
     assert (again.key, again.value) == (b"ant", b"\x00\x01\x00\x00cut")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_all_workers_start_and_stop_together(
     cluster: KafkaSettings, start: Callable[..., subprocess.Popen[bytes]], tmp_path: Path

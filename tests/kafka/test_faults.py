@@ -35,6 +35,7 @@ def test_the_broker_is_killed_in_mid_stream_and_comes_back_with_its_data(
         assert here.workers.ended() == {}
 
 
+@pytest.mark.long
 def test_a_second_worker_joins_and_leaves_again_and_again(local_kafka: LocalBroker, tmp_path: Path) -> None:
     with scene(local_kafka, tmp_path, "perceive-0", "judge-0", static=False) as here:
         workers = here.workers

@@ -95,6 +95,7 @@ def expected_world(settings: KafkaSettings) -> World:
     return world
 
 
+@pytest.mark.long
 def test_who_listens_from_the_start_and_who_comes_later_serve_the_same(
     cluster: KafkaSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

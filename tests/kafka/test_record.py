@@ -145,6 +145,7 @@ def test_what_went_through_the_topics_is_recorded_and_replays_to_the_same_cells(
     assert json.loads((out / "summary.json").read_text())["dead_letters"] == {}
 
 
+@pytest.mark.long
 def test_what_comes_while_it_is_recorded_is_in_it_and_what_was_there_before_is_not(
     cluster: KafkaSettings,
 ) -> None:
@@ -170,6 +171,7 @@ def test_what_comes_while_it_is_recorded_is_in_it_and_what_was_there_before_is_n
     assert len(kept.found) == len(after) + 1
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_a_recording_of_topics_in_good_order(
     cluster: KafkaSettings, kafka: LocalBroker, tmp_path: Path
 ) -> None:
