@@ -33,7 +33,7 @@ demo: setup ## replay a simulated city, learn on the way, write a report
 up: setup ## all processes and three simulated robots on this machine, without containers, until Ctrl-C
 	@$(BIN)/python -m deploy.up
 
-test: setup ## all tests but those of Kafka and browsers, with the recordings in OCTA_DATA (default ../shared/data)
+test: setup ## the tests, but those of Kafka, of browsers and the long ones, with the recordings in OCTA_DATA (default ../shared/data)
 	$(BIN)/python -m pytest -q -m 'not kafka and not browser and not long' --durations=20 -n $(TEST_JOBS) --dist loadfile
 
 test-browser: setup ## the live page in Chromium, which must be installed

@@ -178,8 +178,8 @@ def _finding(
 def _chart(event: str, watched: Watched, begin: int) -> Chart:
     online, frozen = (watched[event, served][0] for served in ("online", "frozen"))
     lines: list[Line] = [
-        line("loss, online", smooth(online.losses())),
-        line("loss, frozen", smooth(frozen.losses())),
+        line("online", smooth(online.losses())),
+        line("frozen", smooth(frozen.losses())),
         *(_cumulated(f"{name} alarms / 100, frozen", frozen, name) for name in DETECTORS),
     ]
     return Chart(

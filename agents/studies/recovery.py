@@ -50,7 +50,7 @@ def findings(found: Mapping[str, Sequence[Drive]], begin: int) -> list[Finding]:
         back = [sweeps for sweeps in online if sweeps is not None]
         text = (
             f"{event}: online is within {WITHIN:.0%} of the oracle "
-            + (f"after {np.mean(back):.0f} sweeps" if len(back) == len(online) else
+            + (_after(float(np.mean(back))) if len(back) == len(online) else
                f"in {len(back)} of {len(online)} drives")
             + f", and {last['online']:+.1%} from it in the last third; frozen "
             + ("is not within it in any drive" if not any(s is not None for s in frozen) else
@@ -60,6 +60,10 @@ def findings(found: Mapping[str, Sequence[Drive]], begin: int) -> list[Finding]:
         holds = len(back) == len(online) and last["online"] <= WITHIN < last["frozen"]
         said.append(Finding(text=text, holds=holds if event in WANTED else None))
     return said
+
+
+def _after(sweeps: float) -> str:
+    return f"after {sweeps:.0f} sweeps" if sweeps >= 0.5 else "at once"
 
 
 def _recovery_table(found: Mapping[str, Sequence[Drive]], begin: int) -> Table:

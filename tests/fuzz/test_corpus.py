@@ -16,7 +16,7 @@ from tests.native.test_cdef import functions
 from tests.native.test_sanitizers import require_sanitizers
 
 MOST_INPUTS, MOST_BYTES = 1000, 1024
-"""A target keeps few and small inputs: they are run in every test."""
+"""A target keeps few and small inputs: they are run again and again."""
 
 NOTHING_FOREIGN = {"octa_describe_error", "octa_rays_free"}
 """Functions that take no bytes, coordinates, times or options from outside."""
@@ -30,6 +30,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(folder, "libocta.so", [*core(), C_TESTS / "failing.c"], ["-shared", *CHECKED])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("target", targets())
 def test_kept_inputs_pass(library: Path, tmp_path: Path, target: str) -> None:
     program = build_replay(target, tmp_path, library)

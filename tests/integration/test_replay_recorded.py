@@ -69,7 +69,7 @@ def test_no_prediction_names_two_models_and_every_model_is_stored(whole: Path) -
 @pytest.mark.parametrize(
     ("log", "arguments"),
     [
-        (LOG, ["--sweeps", "18", "--set", "task.warmup_sweeps=8"]),
+        (LOG, ["--sweeps", "12", "--set", "task.warmup_sweeps=5"]),
         pytest.param(
             "kitti_pcd",
             ["--rate-hz", "10", "--sweeps", "16", "--set", "task.warmup_sweeps=8"],

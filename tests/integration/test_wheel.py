@@ -20,7 +20,7 @@ from elftools.elf.elffile import ELFFile
 from native.build_ffi import FLAGS
 from tests.data import ROOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 SOURCES = ("native", "stream", "models", "agents", "pyproject.toml", "setup.py", "README.md", "LICENSE")
 EXTRAS = {"learn", "kafka", "formats", "bridge", "odometry"}
@@ -79,7 +79,6 @@ def test_extras_are_named_by_purpose(wheel: Path) -> None:
     assert needed and not [line for line in needed if line.startswith(("torch", "faust", "laspy", "rosbags"))]
 
 
-@pytest.mark.long
 def test_it_replays_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
     """Without the extras, from another folder: what it imports is what was installed."""
     venv.create(tmp_path / "env", with_pip=False)

@@ -20,6 +20,7 @@ from tests.data import ROOT
 from tests.native.oracle import F32, F64, matrix_of
 from tests.native.test_deskew import KNOTS, POSES, scattered
 
+pytestmark = pytest.mark.long
 VOID = ctypes.c_void_p
 
 
