@@ -111,6 +111,11 @@ def _fall(some: list[Track], true: list[Track], first: int, end: int | None) -> 
     )
 
 
+def _over_frozen(some: list[Track], true: list[Track], first: int) -> float:
+    excesses = [excess(a.losses(), b.losses("frozen"), first) for a, b in zip(some, true, strict=True)]
+    return float(np.mean(excesses))
+
+
 def _table(tracks: dict[Attack, list[Track]], true: list[Track], options: StudyOptions) -> Table:
     begin, middle = options.begin, second(options)
     rows: list[tuple[Cell, ...]] = []
@@ -121,16 +126,18 @@ def _table(tracks: dict[Attack, list[Track]], true: list[Track], options: StudyO
         rows.append((
             attack.name, number(loss), number(_fall(some, true, begin, middle)),
             number(_fall(some, true, middle, None)), number(_fall(some, true, begin, None)),
+            number(_over_frozen(some, true, begin)),
             len(rolled), sum(len(track.named("held_back")) for track in some), first,
         ))  # fmt: skip
     return Table(
         title="What was served, against what happened",
         columns=(
             "labels", "log loss", "relative, one region", "relative, everywhere", "relative, all",
-            "rolled back", "held back", "first at sweep",
+            "over frozen", "rolled back", "held back", "first at sweep",
         ),
         rows=tuple(rows),
-        note="Relative to true labels on the same sweeps; 0.02 is 2 % more loss. Rolled back: served updates "
+        note="Relative to true labels on the same sweeps; 0.02 is 2 % more loss. Over frozen: relative to "
+        "the model that served when it began, over all sweeps since. Rolled back: served updates "
         "that lost to their anchor; held back: later ones that lost again and never served.",
     )  # fmt: skip
 
@@ -141,7 +148,10 @@ def _findings(tracks: dict[Attack, list[Track]], true: list[Track], options: Stu
         if attack.true:
             continue
         fall = _fall(some, true, options.begin, None)
-        text = f"{attack.name}: log loss {fall:+.1%} against true labels"
+        text = (
+            f"{attack.name}: log loss {fall:+.1%} against true labels, "
+            f"{_over_frozen(some, true, options.begin):+.1%} against the model that served when it began"
+        )
         findings.append(
             Finding(
                 text=f"{text}.", holds=fall <= TOLERATED if attack.guarded and not attack.at_source else None
