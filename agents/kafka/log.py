@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 
 from agents.journal import Place, Receipt
 from agents.kafka.messages import Headers, Message, message_of
+from agents.kafka.metadata import require_partitions
 from agents.kafka.partitions import POLL_MS, new_reader
 from agents.kafka.settings import KafkaSettings
 from stream.topics import MAX_MESSAGE_BYTES
@@ -88,6 +89,8 @@ class KafkaLog:
 
         Raises KafkaError when one is not known to be
         """
+        for topic in dict.fromkeys(item.topic for item in messages):
+            await require_partitions(self._producer, topic, self._settings.partitions)
         sent = [
             await self._producer.send(
                 item.topic, item.value, key=item.key, partition=item.partition, headers=list(item.headers)

@@ -1,0 +1,38 @@
+"""What a producer must know of a topic before a partition is chosen."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import UnknownTopicOrPartitionError
+
+from stream.topics import TOPICS
+
+TRIES, PAUSE_SECONDS = 100, 0.1
+_TOPICS = {topic.name: topic for topic in TOPICS}
+
+
+async def require_partitions(producer: AIOKafkaProducer, name: str, common: int) -> None:
+    """Wait until a producer knows every partition of a topic of octastream; others are let pass.
+
+    A broker tells of a topic that was made a moment ago with some of its partitions first. A key that is
+    hashed over these would send a robot's message to another partition than all that follow, and a partition
+    that is named would be refused.
+
+    common : partitions of topics that have more than one
+    Raises UnknownTopicOrPartitionError where the topic still has fewer after ten seconds
+    """
+    topic = _TOPICS.get(name)
+    if topic is None:
+        return
+    wanted, known = set(range(topic.partitions(common))), set[int]()
+    for _ in range(TRIES):
+        known = set(await producer.partitions_for(name) or ())
+        if wanted <= known:
+            return
+        await producer.client.force_metadata_update()
+        await asyncio.sleep(PAUSE_SECONDS)
+    raise UnknownTopicOrPartitionError(
+        f"{name}: the broker tells of {len(known)} partitions, {len(wanted)} are needed: octastream topics"
+    )
