@@ -54,7 +54,9 @@ def test_a_second_worker_joins_and_leaves_again_and_again(local_kafka: LocalBrok
         assert workers.partitions("perceive-0") == list(range(PARTITIONS))
 
 
-@pytest.mark.parametrize("sweeps", [0, 8], ids=["idle", "busy"])
+@pytest.mark.parametrize(
+    "sweeps", [pytest.param(0, id="idle", marks=pytest.mark.long), pytest.param(8, id="busy")]
+)
 def test_a_worker_that_was_stopped_and_goes_on_doubles_nothing(
     local_kafka: LocalBroker, tmp_path: Path, sweeps: int
 ) -> None:

@@ -282,6 +282,7 @@ def test_a_worker_is_ready_after_its_recovery_and_while_it_reaches_what_it_needs
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.long
 def test_a_worker_that_hangs_says_so_until_it_ends_itself(local_kafka: LocalBroker, tmp_path: Path) -> None:
     launcher = ("-c", HANGING + BY_COMMAND)
     with scene(local_kafka, tmp_path, "perceive-0", launcher=launcher) as here:
