@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native.index64 import decode
+from stream.cell_rows import locate
 from stream.codecs.state import from_dict, to_dict
-from stream.records import HIT, SEEN_THROUGH, Binned, Outcome, Prediction, Shadow
+from stream.records import HIT, SEEN_THROUGH, UNOBSERVED, Binned, Outcome, Prediction, Shadow
 
 
 @dataclass(slots=True)
@@ -50,12 +51,11 @@ class Observation:
 
     def states(self, cell_id: NDArray[np.uint64]) -> NDArray[np.uint8]:
         """UNOBSERVED, SEEN_THROUGH or HIT of each cell asked for, uint8 (N,)."""
-        row = np.searchsorted(self.cell_id, cell_id)
-        row[row == len(self.cell_id)] = 0
-        known = self.cell_id[row] == cell_id if len(self.cell_id) else np.zeros(len(cell_id), bool)
-        states = np.zeros(len(cell_id), np.uint8)
-        states[known & (self.passes[row] > 0 if len(self.passes) else known)] = SEEN_THROUGH
-        states[known & (self.hits[row] > 0 if len(self.hits) else known)] = HIT
+        row, known = locate(self.cell_id, cell_id)
+        row = row[known]
+        states = np.full(len(cell_id), UNOBSERVED, np.uint8)
+        seen = np.where(self.passes[row] > 0, SEEN_THROUGH, UNOBSERVED)
+        states[known] = np.where(self.hits[row] > 0, HIT, seen)
         return states
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from models.manifest import ModelRequirements
 from models.runtime import OnnxModel
 from native.window import CellFeatures
+from stream.cell_rows import locate
 
 KEPT_MODELS = 4
 
@@ -39,10 +40,8 @@ class Arms:
         model, features = self._loaded(model_id), self._features()
         probability = model.predict(features.x, features.neighbor_index)
         found = np.full((len(indices), probability.shape[1]), np.nan, np.float32)
-        if len(features.cell_id):
-            row = np.minimum(np.searchsorted(features.cell_id, indices), len(features.cell_id) - 1)
-            known = features.cell_id[row] == indices
-            found[known] = probability[row[known]]
+        row, known = locate(features.cell_id, indices)
+        found[known] = probability[row[known]]
         return found
 
     def _loaded(self, model_id: str) -> OnnxModel:

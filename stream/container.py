@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from native.coarse import Level, coarser, finest
 from native.grid import Grid
 from native.window import CellFeatures, Window, WindowOptions
+from stream.cell_rows import locate
 from stream.config import Config, ConfigError
 from stream.ego import forecast
 from stream.features import checksum_arrays
@@ -148,7 +149,7 @@ def _union(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Union of two ascending arrays without repeats; a tenth of the time of numpy.union1d."""
     if len(a) == 0:
         return b
-    place = np.minimum(np.searchsorted(a, b), len(a) - 1)
-    union = np.concatenate([a, b[a[place] != b]])
+    _, known = locate(a, b)
+    union = np.concatenate([a, b[~known]])
     union.sort(kind="stable")  # two runs: a merge
     return union

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from stream.cell_rows import locate
 from stream.tables import LABEL_SCHEMA, TableError
 
 
@@ -56,9 +57,7 @@ class Labels:
         weight = np.zeros(len(cell_id))
         for stamp in (0, at_ns):  # the sweep's own words last
             chosen = np.flatnonzero(self.at_ns == stamp)
-            held = self.cell_id[chosen]
-            row = np.minimum(np.searchsorted(held, cell_id), max(len(held) - 1, 0))
-            found = held[row] == cell_id if len(held) else np.zeros(len(cell_id), np.bool_)
+            row, found = locate(self.cell_id[chosen], cell_id)
             code[found], weight[found] = self.code[chosen[row[found]]], self.weight[chosen[row[found]]]
         return code, weight
 

@@ -16,6 +16,7 @@ from agents.report.rows import PredictionRows
 from agents.report.source import RunFolder, read_run
 from models.scores.surprise import surprise
 from native.neighbors import neighbor_table
+from stream.cell_rows import locate
 from stream.run_tables import run_tables
 
 Progress = Callable[[int, int | None, str], None]
@@ -138,11 +139,10 @@ def _forecast(
     """What one prediction said of cells at one horizon, float32 (N,), NaN where nothing."""
     values = np.full(len(cell_id), np.nan, np.float32)
     table = forecasts.table(prediction_id)
-    if table is None or not len(cell_id):
+    if table is None:
         return values
     at = table["horizon_ns"].to_numpy() == horizon_ns
     cells = table["cell_id"].to_numpy()[at]
-    row = np.minimum(np.searchsorted(cell_id, cells), len(cell_id) - 1)
-    known = cell_id[row] == cells
+    row, known = locate(cell_id, cells)
     values[row[known]] = table["probability"].to_numpy()[at][known]
     return values

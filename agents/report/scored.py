@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from agents.report.rows import PredictionRows
 from agents.report.source import RunFolder
+from stream.cell_rows import locate
 
 ONLINE = "online"
 """The name of the served model in the scores; all other names are shadows."""
@@ -67,7 +68,7 @@ def _join(index: int, horizon_ns: int, forecast: pa.Table, outcome: pa.Table,
     if not len(forecast) or not len(outcome):
         return None
     cell_id, first = np.unique(_column(forecast, "cell_id"), return_index=True)
-    row, found = _rows(cell_id, _column(outcome, "cell_id"))
+    row, found = locate(cell_id, _column(outcome, "cell_id"))
     observed, occupied = np.zeros((2, len(cell_id)), np.bool_)
     observed[row[found]] = True
     occupied[row[found]] = _column(outcome, "occupied")[found]
@@ -87,15 +88,8 @@ def _column(table: pa.Table, name: str) -> NDArray[np.generic]:
     return values
 
 
-def _rows(
-    cell_id: NDArray[np.generic], wanted: NDArray[np.generic]
-) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    row = np.minimum(np.searchsorted(cell_id, wanted), len(cell_id) - 1)
-    return row, cell_id[row] == wanted
-
-
 def _shadows(cell_id: NDArray[np.generic], shadow: pa.Table) -> dict[str, NDArray[np.float32]]:
-    row, found = _rows(cell_id, _column(shadow, "cell_id"))
+    row, found = locate(cell_id, _column(shadow, "cell_id"))
     named: dict[str, NDArray[np.float32]] = {}
     for name in shadow.column_names:
         if not pa.types.is_floating(shadow.schema.field(name).type) or name == ONLINE:

@@ -13,6 +13,7 @@ from agents.report.scored import ONLINE, ScoredSweep
 from agents.report.tally import CellLosses, RunTally, log_losses
 from models.probability import quantise
 from native.index64 import ancestor, decode, to_text
+from stream.cell_rows import locate
 
 MAX_DRAWN = 12_000
 """Cells drawn in one view of the 3D map; more are sampled."""
@@ -75,8 +76,7 @@ def _centres(cells: CellLosses, region: NDArray[np.uint64], half_edge_m: float) 
     levels = int(decode(cells.cell_id[:1]).lod[0]) - int(decode(region[:1]).lod[0])
     centre = decode(region).sites * (half_edge_m * 2.0**levels)
     coarse = ancestor(cells.cell_id, int(decode(region[:1]).lod[0]))
-    row = np.minimum(np.searchsorted(region, coarse), len(region) - 1)
-    found = region[row] == coarse
+    row, found = locate(region, coarse)
     row, xyz = row[found], positions(cells.cell_id[found], half_edge_m)
     count = np.bincount(row, minlength=len(region))
     sums = np.stack([np.bincount(row, xyz[:, i], len(region)) for i in range(3)], 1)

@@ -16,6 +16,7 @@ from models.scores.confusion import Confusion
 from models.scores.histogram import ScoreHistogram
 from models.training.targets import Binary, Classes, Share, Target
 from native.index64 import ancestor
+from stream.cell_rows import locate
 from stream.features import FeatureSchema
 from stream.labels import Labels
 from stream.records import HIT, UNOBSERVED
@@ -84,9 +85,7 @@ class Observed:
         found = {name: table[name].to_numpy()[at] for name in names}
         if not at.any():
             return None
-        cells = sweep.features.cell_id
-        row = np.minimum(np.searchsorted(cells, found["cell_id"]), len(cells) - 1)
-        known = cells[row] == found["cell_id"]
+        row, known = locate(sweep.features.cell_id, found["cell_id"])
         return {"row": row[known].astype(np.int32), **{name: found[name][known] for name in names[1:]}}
 
 
@@ -134,8 +133,7 @@ class Changed:
             return probability
         at = table["horizon_ns"].to_numpy() == self._horizon_ns
         cells, values = (table[name].to_numpy()[at] for name in ("cell_id", "probability"))
-        row = np.minimum(np.searchsorted(sweep.features.cell_id, cells), len(probability) - 1)
-        known = sweep.features.cell_id[row] == cells
+        row, known = locate(sweep.features.cell_id, cells)
         probability[row[known]] = values[known]
         hit = found["row"][found["before"] == HIT]
         probability[hit] = 1 - probability[hit]
@@ -187,11 +185,10 @@ class Intensity:
         found = self._observed.of(sweep) or {}
         row = found["row"][found["occupied"]]
         later = self._seen.get((sweep.stream_id, int(found["observed_stamp_ns"].max())))
-        if later is None or not len(later[0]):
+        if later is None:
             return _all_trained(row[:0], np.zeros(0, np.float32))
         cells = sweep.features.cell_id[row]
-        place = np.minimum(np.searchsorted(later[0], cells), len(later[0]) - 1)
-        known = later[0][place] == cells
+        place, known = locate(later[0], cells)
         return _all_trained(row[known], later[1][place[known]].astype(np.float32))
 
     def score(self, sweep: StoredSweep, truth: Truth, output: NDArray[np.float32] | None) -> None:

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from agents.web.cells import UNKNOWN, CellTable
 from agents.web.frame import AGE_NS, SHARES, UNKNOWN_COUNT, UNKNOWN_SHARE, decode_frame
-from agents.web.robot import Robot, rows_of
+from agents.web.robot import Robot
 from agents.web.tape import Kept
 from native.index64 import ancestor, decode, to_text
+from stream.cell_rows import locate
 from stream.config import Config
 from stream.features import schema_of
 from stream.records import Outcome, Prediction
@@ -65,7 +66,7 @@ class CellStory:
         if found is None:
             return None
         prediction, features = found
-        row, known = rows_of(features.cell_id, ids)
+        row, known = locate(features.cell_id, ids)
         if not known[0]:
             return None
         values = features.x[row[0]].tolist()
@@ -78,7 +79,7 @@ class CellStory:
 
 
 def _now(table: CellTable, ids: NDArray[np.uint64]) -> dict[str, Any] | None:
-    row, known = rows_of(table.cell_id, ids)
+    row, known = locate(table.cell_id, ids)
     if not known[0]:
         return None
     place = row[0]
@@ -111,7 +112,7 @@ def _forecast(prediction: Prediction, outcomes: dict[int, Outcome], cell: np.uin
 def _outcome(outcome: Outcome | None, cell: np.uint64) -> bool | None:
     if outcome is None:
         return None
-    row, known = rows_of(outcome.cell_id, np.array([cell]))
+    row, known = locate(outcome.cell_id, np.array([cell]))
     return bool(outcome.occupied[row[0]]) if known[0] else None
 
 

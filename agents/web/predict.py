@@ -13,13 +13,14 @@ from agents.web.cells import CellTable
 from agents.web.forecaster import Forecaster, NotWhole
 from agents.web.problems import Problem
 from agents.web.questions import PredictQuestion
-from agents.web.robot import Robot, View, rows_of
+from agents.web.robot import Robot, View
 from agents.web.space import Space
 from agents.web.world import World
 from models.manifest import ModelRefused
 from models.runtime import ModelFailed
 from native.errors import OctaError
 from native.index64 import ancestor, decode, from_text, to_text
+from stream.cell_rows import locate
 from stream.records import Prediction
 
 SENSOR = "sensor"
@@ -197,7 +198,7 @@ class Predictor:
                 rows = np.flatnonzero((robot < 0) & (lods == lod))
                 if len(rows):
                     ids, values = self._at(item, lod)
-                    row, known = rows_of(ids, cell_id[rows])
+                    row, known = locate(ids, cell_id[rows])
                     probability[rows[known]] = values[row[known]]
                     robot[rows[known]] = place
         return Answer(

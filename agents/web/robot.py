@@ -14,6 +14,7 @@ from agents.web.cells import UNKNOWN, CellTable, at_lod
 from agents.web.history import History, Remembered
 from native.index64 import decode
 from native.window import CellFeatures
+from stream.cell_rows import locate
 from stream.config import Config
 from stream.container import RollingContainer
 from stream.records import Binned, Outcome, Prediction
@@ -188,7 +189,7 @@ class Robot:
         shape = (len(cell_id), len(horizons))
         outcome, forecast = np.full(shape, UNKNOWN, np.int8), np.full(shape, np.nan, np.float32)
         for column, joined in self._outcomes():
-            row, known = rows_of(joined.cell_id, cell_id)
+            row, known = locate(joined.cell_id, cell_id)
             outcome[known, column] = joined.occupied[row[known]]
             forecast[known, column] = joined.forecast[row[known]]
         return CellTable(
@@ -212,20 +213,9 @@ class Robot:
                 yield column, self._joined[horizon]
 
 
-def rows_of(
-    cell_id: NDArray[np.uint64], wanted: NDArray[np.uint64]
-) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    """Where cells lie among ascending ones: row (M,), to be read where known (M,) says so."""
-    row = np.searchsorted(cell_id, wanted)
-    if not len(cell_id):
-        return row, np.zeros(len(wanted), bool)
-    np.minimum(row, len(cell_id) - 1, out=row)
-    return row, cell_id[row] == wanted
-
-
 def probability_of(prediction: Prediction, wanted: NDArray[np.uint64]) -> NDArray[np.float32]:
     """What was forecast of cells, float32 (M, H); NaN for cells that were not."""
-    row, known = rows_of(prediction.cell_id, wanted)
+    row, known = locate(prediction.cell_id, wanted)
     probability = np.full((len(wanted), len(prediction.horizons_ns)), np.nan, np.float32)
     probability[known] = prediction.probability[row[known]]
     return probability
@@ -235,7 +225,7 @@ def _carried(
     cell_id: NDArray[np.uint64], values: NDArray[np.int64], wanted: NDArray[np.uint64], absent: int
 ) -> NDArray[np.int64]:
     """Values of ascending cells, for other cells."""
-    row, known = rows_of(cell_id, wanted)
+    row, known = locate(cell_id, wanted)
     found = np.full(len(wanted), absent, np.int64)
     found[known] = values[row[known]]
     return found

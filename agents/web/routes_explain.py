@@ -18,12 +18,12 @@ from agents.web.arrow import arrow_answer, column_names
 from agents.web.predict import ids_of, names_of
 from agents.web.problems import RESPONSES, Problem
 from agents.web.questions import CellText, Name
-from agents.web.robot import rows_of
 from agents.web.routes_cells import Accept
 from agents.web.service import ARROW, Service, json_answer, wants_arrow
 from agents.web.tensors import TensorError, read_tensors
 from models.manifest import ModelRefused
 from models.runtime import ModelFailed
+from stream.cell_rows import locate
 from stream.features import schema_of
 from stream.tables import TableError
 
@@ -144,7 +144,7 @@ def _explanation(service: Service, prediction_id: str) -> tuple[Explanation, str
 def _rows(found: Explanation, limit: int, order: str, cell: list[str] | None) -> NDArray[np.intp]:
     """Rows of the cells that are asked for.  Raises Problem for cells that are not among them"""
     if cell is not None:
-        row, known = rows_of(found.cell_id, ids_of(cell, "cell"))
+        row, known = locate(found.cell_id, ids_of(cell, "cell"))
         if not known.all():
             raise Problem(404, f"cell: {cell[int(np.argmin(known))]!r} was not forecast there")
         return row

@@ -20,6 +20,7 @@ from agents.report.source import RunEvent, read_run
 from agents.tempo import Tempo
 from agents.web.feed import FeedStopped, paced
 from agents.web.world import World
+from stream.cell_rows import locate
 from stream.config import ConfigError
 from stream.records import (
     Binned,
@@ -224,9 +225,8 @@ def _shadow(record: Binned, table: pa.Table) -> Shadow:
 
 def _before(record: Binned, cell_id: NDArray[np.uint64]) -> NDArray[np.uint8]:
     """State of forecast cells in the last part of the sweep that they were forecast from."""
-    row = np.minimum(np.searchsorted(record.cell_id, cell_id), max(len(record.cell_id) - 1, 0))
-    if not len(record.cell_id):
-        return np.zeros(len(cell_id), np.uint8)
-    known = record.cell_id[row] == cell_id
-    state = np.where(record.hits[row] > 0, 2, (record.passes[row] > 0).astype(int))
-    return np.where(known, state, 0).astype(np.uint8)
+    row, known = locate(record.cell_id, cell_id)
+    row = row[known]
+    state = np.zeros(len(cell_id), np.uint8)
+    state[known] = np.where(record.hits[row] > 0, 2, record.passes[row] > 0)
+    return state

@@ -17,10 +17,11 @@ from agents.web.cells import UNKNOWN, CellTable
 from agents.web.experiment import Experiment
 from agents.web.history import Remembered
 from agents.web.news import News
-from agents.web.robot import Robot, View, probability_of, rows_of
+from agents.web.robot import Robot, View, probability_of
 from agents.web.scoreboard import Scoreboard
 from agents.web.stages import Stages
 from agents.web.wanted import Wanted
+from stream.cell_rows import locate
 from stream.config import Config, ConfigError
 from stream.features import digest, schema_of
 from stream.records import (
@@ -186,7 +187,7 @@ def explain_from(remembered: Remembered, config: Config) -> Explanation:
     probability = probability_of(prediction, features.cell_id)
     occupied = np.full(probability.shape, UNKNOWN, np.int8)
     for horizon_ns, outcome in remembered.outcomes.items():
-        row, known = rows_of(outcome.cell_id, features.cell_id)
+        row, known = locate(outcome.cell_id, features.cell_id)
         occupied[known, prediction.horizons_ns.index(horizon_ns)] = outcome.occupied[row[known]]
     return Explanation(
         prediction_id=prediction.prediction_id,

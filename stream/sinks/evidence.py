@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from native import pose
 from native.index64 import Decoded, decode
+from stream.cell_rows import locate
 from stream.config import Config, ConfigError
 from stream.records import Binned, Outcome, Prediction
 from stream.sinks.base import Cells
@@ -93,10 +94,9 @@ class Evidence:
     def _predicted(self, record: Outcome) -> NDArray[np.float32]:
         found = np.full(len(record.cell_id), np.nan, np.float32)
         forecast = self._known.get(record.prediction_id)
-        if forecast is None or record.horizon_ns not in forecast.probability or not len(forecast.cell_id):
+        if forecast is None or record.horizon_ns not in forecast.probability:
             return found
-        row = np.minimum(np.searchsorted(forecast.cell_id, record.cell_id), len(forecast.cell_id) - 1)
-        known = forecast.cell_id[row] == record.cell_id
+        row, known = locate(forecast.cell_id, record.cell_id)
         found[known] = forecast.probability[record.horizon_ns][row[known]]
         return found
 
