@@ -121,6 +121,8 @@ TOPICS: tuple[Topic, ...] = (
     *(Topic(name=answer_topic(agent), single=agent == LEARN) for agent in AGENTS),
 )
 
+BY_NAME: dict[str, Topic] = {topic.name: topic for topic in TOPICS}
+
 INPUTS: dict[str, tuple[str, ...]] = {
     PERCEIVE: (SWEEPS, TRANSFORMS, STATIC),
     JUDGE: (BINNED, PREDICTIONS, SHADOWS),

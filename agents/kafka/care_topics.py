@@ -24,7 +24,7 @@ from agents.kafka.partitions import Partitions
 from agents.kafka.settings import KafkaSettings
 from agents.kafka.snapshots import SnapshotStore
 from agents.task_id import TaskId
-from stream.topics import AGENTS, LEARN, PUBLISHED, RECORDS, STATIC, SWEEPS, TOPICS, group_of, order_topic
+from stream.topics import AGENTS, BY_NAME, LEARN, PUBLISHED, RECORDS, STATIC, SWEEPS, group_of, order_topic
 
 LEAVING_SECONDS, POLL_SECONDS = 20.0, 1.0
 """A worker with a stable name is a member of its group for 15 s after it has stopped."""
@@ -188,7 +188,7 @@ def _left(item: _Found, change: TopicChange, needed: Mapping[Place, int]) -> Lef
             "the command again"
         )
     else:
-        topic = next(topic for topic in TOPICS if topic.name == change.topic)
+        topic = BY_NAME[change.topic]
         days = f"{(topic.retention_ms or 0) / 86_400_000:g} days"
         why = (
             "messages of other robots lie before or among them; Kafka deletes from a partition's beginning "

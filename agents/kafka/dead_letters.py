@@ -15,9 +15,8 @@ from agents.kafka.produce import SOURCE
 from agents.kafka.settings import KafkaSettings
 from agents.task import Undecodable
 from stream.records import SweepRejected
-from stream.topics import REJECTED, TOPICS
+from stream.topics import BY_NAME, REJECTED
 
-_NAMES = frozenset(topic.name for topic in TOPICS)
 _PLACE = re.compile(r"(?P<topic>[A-Za-z0-9._-]+)-(?P<partition>\d{1,9})@(?P<offset>\d{1,18})")
 
 
@@ -46,7 +45,7 @@ class Letter:
     def origin(self) -> Receipt | None:
         """Where the message lies that could not be decoded; None in letters of other kinds."""
         found = _PLACE.match(self.record.detail)
-        if found is None or found["topic"] not in _NAMES:
+        if found is None or found["topic"] not in BY_NAME:
             return None
         return _receipt(found) if self.record.stream_id.endswith(f"/{found['topic']}") else None
 

@@ -7,10 +7,9 @@ import asyncio
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import UnknownTopicOrPartitionError
 
-from stream.topics import TOPICS
+from stream.topics import BY_NAME
 
 TRIES, PAUSE_SECONDS = 100, 0.1
-_TOPICS = {topic.name: topic for topic in TOPICS}
 
 
 async def require_partitions(producer: AIOKafkaProducer, name: str, common: int) -> None:
@@ -23,7 +22,7 @@ async def require_partitions(producer: AIOKafkaProducer, name: str, common: int)
     common : partitions of topics that have more than one
     Raises UnknownTopicOrPartitionError where the topic still has fewer after ten seconds
     """
-    topic = _TOPICS.get(name)
+    topic = BY_NAME.get(name)
     if topic is None:
         return
     wanted, known = set(range(topic.partitions(common))), set[int]()

@@ -18,7 +18,7 @@ from agents.kafka.settings import KafkaSettings
 from stream.codecs.wire import WireError
 from stream.config import ConfigError
 from stream.sources.base import SourceError
-from stream.topics import RECORDS, STATIC, SWEEPS, TOPICS, TRANSFORMS
+from stream.topics import BY_NAME, RECORDS, STATIC, SWEEPS, TRANSFORMS
 
 FORMS = "kafka://TOPIC or kafka://TOPIC/PARTITION, each with ?robot=NAME or ?robot=NAME&robot=NAME"
 LEAD_MS = TRAIL_MS = 5_000
@@ -30,7 +30,6 @@ LAST_OFFSETS = 4
 MAX_LISTED = 50
 """Topics that are looked into when the one that was named is not there."""
 
-_OURS = frozenset(topic.name for topic in TOPICS)
 _LOCATION = re.compile(
     r"kafka://(?P<topic>[A-Za-z0-9._-]+)(?:/(?P<partition>[0-9]{1,9}))?(?:\?(?P<query>.+))?"
 )
@@ -64,7 +63,7 @@ class Location:
         for name, value in asked:
             if name != "robot" or not value or "/" in value:
                 raise SourceError(f"{text}: {name}={value} names no robot; must be {FORMS}")
-        if topic in _OURS and topic != SWEEPS:
+        if topic in BY_NAME and topic != SWEEPS:
             kind = RECORDS[topic].__name__ if topic in RECORDS else "no record"
             raise SourceError(
                 f"{text}: holds {kind}, not Sweep; name {SWEEPS}, or a topic of yours with such messages"
@@ -173,7 +172,7 @@ async def _counts(location: Location, settings: KafkaSettings) -> dict[str, int]
                 f"{location.text}: no topic {missing[0]} beside it, in which transforms are; "
                 "octastream topics create makes it"
             )
-        others = sorted(name for name in there if name == SWEEPS or not (name in _OURS or name[:2] == "__"))
+        others = sorted(name for name in there if name == SWEEPS or not (name in BY_NAME or name[:2] == "__"))
         counts = await _described(client, others[:MAX_LISTED])
     async with Partitions.open(settings) as partitions:
         holding = [name for name in counts if await _holds_sweeps(partitions, name, counts[name])]

@@ -44,7 +44,7 @@ from stream.config import Config
 from stream.features import schema_of
 from stream.records import Binned, Prediction
 from stream.sources.base import Item
-from stream.topics import ACTIVATED, TOPICS
+from stream.topics import ACTIVATED, BY_NAME, TOPICS
 
 STOP_SECONDS = 20
 LAST_LINES = 60
@@ -56,7 +56,7 @@ def fresh_topics(settings: KafkaSettings) -> None:
 
     async def renew() -> None:
         async with admin_client(settings) as client:
-            old = sorted(set(await client.list_topics()) & {topic.name for topic in TOPICS})
+            old = sorted(set(await client.list_topics()) & set(BY_NAME))
             if old:
                 await client.delete_topics(old)
         for _ in range(100):  # a topic is deleted in the background
@@ -210,7 +210,7 @@ async def _read(settings: KafkaSettings, topic: str) -> list[Any]:
     consumer = new_reader(settings)
     await consumer.start()
     try:
-        count = next(item for item in TOPICS if item.name == topic).partitions(settings.partitions)
+        count = BY_NAME[topic].partitions(settings.partitions)
         places = [TopicPartition(topic, partition) for partition in range(count)]
         consumer.assign(places)
         await consumer.seek_to_beginning(*places)
