@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,17 +24,6 @@ STREAM = "stream"
 
 Watched = Mapping[tuple[str, str], Sequence[Track]]
 """By what began and what was served (``online`` or ``frozen``): one track a drive."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Noticed:
-    """What one detector raised on one drive at one level, from the change on.
-
-    delay : sweeps from the change to the first alarm, None without one; alarms : from the change on
-    """
-
-    delay: int | None
-    alarms: int
 
 
 def tables(calm: Sequence[Track], watched: Watched, begin: int) -> tuple[Table, ...]:
@@ -90,16 +78,16 @@ def _level(event: Mapping[str, Any]) -> str:
     return STREAM if "lod" not in event else f"lod {event['lod']}"
 
 
-def _noticed(track: Track, level: str, detector: str, begin: int) -> Noticed:
+def _delay(track: Track, level: str, detector: str, begin: int) -> int | None:
+    """Sweeps from the change to a detector's first alarm at a level, None without one."""
     if detector == DUMMIES[0]:
-        return Noticed(delay=0, alarms=len(track.stamp_ns) - begin)
-    sweeps = [
+        return 0
+    sweeps = (
         track.sweep_of(int(event["stamp_ns"])) - begin
         for event in track.named("drift")
         if event["detector"] == detector and _level(event) == level
-    ]
-    after = [sweep for sweep in sweeps if sweep >= 0]
-    return Noticed(delay=min(after, default=None), alarms=len(after))
+    )
+    return min((sweep for sweep in sweeps if sweep >= 0), default=None)
 
 
 def _delay_table(watched: Watched, levels: Sequence[str], begin: int) -> Table:
@@ -108,8 +96,8 @@ def _delay_table(watched: Watched, levels: Sequence[str], begin: int) -> Table:
         for level in levels:
             delays = [
                 ", ".join(
-                    "never" if noticed.delay is None else str(noticed.delay)
-                    for noticed in (_noticed(track, level, detector, begin) for track in some)
+                    "never" if delay is None else str(delay)
+                    for delay in (_delay(track, level, detector, begin) for track in some)
                 )
                 for detector in (*DETECTORS, *DUMMIES)
             ]
@@ -164,7 +152,7 @@ def _finding(
         event
         for event in events
         if all(
-            any(_noticed(track, level, detector, begin).delay is not None for level in levels)
+            any(_delay(track, level, detector, begin) is not None for level in levels)
             for track in watched[event, "frozen"]
         )
     ]

@@ -77,18 +77,13 @@ def _settings(options: StudyOptions) -> tuple[str, str]:
 
 def _drive(event: str, log: str, options: StudyOptions, runner: Runner) -> Changed:
     settings = _settings(options)
-    capture = Capture()
+    config, capture = runner.config(log, *settings), Capture()
     online = runner.run(log, f"{event}: online", *settings, learn=made_of(CapturedLearn, capture=capture))
-    oracle = oracle_losses(
-        runner.config(log, *settings), capture, online, options.begin, options.oracle_steps, runner
-    )
+    oracle = oracle_losses(config, capture, online, options.begin, options.oracle_steps, runner)
     capture.clear()
     frozen = runner.run(log, f"{event}: frozen", *settings, freeze_after=options.begin)
-    periodic = runner.run(
-        log, f"{event}: periodic", *settings,
-        f"learn.triggers.steady={{when: amount, sweeps: {options.periodic}, "
-        f"steps: {runner.config(log).learn.steps_per_sweep * options.periodic}}}",
-    )  # fmt: skip
+    trigger = options.periodic_trigger(config.learn.steps_per_sweep)
+    periodic = runner.run(log, f"{event}: periodic", *settings, trigger)
     return Changed(
         losses={
             "online": online.losses(),

@@ -54,6 +54,11 @@ class StudyOptions:
         """The setting that has scores begin, and the frozen baseline end, at ``begin``."""
         return f"task.warmup_sweeps={self.begin}"
 
+    def periodic_trigger(self, steps_per_sweep: int) -> str:
+        """The setting that has all steps taken every ``periodic`` sweeps, as many as otherwise at each."""
+        steps = steps_per_sweep * self.periodic
+        return f"learn.triggers.steady={{when: amount, sweeps: {self.periodic}, steps: {steps}}}"
+
 
 def _simulated(log: str) -> bool:
     """Whether other seeds and events can be had."""

@@ -103,8 +103,7 @@ def _contest(log: str, seed: int, options: StudyOptions, runner: Runner) -> Cont
     losses["learner"] = _learner(config, capture, online, options.begin)
     losses["oracle"] = oracle_losses(config, capture, online, options.begin, options.oracle_steps, runner)
     if seed == SEEDS[0]:
-        steps = config.learn.steps_per_sweep * options.periodic
-        periodic = f"learn.triggers.steady={{when: amount, sweeps: {options.periodic}, steps: {steps}}}"
+        periodic = options.periodic_trigger(config.learn.steps_per_sweep)
         losses["periodic"] = runner.run(log, "periodic", *settings, periodic).losses()
     early = _early(config, capture)
     capture.clear()
