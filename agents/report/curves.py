@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -144,20 +145,8 @@ def horizon_chart(summary: dict[str, Any], primary_ns: int) -> Figure | None:
             })  # fmt: skip
     ticks = sorted({horizon / 1e9 for rows in scores.values() for horizon in rows})
     across = {"tickvals": ticks, "range": [0, ticks[-1] * 1.12]}
-    ranges = [
-        span([row.get(key) for name in names for row in scores[name].values()])
-        for key in ("average_precision", "log_loss")
-    ]
-    return {
-        "data": traces,
-        "layout": layout(
-            340,
-            xaxis=axis("horizon (s)", domain=[0, 0.41], **across),
-            xaxis2=axis("horizon (s)", domain=[0.57, 1], anchor="y2", **across),
-            yaxis=axis("average precision (↑)", range=ranges[0]),
-            yaxis2=axis("log loss (nats a cell, ↓)", anchor="x2", range=ranges[1]),
-        ),
-    }  # fmt: skip
+    shown = [row for name in names for row in scores[name].values()]
+    return _side_by_side(traces, shown, "horizon (s)", (0.41, 0.57), across)
 
 
 def range_chart(summary: dict[str, Any]) -> Figure | None:
@@ -180,17 +169,29 @@ def range_chart(summary: dict[str, Any]) -> Figure | None:
                 "marker": {"size": 8, "color": colour},
                 "hovertemplate": "%{x}: %{y:.4f}, %{customdata:,} outcomes",
             })  # fmt: skip
-    kind = {"type": "category"}
-    ranges = [
-        span([section(section(bands, band), name).get(key) for band in bands for name in names])
-        for key in ("average_precision", "log_loss")
-    ]
+    shown = [section(section(bands, band), name) for band in bands for name in names]
+    return _side_by_side(traces, shown, "range", (0.44, 0.56), {"type": "category"})
+
+
+def _side_by_side(
+    traces: list[dict[str, Any]],
+    scores: Sequence[Mapping[str, Any]],
+    title: str,
+    gap: tuple[float, float],
+    across: Mapping[str, Any],
+) -> Figure:
+    """Average precision on the left and log loss on the right, over axes alike.
+
+    scores : what is shown, which decides how far the axes reach
+    gap : between the two, where it begins and ends, shares of the width
+    """
+    ranges = [span([row.get(key) for row in scores]) for key in ("average_precision", "log_loss")]
     return {
         "data": traces,
         "layout": layout(
             340,
-            xaxis=axis("range", domain=[0, 0.44], **kind),
-            xaxis2=axis("range", domain=[0.56, 1], anchor="y2", **kind),
+            xaxis=axis(title, domain=[0, gap[0]], **across),
+            xaxis2=axis(title, domain=[gap[1], 1], anchor="y2", **across),
             yaxis=axis("average precision (↑)", range=ranges[0]),
             yaxis2=axis("log loss (nats a cell, ↓)", anchor="x2", range=ranges[1]),
         ),
