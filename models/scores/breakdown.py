@@ -42,8 +42,9 @@ class Breakdown:
         range_m : float64 (M,), metres from the sensor at the time of the forecast; None where that is unknown
         """
         sweep = CoarseSweep(probability, occupied, before)
-        self._windowed.add(sweep.rows())
-        self._fading.add(sweep.rows())
+        rows = sweep.rows()
+        self._windowed.add(rows)
+        self._fading.add(rows)
         if range_m is None:
             return
         band = np.searchsorted(RANGE_EDGES_M, range_m, side="right")

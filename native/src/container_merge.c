@@ -16,6 +16,12 @@ static int same_kind(const octa_container_options *a, const octa_container_optio
     return same;
 }
 
+/* A sum takes in sums and records; records need the other's records. */
+static int can_join(const octa_container *container, const octa_container *other) {
+    return same_kind(&container->options, &other->options) &&
+           (!container->options.keep || other->options.keep);
+}
+
 /* Records of two containers in one list, in order; those of the other that are new are marked. */
 typedef struct {
     octa_item **items;
@@ -156,7 +162,7 @@ octa_error octa_container_merge(octa_container *container, const octa_container 
                                 octa_container_counts *counts) {
     octa_container_counts out = {0};
     octa_item *total;
-    if (!same_kind(&container->options, &other->options) || (container->options.keep && !other->options.keep))
+    if (!can_join(container, other))
         return OCTA_E_DOMAIN;
     if (container->options.keep) {
         OCTA_TRY(merge_records(container, other, &out));
@@ -198,7 +204,7 @@ octa_error octa_container_unmerge(octa_container *container, const octa_containe
                                   octa_container_counts *counts) {
     octa_container_counts out = {0};
     octa_item *total;
-    if (!same_kind(&container->options, &other->options) || (container->options.keep && !other->options.keep))
+    if (!can_join(container, other))
         return OCTA_E_DOMAIN;
     if (container->options.keep) {
         OCTA_TRY(unmerge_records(container, other, &out));
