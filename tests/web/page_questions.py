@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from agents.web.cells import CellTable
 from tests.web.browsers import Watched
+from tests.web.show import Show
 
 _PAINTED = """(() => {
   const { scene } = octastream, { gl } = scene.renderer, view = scene.view(), light = scene.light();
@@ -108,3 +110,15 @@ def pinch(page: Watched) -> None:
     for spread in range(25, 90, 8):
         touch("touchMove", spread)
     touch("touchEnd")
+
+
+def table_of(show: Show) -> CellTable:
+    """The cells of the only robot there is."""
+    table = show.world.cells(show.world.robots()[0])
+    assert table is not None
+    return table
+
+
+def text(page: Watched, selector: str) -> str:
+    """What a person reads there."""
+    return str(page.page.inner_text(selector))

@@ -11,9 +11,8 @@ from agents.web.cells import CellTable
 from native.index64 import to_text
 from stream.features import schema_of
 from stream.records import Event, ModelPublished, Prediction
-from tests.web.browsers import Watched
 from tests.web.conftest import Open
-from tests.web.page_questions import a_cell, picked_before, share_painted
+from tests.web.page_questions import a_cell, picked_before, share_painted, table_of, text
 from tests.web.played import Played
 from tests.web.show import Show
 
@@ -23,16 +22,6 @@ VALUES = """async (mode) => {
   const { valuesOf } = await import("/page/colour.js");
   return Array.from(valuesOf(octastream.scene.frame, mode, octastream.scene.horizon));
 }"""
-
-
-def table_of(show: Show) -> CellTable:
-    table = show.world.cells(show.world.robots()[0])
-    assert table is not None
-    return table
-
-
-def text(page: Watched, selector: str) -> str:
-    return str(page.page.inner_text(selector))
 
 
 # ---- cells ---------------------------------------------------------------------------------------------

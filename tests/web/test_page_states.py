@@ -6,27 +6,16 @@ from typing import Any
 
 import pytest
 
-from agents.web.cells import CellTable
 from stream.records import Prediction
 from tests.web.browsers import Watched
 from tests.web.conftest import Open
-from tests.web.page_questions import a_cell, contrast, pinch, unnamed
+from tests.web.page_questions import a_cell, contrast, pinch, table_of, text, unnamed
 from tests.web.played import Played
 from tests.web.show import Show
 
 pytestmark = pytest.mark.browser
 
 MIB = 1 << 20
-
-
-def table_of(show: Show) -> CellTable:
-    table = show.world.cells(show.world.robots()[0])
-    assert table is not None
-    return table
-
-
-def text(page: Watched, selector: str) -> str:
-    return str(page.page.inner_text(selector))
 
 
 def last_stamp_ns(played: Played, robot: str) -> int:
