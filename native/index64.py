@@ -78,6 +78,16 @@ def decode(ids: NDArray[np.uint64]) -> Decoded:
     return parts
 
 
+def alike(ids: NDArray[np.uint64], cell: np.uint64) -> bool:
+    """Whether all ids are cells with the frame, tier and LOD of another cell; never raises.
+
+    ids : uint64 (N,); cell : a valid id
+    """
+    prefix = (ids ^ cell) >> np.uint64(48)
+    mixed = (ids ^ ids >> np.uint64(1)) & np.uint64(3)  # the lowest bits of the three coordinates
+    return not (prefix | mixed).any()
+
+
 def parent(ids: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Lattice parent of each id, one LOD coarser, frame and tier kept.
 

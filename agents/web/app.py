@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from agents.web.access import Access
+from agents.web.express import Express
 from agents.web.gate import Gate
 from agents.web.limits import Limits
 from agents.web.problems import add_problems
@@ -51,6 +52,7 @@ def build_app(service: Service, access: Access | None = None, limits: Limits | N
         app.include_router(routes(service))
     add_page(app, service)
     access, limits = access or Access(), limits or Limits()
+    app.add_middleware(Express, service=service)
     app.add_middleware(Gate, access=access, limits=limits, metrics=service.metrics)
     if access.origins:
         app.add_middleware(

@@ -8,14 +8,13 @@ from typing import Annotated, Literal
 import numpy as np
 from fastapi import APIRouter, Header, Query, Response
 from numpy.typing import NDArray
-from starlette.concurrency import run_in_threadpool
 
 from agents.web.arrow import arrow_answer, map_table, predict_table
 from agents.web.cells import CellTable
-from agents.web.predict import SENSOR, Answer, ids_of, map_rows, names_of
+from agents.web.predict import SENSOR, ids_of, map_rows, names_of
 from agents.web.problems import RESPONSES, Problem
 from agents.web.questions import MOST_METRES, Lod, MapAnswer, Name, PredictAnswer, PredictQuestion
-from agents.web.service import ARROW, Service, json_answer, wants_arrow
+from agents.web.service import ARROW, JSON, Service, json_answer, wants_arrow
 
 Accept = Annotated[str | None, Header()]
 NUMBER = r"-?[0-9.eE+-]+"
@@ -31,25 +30,15 @@ def cell_routes(service: Service) -> APIRouter:
     predictor, metrics = service.predictor, service.metrics
     horizons = service.world.config.task.horizons_ns
 
-    def rendered(answer: Answer, begin: float, arrow: bool) -> Response:
-        metrics.cells.inc(len(answer.names))
-        if arrow:
-            return arrow_answer(predict_table(answer, ids_of(answer.names), horizons))
-        values = answer.to_dict(horizons)
-        values["latency_ms"] = round(1e3 * (perf_counter() - begin), 4)
-        return json_answer(values)
-
-    def work(question: PredictQuestion, begin: float, arrow: bool) -> Response:
-        return rendered(predictor.answer(question), begin, arrow)
-
     @router.post("/predict", response_model=PredictAnswer, responses={200: {"content": {ARROW: {}}}})
-    async def predict(question: PredictQuestion, accept: Accept = None) -> Response:
+    def predict(question: PredictQuestion, accept: Accept = None) -> Response:
         """Probability that cells are occupied at each horizon, given that they will be observed."""
-        begin, arrow = perf_counter(), wants_arrow(accept)
-        quick = predictor.quick_answer(question)
-        if quick is not None:
-            return rendered(quick, begin, arrow)
-        return await run_in_threadpool(work, question, begin, arrow)
+        begin = perf_counter()
+        answer = predictor.answer(question)
+        metrics.cells.inc(len(answer.names))
+        if wants_arrow(accept):
+            return arrow_answer(predict_table(answer, ids_of(answer.names), horizons))
+        return Response(answer.to_json(horizons, begin), media_type=JSON)
 
     @router.get("/map", response_model=MapAnswer, responses={200: {"content": {ARROW: {}}}})
     def cells_of_map(

@@ -343,3 +343,25 @@ def test_single_ids_are_checked_before_they_are_cut() -> None:
     with pytest.raises(TypeError, match="text: expected a string, got bytes"):
         index64.from_text(b"i3d1")  # type: ignore[arg-type]
     assert index64.to_text(np.uint64(SITE_ID)) == index64.to_text(SITE_ID)  # type: ignore[arg-type]
+
+
+def test_alike_says_what_decode_would() -> None:
+    dice = np.random.default_rng(5)
+    sites = dice.integers(-2000, 2000, (64, 3)).astype(np.int32) * 2
+    ids = index64.encode(sites, frame=5, tier=1, lod=8)
+    assert index64.alike(ids, ids[0])
+    assert index64.alike(index64.encode(sites + 1, frame=5, tier=1, lod=8), ids[0])
+    assert index64.alike(ids[:0], ids[0])
+    for frame, tier, lod in ((6, 1, 8), (5, 2, 8), (5, 1, 7)):
+        other = index64.encode(sites[:1], frame=frame, tier=tier, lod=lod)
+        assert not index64.alike(np.append(ids, other), ids[0])
+    seen = set()
+    for word in dice.integers(0, 2**48, 200, dtype=np.uint64) | ids[0] >> np.uint64(48) << np.uint64(48):
+        try:
+            index64.decode(one(int(word)))
+            valid = True
+        except ParityError:
+            valid = False
+        seen.add(valid)
+        assert index64.alike(one(int(word)), ids[0]) == valid
+    assert seen == {True, False}

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from stream.records import Prediction
@@ -146,7 +147,7 @@ def test_it_answers_what_it_was_played(served: Served, city: Played) -> None:
     status, answer = served.ask("POST", "/predict", body, content_type="application/json")
     assert status == 200
     found = [row["probability"] for row in json.loads(answer)["predictions"]]
-    assert found == prediction.probability[:256].tolist()
+    assert np.array_equal(np.float32(found), prediction.probability[:256])
 
 
 def test_giant_bodies_are_refused_and_not_kept(served: Served) -> None:
