@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from agents.manifests import requirements_of
@@ -160,6 +161,10 @@ class LocalEffects:
             with self._pace.spending():
                 return self._models(effect)
         return None
+
+    def spending(self) -> AbstractContextManager[None]:
+        """Charge what the body costs to learning's budget."""
+        return self._pace.spending()
 
     def keep(self, model_id: str) -> None:
         """Keep a model in the registry to the end of the run."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from threading import Lock
 
 from agents.stopwatch import timed
 
@@ -16,22 +17,25 @@ class Pace:
 
     A training may last until all that was charged since the one before, its own steps included, reaches the
     budget. What is left then is lost; what was overdrawn is missing the next time, up to one whole budget: so
-    the budget holds on average, and a single stall costs the steps of one sweep at most.
+    the budget holds on average, and a single stall costs the steps of one sweep at most. What is charged by
+    another thread while a training lasts counts for the next one.
     """
 
     def __init__(self, clock: Callable[[], float] | None = None, lineages: Iterable[str] = ()) -> None:
         self._clock = clock
         self._owed = dict.fromkeys(lineages, 0.0)
         self._spent = 0.0
+        self._lock = Lock()
 
     def spending(self) -> AbstractContextManager[None]:
         """Charge the time of the body to all lineages."""
         return timed(self._clock, self._charge)
 
     def _charge(self, seconds: float) -> None:
-        self._spent += seconds
-        for lineage in self._owed:
-            self._owed[lineage] += seconds / len(self._owed)
+        with self._lock:
+            self._spent += seconds
+            for lineage in self._owed:
+                self._owed[lineage] += seconds / len(self._owed)
 
     @contextmanager
     def training(self, lineage: str, budget_ms: float | None) -> Iterator[Callable[[], bool]]:
@@ -43,18 +47,23 @@ class Pace:
         if self._clock is None:
             yield lambda: True
             return
-        begin, budget = self._clock(), None if budget_ms is None else budget_ms / 1e3
-        end = None if budget is None else begin + budget - min(self._owed[lineage], budget)
+        begin, end = self._clock(), None
+        with self._lock:
+            owed, self._owed[lineage] = self._owed[lineage], 0.0
+        if budget_ms is not None:
+            end = begin + max(0.0, budget_ms / 1e3 - owed)
         try:
             yield _Steps(self._clock, end)
         finally:
             now = self._clock()
-            self._spent += now - begin
-            self._owed[lineage] = 0.0 if end is None else max(0.0, now - end)
+            with self._lock:
+                self._spent += now - begin
+                self._owed[lineage] += 0.0 if end is None else max(0.0, now - end)
 
     def take_ms(self) -> float:
         """Milliseconds that learning took since the last call."""
-        taken, self._spent = 1e3 * self._spent, 0.0
+        with self._lock:
+            taken, self._spent = 1e3 * self._spent, 0.0
         return taken
 
 

@@ -1,4 +1,4 @@
-"""NumPy arrays as C pointers, after checking dtype, shape, order and alignment; never cast or copied.
+"""NumPy arrays as C pointers: inputs after checking dtype, shape, order and alignment; never cast or copied.
 
 The pointers keep their arrays alive and are passed straight to a function of the C core.
 """
@@ -8,21 +8,21 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
 from native._octa import ffi
 
 Shape = tuple[int | None, ...]
 
 C_TYPES = {
-    np.dtype(np.float32): "float[]",
-    np.dtype(np.float64): "double[]",
-    np.dtype(np.uint8): "uint8_t[]",
-    np.dtype(np.int16): "int16_t[]",
-    np.dtype(np.int32): "int32_t[]",
-    np.dtype(np.uint32): "uint32_t[]",
-    np.dtype(np.int64): "int64_t[]",
-    np.dtype(np.uint64): "uint64_t[]",
+    np.dtype(np.float32): ffi.typeof("float[]"),
+    np.dtype(np.float64): ffi.typeof("double[]"),
+    np.dtype(np.uint8): ffi.typeof("uint8_t[]"),
+    np.dtype(np.int16): ffi.typeof("int16_t[]"),
+    np.dtype(np.int32): ffi.typeof("int32_t[]"),
+    np.dtype(np.uint32): ffi.typeof("uint32_t[]"),
+    np.dtype(np.int64): ffi.typeof("int64_t[]"),
+    np.dtype(np.uint64): ffi.typeof("uint64_t[]"),
 }
 
 
@@ -39,15 +39,12 @@ def readable(array: Any, dtype: DTypeLike, shape: Shape, name: str) -> Any:
     return ffi.from_buffer(_checked(array, np.dtype(dtype), shape, name), array)
 
 
-def writable(array: Any, dtype: DTypeLike, shape: Shape, name: str) -> Any:
-    """Pointer to an output: as ``readable``, and the array must be writable (else ValueError)."""
-    c_type = _checked(array, np.dtype(dtype), shape, name)
-    if not array.flags.writeable:
-        raise ValueError(f"{name}: expected a writable array, got a read-only one")
-    return ffi.from_buffer(c_type, array, require_writable=True)
+def output(array: NDArray[Any]) -> Any:
+    """Pointer to an array that was made for the call, of a dtype in ``C_TYPES``: nothing is left to check."""
+    return ffi.from_buffer(C_TYPES[array.dtype], array, require_writable=True)
 
 
-def _checked(array: Any, dtype: np.dtype[Any], shape: Shape, name: str) -> str:
+def _checked(array: Any, dtype: np.dtype[Any], shape: Shape, name: str) -> Any:
     """C type of an array that passes all checks."""
     if not isinstance(array, np.ndarray):
         raise TypeError(f"{name}: expected a numpy array of {dtype}, got {type(array).__name__}")

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native._octa import ffi, lib
-from native.arrays import readable, writable
+from native.arrays import output, readable
 from native.errors import check
 
 BEAM_ONE: int = lib.OCTA_BEAM_ONE
@@ -26,7 +26,7 @@ def sample(points: NDArray[np.float32], max_beams: int) -> NDArray[np.int16]:
         points_in,
         len(points),
         size,
-        writable(beams, np.int16, (size, 3), "beams"),
+        output(beams),
         count,
     )
     check(code, "max_beams" if size == 0 else "points")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native._octa import ffi, lib
-from native.arrays import readable, writable
+from native.arrays import output, readable
 from native.errors import check
 from native.grid import Grid
 
@@ -67,9 +67,9 @@ class Binner:
             lib.octa_binner_copy(
                 self._handle,
                 size,
-                writable(ids, np.uint64, (size,), "ids"),
-                writable(hits, np.uint32, (size,), "hits"),
-                writable(sums, np.int32, (size, SUMS), "sums"),
+                output(ids),
+                output(hits),
+                output(sums),
             )
         )
         return Bins(
@@ -100,9 +100,5 @@ class Binner:
     def point_rows(self) -> NDArray[np.int32]:
         """Row in the last ``Bins`` of every point of that sweep, int32 (N,), -1 for points in no cell."""
         rows = np.empty(self._points, np.int32)
-        check(
-            lib.octa_binner_point_rows(
-                self._handle, self._points, writable(rows, np.int32, (self._points,), "rows")
-            )
-        )
+        check(lib.octa_binner_point_rows(self._handle, self._points, output(rows)))
         return rows

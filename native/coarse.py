@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native._octa import ffi, lib
-from native.arrays import readable, writable
+from native.arrays import output, readable
 from native.binning import FIXED_ONE, SUMS
 from native.errors import check
 from native.index64 import decode
@@ -75,10 +75,10 @@ def coarser(level: Level) -> tuple[Level, NDArray[np.int32]]:
     sums, rows = np.empty((size, SUMS), np.int64), np.empty(size, np.int32)
     code = lib.octa_coarsen(
         fine,
-        writable(ids, np.uint64, (size,), "ids"),
-        writable(hits, np.uint64, (size,), "hits"),
-        writable(sums, np.int64, (size, SUMS), "sums"),
-        writable(rows, np.int32, (size,), "rows"),
+        output(ids),
+        output(hits),
+        output(sums),
+        output(rows),
         count,
     )
     check(code, "level")

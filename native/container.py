@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native._octa import ffi, lib
-from native.arrays import readable, writable
+from native.arrays import output, readable
 from native.binning import SUMS
 from native.cells import Cells, Rows
 from native.container_options import ContainerOptions, Counts, Extent, RecordKey, centred, options_to_c
@@ -164,17 +164,14 @@ class Container:
         size, width = self.size(level), self.schema.stored
         ids, hits, passes, free_passes, free_misses = (np.empty(size, np.uint64) for _ in range(5))
         sums, values = np.empty((size, SUMS), np.int64), np.empty(size * width, np.int64)
-        plain = [
-            writable(array, np.uint64, (size,), "cells")
-            for array in (ids, hits, passes, free_passes, free_misses)
-        ]
+        plain = [output(array) for array in (ids, hits, passes, free_passes, free_misses)]
         code = lib.octa_container_copy(
             self._handle,
             level,
             size,
             *plain,
-            writable(sums, np.int64, (size, SUMS), "sums"),
-            writable(values, np.int64, (size * width,), "values"),
+            output(sums),
+            output(values),
         )
         check(code)
         for array in (ids, hits, passes, free_passes, free_misses, sums, values):

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native._octa import lib
-from native.arrays import readable, writable
+from native.arrays import output, readable
 from native.errors import check
 
 
@@ -37,7 +37,7 @@ def deskew(
         knots,
         readable(poses, np.float64, (len(knot_ns), 7), "poses"),
         len(knot_ns),
-        writable(out, np.float32, (len(points), 3), "out"),
+        output(out),
     )
     check(code, "poses" if code == lib.OCTA_E_POSE else "offset_ns, knot_ns")
     return out

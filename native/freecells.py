@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native._octa import ffi, lib
-from native.arrays import readable, writable
+from native.arrays import output, readable
 from native.errors import check
 from native.grid import Grid
 
@@ -81,9 +81,9 @@ class FreeCellFinder:
             lib.octa_free_cells_copy(
                 self._handle,
                 size,
-                writable(found.cell_id, np.uint64, (size,), "cell_id"),
-                writable(found.passes, np.uint32, (size,), "passes"),
-                writable(found.misses, np.uint32, (size,), "misses"),
+                output(found.cell_id),
+                output(found.passes),
+                output(found.misses),
             )
         )
         return found

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from native import texts as text_form
 from native._octa import ffi, lib
-from native.arrays import readable, writable
+from native.arrays import output, readable
 from native.errors import check
 from native.fields import byte, word
 from native.index64 import TIER_MAX
@@ -79,7 +79,7 @@ def encode(
     fields.scale_tier, fields.lod = byte(tier, TIER_MAX, "tier"), byte(lod, LOD_MAX, "lod")
     fields.attr_usr = byte(attr_usr, ATTR_MAX, "attr_usr")
     out = np.empty((len(sites), 2), np.uint64)
-    ids = writable(out, np.uint64, out.shape, "ids")
+    ids = output(out)
     check(lib.octa_galactic128_encode(pointer, len(sites), fields, ids), "sites")
     return out
 
@@ -92,8 +92,8 @@ def decode(ids: NDArray[np.uint64]) -> Decoded:
     """
     pointer, n = readable(ids, np.uint64, (None, 2), "ids"), len(ids)
     sites, fields = np.empty((n, 3), np.int32), np.empty((n, _FIELDS), np.uint8)
-    to = ffi.cast("octa_galactic128_fields *", writable(fields, np.uint8, fields.shape, "fields"))
-    check(lib.octa_galactic128_decode(pointer, n, writable(sites, np.int32, sites.shape, "sites"), to), "ids")
+    to = ffi.cast("octa_galactic128_fields *", output(fields))
+    check(lib.octa_galactic128_decode(pointer, n, output(sites), to), "ids")
     return Decoded(sites, *np.ascontiguousarray(fields.T))
 
 
@@ -106,7 +106,7 @@ def parent(ids: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """
     pointer = readable(ids, np.uint64, (None, 2), "ids")
     out = np.empty((len(ids), 2), np.uint64)
-    check(lib.octa_galactic128_parent(pointer, len(ids), writable(out, np.uint64, out.shape, "out")), "ids")
+    check(lib.octa_galactic128_parent(pointer, len(ids), output(out)), "ids")
     return out
 
 
@@ -119,7 +119,7 @@ def children(ids: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """
     pointer = readable(ids, np.uint64, (None, 2), "ids")
     out = np.empty((len(ids), CHILDREN, 2), np.uint64)
-    check(lib.octa_galactic128_children(pointer, len(ids), writable(out, np.uint64, out.shape, "out")), "ids")
+    check(lib.octa_galactic128_children(pointer, len(ids), output(out)), "ids")
     return out
 
 
@@ -133,7 +133,7 @@ def from_index64(ids: NDArray[np.uint64], *, scale_mant: int = 0, attr_usr: int 
     pointer = readable(ids, np.uint64, (None,), "ids")
     out = np.empty((len(ids), 2), np.uint64)
     fields = byte(scale_mant, 255, "scale_mant"), byte(attr_usr, ATTR_MAX, "attr_usr")
-    to = writable(out, np.uint64, out.shape, "out")
+    to = output(out)
     check(lib.octa_galactic128_from_index64(pointer, len(ids), *fields, to), "ids")
     return out
 
@@ -147,7 +147,7 @@ def to_index64(ids: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """
     pointer = readable(ids, np.uint64, (None, 2), "ids")
     out = np.empty(len(ids), np.uint64)
-    to = writable(out, np.uint64, (None,), "out")
+    to = output(out)
     check(lib.octa_galactic128_to_index64(pointer, len(ids), to), "ids")
     return out
 

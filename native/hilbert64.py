@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from native import index64
 from native._octa import lib
-from native.arrays import readable, writable
+from native.arrays import output, readable
 from native.errors import check
 from native.index64 import COORDINATE_MAX, COORDINATE_MIN, LOD_MAX, TIER_MAX, Decoded
 
@@ -111,5 +111,5 @@ def neighbors(ids: Words) -> Words:
 def _converted(function: Callable[..., int], words: Words, name: str) -> Words:
     pointer = readable(words, np.uint64, (None,), name)
     out = np.empty(len(words), np.uint64)
-    check(function(pointer, len(words), writable(out, np.uint64, (None,), "out")), name)
+    check(function(pointer, len(words), output(out)), name)
     return out

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from native import texts as text_form
 from native._octa import lib
-from native.arrays import readable, writable
+from native.arrays import output, readable
 from native.errors import DomainError, LodError, check
 from native.fields import byte, word
 from native.lattice import CHILDREN
@@ -55,7 +55,7 @@ def encode(sites: NDArray[np.int32], *, frame: int, tier: int, lod: int) -> NDAr
     pointer = readable(sites, np.int32, (None, 3), "sites")
     fields = byte(frame, 255, "frame"), byte(tier, TIER_MAX, "tier"), byte(lod, LOD_MAX, "lod")
     ids = np.empty(len(sites), np.uint64)
-    out = writable(ids, np.uint64, (None,), "ids")
+    out = output(ids)
     check(lib.octa_index64_encode(pointer, len(sites), *fields, out), "sites")
     return ids
 
@@ -72,17 +72,18 @@ def decode(ids: NDArray[np.uint64]) -> Decoded:
     parts = Decoded(
         np.empty((n, 3), np.int32), np.empty(n, np.uint8), np.empty(n, np.uint8), np.empty(n, np.uint8)
     )
-    sites = writable(parts.sites, np.int32, (n, 3), "sites")
-    rest = [writable(part, np.uint8, (n,), "part") for part in parts[1:]]
+    sites = output(parts.sites)
+    rest = [output(part) for part in parts[1:]]
     check(lib.octa_index64_decode(pointer, n, sites, *rest), "ids")
     return parts
 
 
 def alike(ids: NDArray[np.uint64], cell: np.uint64) -> bool:
-    """Whether all ids are cells with the frame, tier and LOD of another cell; never raises.
+    """Whether all ids are cells with the frame, tier and LOD of another cell, whatever else they are.
 
     ids : uint64 (N,); cell : a valid id
     """
+    readable(ids, np.uint64, (None,), "ids")
     prefix = (ids ^ cell) >> np.uint64(48)
     mixed = (ids ^ ids >> np.uint64(1)) & np.uint64(3)  # the lowest bits of the three coordinates
     return not (prefix | mixed).any()
@@ -97,7 +98,7 @@ def parent(ids: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """
     pointer = readable(ids, np.uint64, (None,), "ids")
     out = np.empty(len(ids), np.uint64)
-    check(lib.octa_index64_parent(pointer, len(ids), writable(out, np.uint64, (None,), "out")), "ids")
+    check(lib.octa_index64_parent(pointer, len(ids), output(out)), "ids")
     return out
 
 
@@ -110,7 +111,7 @@ def children(ids: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """
     pointer = readable(ids, np.uint64, (None,), "ids")
     out = np.empty((len(ids), CHILDREN), np.uint64)
-    check(lib.octa_index64_children(pointer, len(ids), writable(out, np.uint64, out.shape, "out")), "ids")
+    check(lib.octa_index64_children(pointer, len(ids), output(out)), "ids")
     return out
 
 
@@ -124,7 +125,7 @@ def ancestor(ids: NDArray[np.uint64], lod: int) -> NDArray[np.uint64]:
     """
     pointer = readable(ids, np.uint64, (None,), "ids")
     out = np.empty(len(ids), np.uint64)
-    to = writable(out, np.uint64, (None,), "out")
+    to = output(out)
     code = lib.octa_index64_ancestor(pointer, len(ids), byte(lod, LOD_MAX, "lod"), to)
     if code == lib.OCTA_E_LOD:
         raise LodError(f"ids: expected LOD {lod} or finer, got LOD {decode(ids).lod.min()}")
@@ -152,7 +153,7 @@ def descendants(ids: NDArray[np.uint64], lod: int) -> NDArray[np.uint64]:
         raise LodError(f"ids: expected LOD {lod} or coarser, got LOD {lods[0]}")
     out = np.empty((len(ids), CHILDREN**levels), np.uint64)
     pointer = readable(ids, np.uint64, (None,), "ids")
-    to = writable(out, np.uint64, out.shape, "out")
+    to = output(out)
     check(lib.octa_index64_descendants(pointer, len(ids), levels, to), "ids")
     return out
 

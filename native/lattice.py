@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native._octa import lib
-from native.arrays import readable, writable
+from native.arrays import output, readable
 from native.errors import check
 
 NEIGHBORS: int = lib.OCTA_NEIGHBORS
@@ -30,9 +30,7 @@ def snap(points: NDArray[np.float64]) -> NDArray[np.int32]:
     """
     pointer = readable(points, np.float64, (None, 3), "points")
     sites = np.empty((len(points), 3), np.int32)
-    check(
-        lib.octa_lattice_snap(pointer, len(points), writable(sites, np.int32, (None, 3), "sites")), "points"
-    )
+    check(lib.octa_lattice_snap(pointer, len(points), output(sites)), "points")
     return sites
 
 
@@ -45,7 +43,7 @@ def neighbors(sites: NDArray[np.int32]) -> NDArray[np.int32]:
     """
     pointer = readable(sites, np.int32, (None, 3), "sites")
     out = np.empty((len(sites), NEIGHBORS, 3), np.int32)
-    check(lib.octa_lattice_neighbors(pointer, len(sites), writable(out, np.int32, out.shape, "out")), "sites")
+    check(lib.octa_lattice_neighbors(pointer, len(sites), output(out)), "sites")
     return out
 
 
@@ -58,7 +56,7 @@ def parent(sites: NDArray[np.int32]) -> NDArray[np.int32]:
     """
     pointer = readable(sites, np.int32, (None, 3), "sites")
     out = np.empty((len(sites), 3), np.int32)
-    check(lib.octa_lattice_parent(pointer, len(sites), writable(out, np.int32, out.shape, "out")), "sites")
+    check(lib.octa_lattice_parent(pointer, len(sites), output(out)), "sites")
     return out
 
 
@@ -71,7 +69,7 @@ def children(sites: NDArray[np.int32]) -> NDArray[np.int32]:
     """
     pointer = readable(sites, np.int32, (None, 3), "sites")
     out = np.empty((len(sites), CHILDREN, 3), np.int32)
-    check(lib.octa_lattice_children(pointer, len(sites), writable(out, np.int32, out.shape, "out")), "sites")
+    check(lib.octa_lattice_children(pointer, len(sites), output(out)), "sites")
     return out
 
 
@@ -89,6 +87,6 @@ def distance(a: NDArray[np.int32], b: NDArray[np.int32]) -> NDArray[np.uint32]:
     from_sites = readable(a, np.int32, (None, 3), "a")
     to_sites = readable(b, np.int32, (len(a), 3), "b")
     out = np.empty(len(a), np.uint32)
-    to = writable(out, np.uint32, (None,), "out")
+    to = output(out)
     check(lib.octa_lattice_distance(from_sites, to_sites, len(a), to), "a, b")
     return out

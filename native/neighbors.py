@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native._octa import lib
-from native.arrays import readable, writable
+from native.arrays import output, readable
 from native.errors import check
 from native.lattice import NEIGHBORS
 
@@ -20,5 +20,5 @@ def neighbor_table(cell_id: NDArray[np.uint64]) -> NDArray[np.int32]:
     """
     ids = readable(cell_id, np.uint64, (None,), "cell_id")
     rows = np.empty((len(cell_id), NEIGHBORS), np.int32)
-    check(lib.octa_neighbor_table(ids, len(cell_id), writable(rows, np.int32, rows.shape, "rows")), "cell_id")
+    check(lib.octa_neighbor_table(ids, len(cell_id), output(rows)), "cell_id")
     return rows

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native._octa import lib
-from native.arrays import readable, writable
+from native.arrays import output, readable
 from native.errors import DomainError, check
 
 
@@ -72,8 +72,8 @@ def point_map(rows: NDArray[np.int32], cells: int) -> PointMap:
         rows_in,
         len(rows),
         cells,
-        writable(starts, np.uint32, starts.shape, "starts"),
-        writable(points, np.uint32, points.shape, "points"),
+        output(starts),
+        output(points),
     )
     check(code, "rows")
     return PointMap(rows=rows, starts=starts, points=points[: int(starts[-1])])

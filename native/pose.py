@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native._octa import lib
-from native.arrays import readable, writable
+from native.arrays import output, readable
 from native.errors import check
 
 Pose = NDArray[np.float64]
@@ -26,7 +26,7 @@ def interpolate(a: Pose, b: Pose, u: float) -> Pose:
     """
     start, end = _vector(a, "a"), _vector(b, "b")
     out = np.empty(7)
-    check(lib.octa_pose_interpolate(start, end, u, writable(out, np.float64, (7,), "out")), f"a, b, u = {u}")
+    check(lib.octa_pose_interpolate(start, end, u, output(out)), f"a, b, u = {u}")
     return out
 
 
@@ -39,7 +39,7 @@ def matrix(pose: Pose) -> Pose:
     """
     pointer = _vector(pose, "pose")
     out = np.empty(12)
-    check(lib.octa_pose_matrix(pointer, writable(out, np.float64, (12,), "out")), "pose")
+    check(lib.octa_pose_matrix(pointer, output(out)), "pose")
     return out
 
 
@@ -52,7 +52,7 @@ def vector(pose: Pose) -> Pose:
     """
     pointer = _matrix(pose, "pose")
     out = np.empty(7)
-    check(lib.octa_pose_vector(pointer, writable(out, np.float64, (7,), "out")), "pose")
+    check(lib.octa_pose_vector(pointer, output(out)), "pose")
     return out
 
 
@@ -65,7 +65,7 @@ def compose(a: Pose, b: Pose) -> Pose:
     """
     left, right = _matrix(a, "a"), _matrix(b, "b")
     out = np.empty(12)
-    check(lib.octa_pose_compose(left, right, writable(out, np.float64, (12,), "out")), "a, b")
+    check(lib.octa_pose_compose(left, right, output(out)), "a, b")
     return out
 
 
@@ -78,7 +78,7 @@ def invert(pose: Pose) -> Pose:
     """
     pointer = _matrix(pose, "pose")
     out = np.empty(12)
-    check(lib.octa_pose_invert(pointer, writable(out, np.float64, (12,), "out")), "pose")
+    check(lib.octa_pose_invert(pointer, output(out)), "pose")
     return out
 
 

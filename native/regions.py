@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native._octa import ffi, lib
-from native.arrays import readable, writable
+from native.arrays import output, readable
 from native.errors import CapacityError, DomainError, check
 from native.grid import Grid
 
@@ -193,7 +193,7 @@ def _cover(grid: Grid, name: str, kind: int, rows: F64, mode: str, coverage: boo
     check(code, f"{name}: row {row[0]}")
     offsets, ids = np.empty(len(rows) + 1, np.uint64), np.empty(cells[0], np.uint64)
     shares = np.empty(len(ids), np.float64) if coverage else None
-    to = [writable(array, np.uint64, array.shape, "out") for array in (offsets, ids)]
-    to.append(ffi.NULL if shares is None else writable(shares, np.float64, shares.shape, "coverage"))
+    to = [output(array) for array in (offsets, ids)]
+    to.append(ffi.NULL if shares is None else output(shares))
     check(lib.octa_cover_copy(handle, len(ids), *to), name)
     return Covered(offsets=offsets.view(np.int64), cell_id=ids, coverage=shares)

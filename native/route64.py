@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from native import texts as text_form
 from native._octa import lib
-from native.arrays import readable, writable
+from native.arrays import output, readable
 from native.errors import check
 from native.fields import byte, word
 from native.index64 import LOD_MAX, TIER_MAX
@@ -44,7 +44,7 @@ def encode(sites: NDArray[np.int32], *, tier: int) -> NDArray[np.uint64]:
     """
     pointer = readable(sites, np.int32, (None, 3), "sites")
     out = np.empty(len(sites), np.uint64)
-    ids = writable(out, np.uint64, (None,), "ids")
+    ids = output(out)
     check(lib.octa_route64_encode(pointer, len(sites), byte(tier, TIER_MAX, "tier"), ids), "sites")
     return out
 
@@ -57,8 +57,8 @@ def decode(ids: NDArray[np.uint64]) -> Decoded:
     """
     pointer, n = readable(ids, np.uint64, (None,), "ids"), len(ids)
     parts = Decoded(np.empty((n, 3), np.int32), np.empty(n, np.uint8))
-    sites = writable(parts.sites, np.int32, (n, 3), "sites")
-    check(lib.octa_route64_decode(pointer, n, sites, writable(parts.tier, np.uint8, (n,), "tier")), "ids")
+    sites = output(parts.sites)
+    check(lib.octa_route64_decode(pointer, n, sites, output(parts.tier)), "ids")
     return parts
 
 
@@ -71,7 +71,7 @@ def from_index64(ids: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """
     pointer = readable(ids, np.uint64, (None,), "ids")
     out = np.empty(len(ids), np.uint64)
-    check(lib.octa_route64_from_index64(pointer, len(ids), writable(out, np.uint64, (None,), "out")), "ids")
+    check(lib.octa_route64_from_index64(pointer, len(ids), output(out)), "ids")
     return out
 
 
@@ -86,7 +86,7 @@ def to_index64(ids: NDArray[np.uint64], *, frame: int, lod: int) -> NDArray[np.u
     pointer = readable(ids, np.uint64, (None,), "ids")
     out = np.empty(len(ids), np.uint64)
     fields = byte(frame, 255, "frame"), byte(lod, LOD_MAX, "lod")
-    to = writable(out, np.uint64, (None,), "out")
+    to = output(out)
     check(lib.octa_route64_to_index64(pointer, len(ids), *fields, to), "ids")
     return out
 

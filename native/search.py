@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native._octa import ffi, lib
-from native.arrays import readable, writable
+from native.arrays import output, readable
 from native.errors import check
 from native.index64 import decode
 
@@ -101,8 +101,8 @@ def pool(cell_id: Ids, x: NDArray[np.float32], queries: Positions, radius: float
         search,
         values,
         width,
-        writable(count, np.uint32, (n,), "count"),
-        writable(pooled, np.float32, pooled.shape, "pooled"),
+        output(count),
+        output(pooled),
     )
     del alive
     check(code, "cell_id, x, queries, radius")
@@ -125,8 +125,8 @@ def _search(cell_id: Ids, queries: Positions, radius: float, rings: int) -> Neig
     search, alive = _request(cell_id, queries, radius, rings)
     starts = np.empty(len(queries) + 1, np.uint64)
     name = "cell_id, around" if rings else "cell_id, queries, radius"
-    check(lib.octa_search_count(search, writable(starts, np.uint64, starts.shape, "starts")), name)
+    check(lib.octa_search_count(search, output(starts)), name)
     rows = np.empty(int(starts[-1]), np.int32)
-    check(lib.octa_search_rows(search, len(rows), writable(rows, np.int32, rows.shape, "rows")), name)
+    check(lib.octa_search_rows(search, len(rows), output(rows)), name)
     del alive
     return Neighborhoods(starts=starts, rows=rows)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native._octa import lib
-from native.arrays import readable, writable
+from native.arrays import output, readable
 from native.errors import check
 from native.fields import byte
 
@@ -38,7 +38,7 @@ def offsets(first: int, last: int) -> NDArray[np.int32]:
     Raises DomainError (first, last)
     """
     out = np.empty((count(first, last), 3), np.int32)
-    check(lib.octa_rings_offsets(first, last, writable(out, np.int32, out.shape, "out")), "first, last")
+    check(lib.octa_rings_offsets(first, last, output(out)), "first, last")
     return out
 
 
@@ -55,7 +55,7 @@ def around(
     """
     pointer = readable(ids, np.uint64, (None, *words), "ids")
     out = np.empty((len(ids), count(first, last), *words), np.uint64)
-    check(function(pointer, len(ids), first, last, writable(out, np.uint64, out.shape, "out")), "ids")
+    check(function(pointer, len(ids), first, last, output(out)), "ids")
     return out
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native._octa import ffi, lib
-from native.arrays import readable, writable
+from native.arrays import output, readable
 from native.errors import check
 
 Texts = NDArray[np.bytes_]
@@ -55,7 +55,7 @@ def read(function: Callable[..., int], texts: Texts, width: int, words: tuple[in
     if texts.itemsize != width:
         check(lib.OCTA_E_TEXT, f"texts of {texts.itemsize} characters, expected {width}")
     characters = np.ascontiguousarray(texts).view(np.uint8).reshape(-1, width)
-    pointer = writable(out, np.uint64, out.shape, "ids")
+    pointer = output(out)
     check(function(_characters(characters), len(texts), pointer), "texts")
     return out
 
@@ -75,7 +75,7 @@ def read_one(function: Callable[..., int], text: str, width: int, words: tuple[i
     check(lib.OCTA_OK if len(data) == width else lib.OCTA_E_TEXT, "text")
     out = np.empty((1, *words), np.uint64)
     characters = np.frombuffer(data, np.uint8).reshape(1, width)
-    check(function(_characters(characters), 1, writable(out, np.uint64, out.shape, "ids")), "text")
+    check(function(_characters(characters), 1, output(out)), "text")
     return out
 
 

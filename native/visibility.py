@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native._octa import ffi, lib
-from native.arrays import readable, writable
+from native.arrays import output, readable
 from native.errors import check
 from native.grid import Grid
 
@@ -62,7 +62,7 @@ class Rays:
             self._handle,
             cells,
             len(cell_id),
-            writable(passes, np.uint32, (None,), "passes"),
+            output(passes),
         )
         check(code, "cell_id")
         return passes

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native._octa import ffi, lib
-from native.arrays import readable, writable
+from native.arrays import output, readable
 from native.binning import SUMS
 from native.errors import check
 from native.grid import Grid
@@ -142,10 +142,10 @@ class Window:
             lib.octa_window_export(
                 self._handle,
                 size,
-                writable(out.cell_id, np.uint64, (size,), "cell_id"),
-                writable(out.hits, np.uint64, (size,), "hits"),
-                writable(out.passes, np.uint64, (size,), "passes"),
-                writable(out.sums, np.int64, (size, SUMS), "sums"),
+                output(out.cell_id),
+                output(out.hits),
+                output(out.passes),
+                output(out.sums),
             )
         )
         return out
@@ -158,9 +158,9 @@ class Window:
             lib.octa_window_export(
                 self._handle,
                 size,
-                writable(ids, np.uint64, (size,), "cell_id"),
-                writable(hits, np.uint64, (size,), "hits"),
-                writable(passes, np.uint64, (size,), "passes"),
+                output(ids),
+                output(hits),
+                output(passes),
                 ffi.NULL,
             )
         )
@@ -170,7 +170,7 @@ class Window:
         """Ids of the retained cells, ascending, uint64 (N,)."""
         size = len(self)
         ids = np.empty(size, np.uint64)
-        pointer = writable(ids, np.uint64, (size,), "cell_id")
+        pointer = output(ids)
         check(lib.octa_window_export(self._handle, size, pointer, ffi.NULL, ffi.NULL, ffi.NULL))
         return ids
 
@@ -206,10 +206,10 @@ class Window:
             self._handle,
             view,
             size,
-            writable(out.cell_id, np.uint64, (size,), "cell_id"),
-            writable(out.x, np.float32, (size, self._width), "x"),
-            writable(out.neighbor_index, np.int32, (size, NEIGHBORS), "neighbor_index"),
-            writable(out.before, np.uint8, (size,), "before"),
+            output(out.cell_id),
+            output(out.x),
+            output(out.neighbor_index),
+            output(out.before),
         )
         check(code, "view")
         return out

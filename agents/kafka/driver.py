@@ -245,9 +245,10 @@ class Driver:
     def _handle(self, record: Any) -> Step:
         """Have the agent handle what the task has in hand; an answer is no input that could be given up."""
         identity, receipt = self.task.identity, self.task.in_hand
-        if receipt is None or receipt[0] == identity.answers:
-            return self.task.agent.handle(record)
-        return self._host.crashes.run(identity, receipt, self.task.agent.handle, record)
+        with self._effects.spending():
+            if receipt is None or receipt[0] == identity.answers:
+                return self.task.agent.handle(record)
+            return self._host.crashes.run(identity, receipt, self.task.agent.handle, record)
 
     # ---- the log ---------------------------------------------------------------------------------------
 

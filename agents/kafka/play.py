@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 from agents.archive import Archive
 from agents.effects import LocalEffects
 from agents.judge import Judge
 from agents.kafka.settings import KafkaSettings
 from agents.kafka.worker import Play
+from agents.pace import Pace
 from agents.perceive import Perceive
 from agents.protocol import Agent
 from agents.replay import learn_of, load_version, networks_of, priors_of
@@ -42,6 +45,7 @@ def play_of(agent: str, config: Config, settings: KafkaSettings) -> Play:
             folder = folder / "archive" / f"{identity.partition:03d}"
         run = RunFolder(folder)
         run.create()
-        return LocalEffects(config, schema, run, networks, priors, max_models=MAX_MODELS)
+        pace = Pace(time.monotonic, networks) if agent == LEARN else None
+        return LocalEffects(config, schema, run, networks, priors, pace, MAX_MODELS)
 
     return Play(make_agent=make_agent, make_effects=make_effects, make_model=load_version(builtin))

@@ -116,3 +116,13 @@ def test_without_a_clock_every_step_passes() -> None:
     with pace.spending():
         pass
     assert pace.take_ms() == 0
+
+
+def test_what_another_thread_spends_during_a_training_counts_for_the_next() -> None:
+    clock = Clock()
+    pace = Pace(clock, ["a"])
+    with pace.training("a", 50.001) as go_on:
+        assert go_on()
+        spend(pace, clock, 30)
+    assert train(pace, clock, 50.001) == 2
+    assert train(pace, clock, 50.001) == 5

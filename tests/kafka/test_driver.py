@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -37,6 +38,13 @@ IDENTITY = TaskId(PERCEIVE, 0, 1)
 PLACE = (SWEEPS, 0)
 BAD = 3
 """Stamp of the sweep that the agent cannot handle."""
+
+
+class Free:
+    """Effects that charge nothing; this agent has no others."""
+
+    def spending(self) -> nullcontext[None]:
+        return nullcontext()
 
 
 class MemoryLog(KafkaLog):
@@ -142,7 +150,7 @@ class Bench:
             source="test",
         )
         task = Task(IDENTITY, self.agent, "process", self._snapshot_entries)
-        driver = Driver(task, host, cast(Any, None), Failpoint(), self._acknowledge)
+        driver = Driver(task, host, cast(Any, Free()), Failpoint(), self._acknowledge)
         try:
             await driver.recover()
             for message in self.log.messages[PLACE][self.log.begins[PLACE] :]:

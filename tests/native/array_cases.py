@@ -198,6 +198,7 @@ def id_cases() -> list[Case]:
     made: list[tuple[str, Callable[..., Any], dict[str, Any]]] = [
         ("lattice.distance", lattice.distance, {"a": SITES, "b": SITES}),
         ("index64.encode", lambda sites: index64.encode(sites, **fields), {"sites": SITES}),
+        ("index64.alike", lambda ids: index64.alike(ids, CELLS[0]), {"ids": CELLS}),
         ("hilbert64.encode", lambda sites: hilbert64.encode(sites, **fields), {"sites": SITES}),
         ("route64.encode", lambda sites: route64.encode(sites, tier=1), {"sites": SITES}),
         (

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from native import _octa
-from native.arrays import C_TYPES, readable, writable
+from native.arrays import C_TYPES, output, readable
 
 ffi = _octa.ffi
 
@@ -17,19 +17,18 @@ ffi = _octa.ffi
 def test_pointers_have_the_type_and_the_memory_of_the_array(dtype: np.dtype[Any]) -> None:
     array = np.arange(6, dtype=dtype).reshape(2, 3)
     pointer = readable(array, dtype, (None, 3), "array")
-    assert ffi.typeof(pointer) is ffi.typeof(C_TYPES[dtype])
+    assert ffi.typeof(pointer) is C_TYPES[dtype]
     assert len(pointer) == 6
     assert list(pointer) == [0, 1, 2, 3, 4, 5]
-    writable(array, dtype, (2, 3), "array")[5] = 9
+    output(array)[5] = 9
     assert array[1, 2] == 9
 
 
 def test_empty_arrays_have_a_pointer() -> None:
     assert len(readable(np.empty((0, 3)), np.float64, (None, 3), "points")) == 0
-    assert len(writable(np.empty(0, np.uint64), np.uint64, (None,), "ids")) == 0
+    assert len(output(np.empty(0, np.uint64))) == 0
 
 
-@pytest.mark.parametrize("accept", [readable, writable])
 @pytest.mark.parametrize(
     ("array", "message"),
     [
@@ -40,12 +39,11 @@ def test_empty_arrays_have_a_pointer() -> None:
         (None, r"points: expected a numpy array of float64, got NoneType"),
     ],
 )
-def test_wrong_types_are_refused(accept: Any, array: Any, message: str) -> None:
+def test_wrong_types_are_refused(array: Any, message: str) -> None:
     with pytest.raises(TypeError, match=message):
-        accept(array, np.float64, (None, 3), "points")
+        readable(array, np.float64, (None, 3), "points")
 
 
-@pytest.mark.parametrize("accept", [readable, writable])
 @pytest.mark.parametrize(
     ("array", "message"),
     [
@@ -60,14 +58,14 @@ def test_wrong_types_are_refused(accept: Any, array: Any, message: str) -> None:
         ),
     ],
 )
-def test_wrong_shapes_and_orders_are_refused(accept: Any, array: Any, message: str) -> None:
+def test_wrong_shapes_and_orders_are_refused(array: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        accept(array, np.float64, (None, 3), "points")
+        readable(array, np.float64, (None, 3), "points")
 
 
 def test_a_read_only_array_is_an_input_but_no_output() -> None:
     array = np.zeros(2, np.uint8)
     array.flags.writeable = False
     assert len(readable(array, np.uint8, (2,), "before")) == 2
-    with pytest.raises(ValueError, match="before: expected a writable array"):
-        writable(array, np.uint8, (2,), "before")
+    with pytest.raises((BufferError, ValueError)):
+        output(array)

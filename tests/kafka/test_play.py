@@ -1,0 +1,23 @@
+"""What a worker is made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agents.kafka.play import play_of
+from agents.kafka.settings import KafkaSettings
+from agents.task_id import TaskId
+from stream.topics import LEARN
+from tests.agents.test_effects import CONFIG, request, trained
+
+pytestmark = pytest.mark.learn
+
+
+def test_the_learner_keeps_its_budget_on_a_cluster_too(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    settings = KafkaSettings(bootstrap="127.0.0.1:1", partitions=1, folder=tmp_path)
+    effects = play_of(LEARN, CONFIG, settings).make_effects(TaskId(LEARN, 0, 1))
+    assert trained(effects, request(1, steps=20, budget_ms=1e-6)).report["steps"] == 1
+    assert trained(effects, request(2, steps=20)).report["steps"] == 20
