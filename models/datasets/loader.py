@@ -18,7 +18,7 @@ from models.datasets.slots import Layout, Slots
 from models.datasets.windows import WindowGraphDataset
 
 GROUP_ROWS = 1024
-"""Rows that are read at once and dealt out in batches: a message to a worker costs what a small batch does."""
+"""Rows read at once and dealt out in batches: a message to a worker costs as much as a small batch."""
 
 DECISIVE = ("seed", "length", "batch_size", "world_size", "shuffle", "drop_last")
 """What of a ``BatchOrder`` decides which rows a batch has."""
