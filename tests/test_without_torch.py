@@ -10,7 +10,9 @@ from pathlib import Path
 from tests.data import ROOT
 
 LEARNING_MODULES = (
-    "models.nets.", "models.training.", "models.export.", "agents.targets.tasks.", "agents.targets.train."
+    "models.nets.", "models.training.", "models.export.", "agents.targets.tasks.", "agents.targets.train.",
+    "models.datasets.collate.", "models.datasets.device.", "models.datasets.loader.",
+    "models.datasets.module.", "models.datasets.slots.",
 )  # fmt: skip
 """Modules that are imported only when learning is on; everything else must do without."""
 
