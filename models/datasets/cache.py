@@ -114,5 +114,5 @@ def _write(
             target[own], observed[own] = window.target, window.observed
         if progress is not None:
             progress(number + 1, windows, "")
-    about = {"path": str(stored.path.name), "feature_keys": list(keys), "fill": fill, "rows": rows}
+    about = {"container": str(stored.place), "feature_keys": list(keys), "fill": fill, "rows": rows}
     (folder / "table.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")

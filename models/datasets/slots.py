@@ -23,7 +23,8 @@ class Slots:
     """
 
     def __init__(self, count: int, nbytes: int) -> None:
-        self._memory = torch.empty((count, nbytes), dtype=torch.uint8).share_memory_()  # type: ignore[no-untyped-call]
+        storage = torch.UntypedStorage._new_shared(count * nbytes)  # as torch's own collate function does
+        self._memory = torch.empty(0, dtype=torch.uint8).set_(storage, 0, (count, nbytes))
 
     @classmethod
     def for_samples(cls, count: int, sample: Sample, times: int) -> Slots:

@@ -14,8 +14,10 @@ import pytest
 
 from models.datasets import cache
 from models.datasets.cells import BCCDataset
+from models.datasets.place import Place
 from models.datasets.stored import StoredError
 from models.datasets.window import cells_of_grid, with_column
+from models.datasets.writer import ContainerWriter
 from models.graphs.columns import FeatureError
 from native.grid import Grid
 from native.schema import MismatchError
@@ -54,6 +56,19 @@ def test_one_file_is_a_container_too(tmp_path: Path) -> None:
     dataset = BCCDataset(file, **WHERE, feature_keys=NAMES)
     same(dataset[3], expected(WINDOWS, NAMES)[3])
     assert dataset.cache == tmp_path / "one.arrow.cache"
+
+
+def test_uris_are_read_into_a_cache_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = (tmp_path / "city").as_uri()
+    with ContainerWriter(uri) as writer:
+        for batch in WINDOWS:
+            writer.write(batch)
+    same(BCCDataset(uri, **WHERE, feature_keys=NAMES)[-1], expected(WINDOWS, NAMES)[-1])
+    monkeypatch.setattr(Place, "local", None)  # as if it were elsewhere: files are read, not mapped
+    with pytest.raises(StoredError, match="is not on this machine; name a folder for the feature cache"):
+        BCCDataset(uri, **WHERE, feature_keys=NAMES)
+    dataset = BCCDataset(uri, **WHERE, feature_keys=NAMES, cache=tmp_path / "here")
+    same(dataset[-1], expected(WINDOWS, NAMES)[-1])
 
 
 def test_windows_without_outcomes_have_no_targets(tmp_path: Path) -> None:
