@@ -39,6 +39,8 @@ class Window:
 
     def __init__(self, batch: pa.RecordBatch, place: str = "window") -> None:
         lattice = lattice_of(batch.schema, place)
+        for column, names in ((FEATURES, "features"), (TARGET, "targets"), (OBSERVED, "targets")):
+            _require_names(batch.schema, column, names, place)
         self.batch = batch
         self.cell_id: NDArray[np.uint64] = batch.column("cell_id").to_numpy()
         if np.any(self.cell_id[1:] <= self.cell_id[:-1]):
@@ -67,7 +69,7 @@ class Window:
     @property
     def observed(self) -> NDArray[np.bool_] | None:
         """Where that is known, bool (N, H), None without outcomes."""
-        return self._numbers(OBSERVED) if TARGET in self.batch.schema.names else None
+        return self._numbers(OBSERVED) if OBSERVED in self.batch.schema.names else None
 
     def features(self, keys: Sequence[str], fill: float | None = None) -> Floats:
         """Columns by name, float32 (N, F): of ``features``, of the container, or any others of numbers.
@@ -146,6 +148,15 @@ def lattice_of(schema: pa.Schema, place: str) -> dict[str, str]:
     if "cell_id" not in schema.names or schema.field("cell_id").type != pa.uint64():
         raise MismatchError(f"{place}: has no column cell_id of uint64, so it holds no cells")
     return {name: said[name] for name in LATTICE}
+
+
+def _require_names(schema: pa.Schema, column: str, names: str, place: str) -> None:
+    """Raises MismatchError unless a column has as many values as the metadata has names for them."""
+    named = len(json.loads(said_of(schema).get(names, "[]")))
+    kind = schema.field(column).type if column in schema.names else None
+    width = getattr(kind, "list_size", 0)
+    if named != width:
+        raise MismatchError(f"{place}: {PREFIX}{names} has {named} names, but the column {column} is {kind}")
 
 
 def require_same(expected: pa.Schema, schema: pa.Schema, place: str) -> None:
