@@ -18,7 +18,6 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from models.datasets.stored import StoredContainer
-from models.graphs.columns import FeatureError
 from native.lattice import NEIGHBORS
 from native.neighbors import neighbor_table
 
@@ -111,18 +110,10 @@ def _write(
         cell_id[own], stamp_ns[number] = window.cell_id, window.stamp_ns
         table = neighbor_table(window.cell_id)
         neighbor[own] = np.where(table < len(table), table + starts[number], rows)
-        if window.target is not None:
-            target[own], observed[own] = _known(window.target, window.observed), window.observed
+        outcomes = window.outcomes()
+        if outcomes is not None:
+            target[own], observed[own] = outcomes
         if progress is not None:
             progress(number + 1, windows, "")
     about = {"container": str(stored.place), "feature_keys": list(keys), "fill": fill, "rows": rows}
     (folder / "table.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-
-
-def _known(target: NDArray[np.float32], observed: NDArray[np.bool_] | None) -> NDArray[np.float32]:
-    """Targets, 0 where nothing was observed, whatever is written there."""
-    known: NDArray[np.float32] = np.where(observed, target, np.float32(0))
-    if not np.isfinite(known).all():
-        cells = (~np.isfinite(known)).any(axis=1).sum()
-        raise FeatureError(f"target: {cells} of {len(known)} cells were observed and have no finite target")
-    return known

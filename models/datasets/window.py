@@ -61,15 +61,22 @@ class Window:
         stamps = self.batch.column(STAMP) if STAMP in self.batch.schema.names else []
         return stamps[0].as_py() if len(stamps) else 0
 
-    @property
-    def target(self) -> Floats | None:
-        """What came of every cell, float32 (N, H), None without outcomes."""
-        return self._numbers(TARGET) if TARGET in self.batch.schema.names else None
+    def outcomes(self) -> tuple[Floats, NDArray[np.bool_]] | None:
+        """What came of every cell, float32 (N, H), and where that is known, bool (N, H); None without outcomes.
 
-    @property
-    def observed(self) -> NDArray[np.bool_] | None:
-        """Where that is known, bool (N, H), None without outcomes."""
-        return self._numbers(OBSERVED) if OBSERVED in self.batch.schema.names else None
+        Targets are 0 where nothing was observed, whatever is written there.
+        Raises FeatureError for one that was observed and is not finite
+        """
+        if TARGET not in self.batch.schema.names:
+            return None
+        observed: NDArray[np.bool_] = self._numbers(OBSERVED).astype(np.bool_, copy=False)
+        target = np.where(observed, self._numbers(TARGET), 0).astype(np.float32, copy=False)
+        if not np.isfinite(target).all():
+            cells = (~np.isfinite(target)).any(axis=1).sum()
+            raise FeatureError(
+                f"target: {cells} of {len(target)} cells were observed and have no finite target"
+            )
+        return target, observed
 
     def features(self, keys: Sequence[str], fill: float | None = None) -> Floats:
         """Columns by name, float32 (N, F): of ``features``, of the container, or any others of numbers.
