@@ -62,7 +62,7 @@ class Window:
         return stamps[0].as_py() if len(stamps) else 0
 
     def outcomes(self) -> tuple[Floats, NDArray[np.bool_]] | None:
-        """What came of every cell, float32 (N, H), and where that is known, bool (N, H); None without outcomes.
+        """What came of every cell, float32 (N, H), and where that is known, bool (N, H); None without any.
 
         Targets are 0 where nothing was observed, whatever is written there.
         Raises FeatureError for one that was observed and is not finite
