@@ -26,7 +26,7 @@ from tests.kafka.harness import (
 )
 
 LOG = "kitti_0005_000-053.mcap"
-ROBOTS = ("ant", "bee", "cat", "dog")
+ROBOTS = ("ant", "bee")
 SETTINGS = ("grid.map_frame=odom", "learn.budget_ms=75")
 WORKERS = ("perceive-0", "perceive-1", "judge-0", "learn-0", "archive-0")
 SPEED = 0.2
