@@ -47,6 +47,7 @@ def test_few_and_small_inputs_are_kept(tmp_path: Path, target: str) -> None:
     assert max(path.stat().st_size for path in files) <= MOST_BYTES
 
 
+@pytest.mark.long
 def test_a_broken_rule_ends_a_run(library: Path, tmp_path: Path) -> None:
     """The checks of a target are alive: a target that requires what is false fails."""
     (tmp_path / "false.c").write_text(

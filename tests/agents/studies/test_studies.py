@@ -107,6 +107,7 @@ def test_contestants_are_compared_on_the_same_sweeps(tmp_path: Path) -> None:
 
 @pytest.mark.learn
 @pytest.mark.slow
+@pytest.mark.long
 def test_false_labels_do_little_harm_where_the_guard_stands(tmp_path: Path) -> None:
     """Most labels are turned round, and learning is hasty, so that a short drive shows it."""
     pytest.importorskip("torch")
