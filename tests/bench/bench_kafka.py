@@ -4,7 +4,7 @@
 The recorded log at its own pace, in three rounds on one broker: to the echo agent; to Perceive, with Judge
 and Learn beside it; to the same Perceive, which serves what was learnt, once Judge and Learn have gone. Then
 four robots at once, as fast as the broker takes them, for the rate that one Perceive worker sustains. At the
-log's pace and, before that, at half of it: how long after an outcome a model serves that was trained on it.
+log's pace and, before that, at 3 Hz: how long after an outcome a model serves that was trained on it.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ ROBOTS = 3
 """So many drive the log in a round, one after the other: the sweeps of one are few for a 99th percentile."""
 WARM_UP = 10
 """Sweeps of each that are not counted."""
-PACES = {"5 Hz": "half", "10 Hz": "here"}
+PACES = {"3 Hz": "slow", "10 Hz": "here"}
 """Of the sensor, and the names of robots that have it."""
 SERVED_SECONDS = 10.0
 """At most so long after an outcome a model shall serve that has learnt from it."""
@@ -224,7 +224,7 @@ def _paced_rounds(settings: KafkaSettings) -> tuple[dict[str, list[float]], dict
         for name in ("perceive-0", *others):
             workers.start(name)
         workers.wait_until_running(["perceive-0", *others])
-        paced(PREDICTIONS, "half", 0.5)
+        paced(PREDICTIONS, "slow", 0.3)
         found["learn_here"] = paced(PREDICTIONS, "here")
         served = {name: served_seconds(settings, robots) for name, robots in PACES.items()}
         for name in others:
