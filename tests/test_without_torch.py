@@ -10,7 +10,8 @@ from pathlib import Path
 from tests.data import ROOT
 
 LEARNING_MODULES = (
-    "models.nets.", "models.training.", "models.export.", "agents.targets.tasks.", "agents.targets.train."
+    "models.nets.", "models.training.", "models.export.", "models.net_export.", "agents.targets.tasks.",
+    "agents.targets.train.",
 )  # fmt: skip
 """Modules that are imported only when learning is on; everything else must do without."""
 
