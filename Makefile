@@ -13,14 +13,14 @@ SECONDS    ?= 60
 TEST_JOBS  ?= auto
 KAFKA_JOBS ?= 0
 EXAMPLES   ?= 300
-EXTRAS := learn,train,tune,kafka,formats,bridge,analysis,odometry,rerun,serve,test,lint,bench
+EXTRAS := learn,train,tune,kafka,formats,bridge,analysis,odometry,rerun,serve,graphs,lightning,test,lint,bench
 C_CODE := $(wildcard native/src/*.c native/src/*.h native/include/*.h)
 C_TESTS := $(wildcard tests/native/c/*.[ch] tests/native/c/*/*.c tests/fuzz/*.[ch] tests/fuzz/targets/*.c)
 NATIVE := $(C_CODE) native/octa.cdef.txt native/build_ffi.py setup.py
 BENCH  := $(filter-out bench_kafka,$(sort $(notdir $(basename $(wildcard tests/bench/bench_*.py)))))
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo up test test-long test-kafka up-test kill-test kafka simulate lint sanitize fuzz coverage bench bench-core bench-ids bench-swap bench-pace bench-kafka bench-serve test-browser fuzz-serve wheel constraints clean
+.PHONY: help setup demo up test test-long test-kafka up-test kill-test kafka simulate lint sanitize fuzz coverage bench bench-core bench-ids bench-swap bench-pace bench-kafka bench-serve bench-data test-browser fuzz-serve wheel constraints clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -101,6 +101,10 @@ bench-kafka: setup ## from a producer to its prediction over a Kafka broker, bes
 bench-serve: setup ## /predict for 256 cells beside an endpoint that does nothing: requests a second, p50, p99
 	$(BIN)/python -m tests.bench.bench_serve
 	$(BIN)/python -m tests.bench.plot_serve
+
+bench-data: setup ## samples a second of the loader, beside a loop over items, a training step and the memory
+	$(BIN)/python -m tests.bench.bench_data
+	$(BIN)/python -m tests.bench.plot_data
 
 wheel: setup ## dist/: sdist, and from it one wheel for every Linux with glibc 2.17 and Python from 3.11 on
 	rm -rf dist

@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from agents.care import commands as care_commands
 from agents.cluster_options import TopicOptions
+from agents.dataset_command import dataset
 from agents.errors import commands as error_commands
 from agents.failure import EXIT_DAMAGED, EXIT_ERROR, EXIT_INTERRUPTED, describe, require_learning
 from agents.kafka import commands as kafka_commands
@@ -369,6 +370,7 @@ def _simulate_one(seed: int, trace: bool) -> None:
 
 
 app.command()(serve)
+app.command()(dataset)
 kafka_commands.add_to(app)
 care_commands.add_to(app)
 error_commands.add_to(app)

@@ -1,0 +1,87 @@
+"""Writes stored containers: windows into numbered Arrow files, and a list of these."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.ipc as ipc
+
+from models.datasets.stored import PARTS, VERSION
+from models.datasets.window import lattice_of, require_same
+
+Level = tuple[str, str]
+"""Frame and LOD."""
+
+
+class ContainerWriter:
+    """Writes windows into the parts of a new folder; ``close``, as a context does, writes the list of them.
+
+    part_rows : a part is closed once it has so many
+    Raises FileExistsError for a folder that is not empty
+    """
+
+    def __init__(self, folder: Path, part_rows: int = 2**18) -> None:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise FileExistsError(f"{folder}: is not an empty folder; name another one")
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder, self._part_rows = folder, part_rows
+        self._parts: list[dict[str, Any]] = []
+        self._schemas: dict[Level, pa.Schema] = {}
+        self._open: dict[Level, tuple[ipc.RecordBatchFileWriter, dict[str, Any]]] = {}
+
+    def __enter__(self) -> ContainerWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self._end(*self._open)
+
+    @property
+    def rows(self) -> int:
+        """Rows written."""
+        return sum(part["rows"] for part in self._parts)
+
+    @property
+    def windows(self) -> int:
+        """Windows written."""
+        return sum(part["windows"] for part in self._parts)
+
+    def write(self, window: pa.RecordBatch) -> None:
+        """Append a window to those of its frame and LOD.
+
+        Raises MismatchError for what is no window, or has other columns than the others of its frame and LOD
+        """
+        lattice = lattice_of(window.schema, "window")
+        level = lattice["frame"], lattice["lod"]
+        require_same(self._schemas.setdefault(level, window.schema), window.schema, "window")
+        if level not in self._open:
+            self._begin(level)
+        writer, part = self._open[level]
+        writer.write_batch(window)
+        part["windows"] += 1
+        part["rows"] += len(window)
+        if part["rows"] >= self._part_rows:
+            self._end(level)
+
+    def close(self) -> None:
+        """End every part and write the list of them."""
+        self._end(*self._open)
+        text = json.dumps({"version": VERSION, "parts": self._parts}, indent=1) + "\n"
+        temporary = self._folder / f".{PARTS}.tmp"
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(self._folder / PARTS)
+
+    def _begin(self, level: Level) -> None:
+        part: dict[str, Any] = {"file": f"part-{len(self._parts):05d}.arrow", "windows": 0, "rows": 0}
+        self._parts.append(part)
+        writer = ipc.new_file(str(self._folder / part["file"]), self._schemas[level])
+        self._open[level] = writer, part
+
+    def _end(self, *levels: Level) -> None:
+        for level in levels:
+            self._open.pop(level)[0].close()
