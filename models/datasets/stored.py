@@ -87,6 +87,12 @@ class StoredContainer:
                     yield batch
 
 
+def lattices_in(path: Path) -> list[tuple[int, int]]:
+    """Frame and LOD of the windows of a stored container, each pair once, ascending; raises StoredError."""
+    said = [lattice_of(_schema_of(file), str(file)) for file in _files(path)]
+    return sorted({(int(each["frame"]), int(each["lod"])) for each in said})
+
+
 @contextmanager
 def _readable(file: Path) -> Iterator[None]:
     """Errors of Arrow name the file."""

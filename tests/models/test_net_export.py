@@ -19,7 +19,7 @@ from models.nets.graph_net import Standardised
 from models.probability import quantise
 from models.runtime import OnnxModel
 from tests.data import ROOT
-from tests.models.graphs import arguments, random_batch
+from tests.models.made_graphs import arguments, random_batch
 from tests.models.test_export import GRID_STEP
 
 pytestmark = pytest.mark.learn

@@ -25,7 +25,7 @@ from native.index64 import decode, parent
 from native.lattice import distance
 from native.search import within_rings
 from stream.config import NetworkConfig
-from tests.models.graphs import arguments, ball, graph_of, random_batch, two_levels
+from tests.models.made_graphs import arguments, ball, graph_of, random_batch, two_levels
 
 pytestmark = pytest.mark.learn
 

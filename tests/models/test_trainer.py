@@ -26,24 +26,12 @@ from models.training.faults import OutOfMemory
 from models.training.online import TrainingDiverged
 from models.training.trainer import BCCTrainer, EpochResult
 from models.training.trainer_config import TrainerConfig
-from tests.models.graphs import ball, graph_of, random_batch
+from tests.models.made_graphs import FEATURES, ball, graph_of, learnable, rows_of
 
 pytestmark = pytest.mark.learn
 
-FEATURES = 4
 FOUR = torch.zeros(1, FEATURES)
 QUIET = TrainerConfig(epochs=2, track=())
-
-
-def learnable(seed: int, rows: int = 96) -> dict[str, Tensor]:
-    """Cells that are occupied where a feature and its neighbours' mean say so."""
-    batch = random_batch(seed, rows, FEATURES)
-    score = 2 * batch["features"][:, :1] + 3 * batch["neighbors"][:, :, 1].mean(1, keepdim=True)
-    return batch | {"target": (score > 0).float()}
-
-
-def rows_of(batch: dict[str, Tensor]) -> list[dict[str, Tensor]]:
-    return [dict(zip(batch, row, strict=True)) for row in zip(*batch.values(), strict=True)]
 
 
 def loader(seed: int = 0, rows: int = 96, **options: Any) -> DataLoader[Any]:

@@ -15,6 +15,9 @@ from native.neighbors import neighbor_table
 
 HALF_EDGE_LOD0_M = 51.2
 
+FEATURES = 4
+"""Of learnable batches."""
+
 
 def ball(radius: int, lod: int = 7) -> NDArray[np.uint64]:
     """Ids of all sites within a radius in half edges, ascending."""
@@ -71,3 +74,14 @@ def random_batch(seed: int, rows: int, features: int, outputs: int = 1) -> dict[
         "observed": rng.random((rows, outputs)) < 0.8,
     }
     return {name: torch.from_numpy(value) for name, value in arrays.items()}
+
+
+def learnable(seed: int, rows: int = 96) -> dict[str, Tensor]:
+    """Cells that are occupied where a feature and its neighbours' mean say so."""
+    batch = random_batch(seed, rows, FEATURES)
+    score = 2 * batch["features"][:, :1] + 3 * batch["neighbors"][:, :, 1].mean(1, keepdim=True)
+    return batch | {"target": (score > 0).float()}
+
+
+def rows_of(batch: dict[str, Tensor]) -> list[dict[str, Tensor]]:
+    return [dict(zip(batch, row, strict=True)) for row in zip(*batch.values(), strict=True)]
