@@ -61,6 +61,10 @@ class Course:
         if not 0 < self.validation < 1:
             raise CourseError(f"validation: {self.validation} must be above 0 and below 1")
 
+    def at(self, container: Path) -> Course:
+        """The same on another container."""
+        return dataclasses.replace(self, container=container)
+
     def changed(self, values: Mapping[str, Any]) -> Course:
         """With other values, of its own fields and of the trainer's, by name.
 

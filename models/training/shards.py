@@ -1,0 +1,139 @@
+"""Windows of a stored container on any file system, shared out by explicit rank: for any launcher."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.ipc as ipc
+import torch
+from numpy.typing import NDArray
+from pyarrow import fs
+from torch import Tensor
+from torch.utils.data import IterableDataset, get_worker_info
+
+from models.datasets.stored import PARTS, StoredError
+from models.datasets.window import Window, lattice_of
+from native.index64 import decode
+from native.neighbors import neighbor_table
+
+Piece = tuple[str, int]
+"""A file, and the number of a window in it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """Every ``world_size``-th piece from ``rank`` on. Whoever launches processes knows both"""
+
+    rank: int = 0
+    world_size: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rank < self.world_size:
+            raise ValueError(f"rank: {self.rank} must be 0..{self.world_size - 1} (world_size - 1)")
+
+    def split(self, part: int, parts: int) -> Shard:
+        """One of so many parts of this shard, as for the workers of a loader."""
+        return Shard(rank=self.rank + self.world_size * part, world_size=self.world_size * parts)
+
+
+class ShardedWindows(IterableDataset[dict[str, Tensor]]):
+    """Window graphs of one process, as ``WindowGraphDataset`` has them, read as they come: nothing is cached.
+
+    uri : of a stored container, as pyarrow.fs takes it: a path, file://, s3://, gs://, hdfs://
+    frame_id, lod : whose windows; feature_keys : names of columns
+    shard : rank and world size of torchrun, Horovod, MPI, or whatever else starts processes
+    seed : shuffles windows by epoch, alike in every process, before they are shared out; None keeps their order
+
+    Each window goes to one process, and within it to one worker of a loader (``DataLoader(..., batch_size=None)``);
+    shares differ by a window at most. ``set_epoch`` names the next epoch. Deterministic.
+    Raises StoredError, MismatchError, FeatureError, OSError
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        frame_id: int,
+        lod: int,
+        feature_keys: Sequence[str],
+        *,
+        shard: Shard | None = None,
+        seed: int | None = None,
+    ) -> None:
+        self.uri, self.feature_keys, self.seed = uri, tuple(feature_keys), seed
+        self.shard, self.epoch = shard or Shard(), 0
+        self._pieces: list[Piece] = []
+        for path in _files(uri):
+            reader = _open(uri, path)
+            said = lattice_of(reader.schema, path)
+            if (said["frame"], said["lod"]) == (str(frame_id), str(lod)):
+                self.half_edge_m = float(said["half_edge_m"])
+                self._pieces += [(path, number) for number in range(reader.num_record_batches)]
+        if not self._pieces:
+            raise StoredError(f"{uri}: has no windows of frame {frame_id}, LOD {lod}")
+
+    def set_epoch(self, epoch: int) -> None:
+        """The epoch that comes next."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        """Windows of this process."""
+        return len(range(self.shard.rank, len(self._pieces), self.shard.world_size))
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        worker = get_worker_info()
+        shard = self.shard if worker is None else self.shard.split(worker.id, worker.num_workers)
+        order = np.arange(len(self._pieces))
+        if self.seed is not None:
+            np.random.default_rng((self.seed, self.epoch)).shuffle(order)
+        for place in order[shard.rank :: shard.world_size].tolist():
+            yield self._graph(*self._pieces[place])
+
+    def _graph(self, path: str, number: int) -> dict[str, Tensor]:
+        window = Window(_open(self.uri, path).get_batch(number), path)
+        sites = decode(window.cell_id)
+        arrays: dict[str, NDArray[Any]] = {
+            "features": window.features(self.feature_keys),
+            "neighbor_index": neighbor_table(np.ascontiguousarray(window.cell_id)).astype(np.int64),
+            "position": (sites.sites * self.half_edge_m).astype(np.float32),
+            "lod": sites.lod.astype(np.int64),
+            "indices": window.cell_id.view(np.int64).copy(),
+        }
+        if window.target is not None and window.observed is not None:
+            arrays |= {"target": window.target.copy(), "observed": window.observed.copy()}
+        return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def _place(uri: str) -> tuple[fs.FileSystem, str]:
+    system, path = fs.FileSystem.from_uri(uri if "://" in uri else Path(uri).resolve().as_uri())
+    return system, path
+
+
+def _files(uri: str) -> list[str]:
+    """The files that ``parts.json`` lists, or the one that is named."""
+    system, path = _place(uri)
+    kind = system.get_file_info(path).type
+    if kind == fs.FileType.File:
+        return [path]
+    if kind == fs.FileType.NotFound or system.get_file_info(f"{path}/{PARTS}").type == fs.FileType.NotFound:
+        raise StoredError(f"{uri}: has no {PARTS}, so it is no stored container, or writing it was cut off")
+    with system.open_input_stream(f"{path}/{PARTS}") as stream:
+        names = [Path(part["file"]).name for part in json.loads(stream.read())["parts"]]
+    found = system.get_file_info([f"{path}/{name}" for name in names])
+    if missing := [info.base_name for info in found if info.type != fs.FileType.File]:
+        raise StoredError(f"{uri}: {len(missing)} of {len(names)} parts are missing: {', '.join(missing[:5])}")
+    return [info.path for info in found]
+
+
+def _open(uri: str, path: str) -> Any:
+    """A reader of an Arrow file; opened anew, as it may be read by another process than the one before."""
+    system, _ = _place(uri)
+    try:
+        return ipc.open_file(system.open_input_file(path))
+    except pa.ArrowInvalid as error:
+        raise StoredError(f"{path}: damaged, or no Arrow file: {' '.join(str(error).split())}") from error
