@@ -41,8 +41,8 @@ def write_dataset(runs: Sequence[Path], out: Path, progress: Progress) -> Writte
     """Write ``out``, a new folder, which datasets of ``models.datasets`` read.
 
     Columns: ``cell_id``, ``stamp_ns``, ``features`` under the run's schema, ``before`` (at the window's own
-    sweep: 0 unobserved, 1 seen through, 2 hit), and ``target`` (1 occupied, 0 seen through) and ``observed``, a
-    column a horizon.
+    sweep: 0 unobserved, 1 seen through, 2 hit), and ``target`` (1 occupied, 0 seen through) and ``observed``,
+    a column a horizon.
     Deterministic. Raises ConfigError, TableError, FileExistsError, MismatchError for runs that do not fit
     """
     totals = [pq.read_metadata(run / "sweeps.parquet").num_rows for run in runs if run_config(RunFolder(run))]

@@ -62,7 +62,7 @@ class StoredTable:
         return self.table.stamp_ns[self.windows.start : self.windows.stop]
 
     def between(self, first: int, last: int) -> Self:
-        """The same dataset of the windows ``first`` to ``last - 1`` alone: train on some, validate on later ones.
+        """The same dataset of windows ``first`` to ``last - 1``: train on some, validate on later ones.
 
         Raises IndexError where there are no such windows
         """

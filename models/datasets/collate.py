@@ -17,7 +17,7 @@ Batch = dict[str, Tensor]
 def bcc_collate_fn(samples: Sample | Sequence[Sample]) -> Batch:
     """A batch of tensors, of samples that are stacked already (by ``__getitems__``) or of single ones.
 
-    ``index`` becomes ``indices``, int64 with the bits of the uint64 ids (``.numpy().view("u8")`` is the way back).
+    ``index`` becomes ``indices``, int64 with the bits of the uint64 ids (back: ``.numpy().view("u8")``).
     Of single samples, ``neighbors`` with fewer than 14 rows are filled up with zeros and False in
     ``neighbor_mask``; where only some have outcomes, the others get ``target`` 0 and ``observed`` False.
     Stacked arrays are not copied. Window graphs are stacked already, too: those of one batch are one graph.

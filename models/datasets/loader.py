@@ -18,7 +18,7 @@ from models.datasets.slots import Layout, Slots
 from models.datasets.windows import WindowGraphDataset
 
 GROUP_ROWS = 1024
-"""Rows that are read at once and dealt out in batches: a message to a worker costs what a small batch does."""
+"""Rows read at once and dealt out in batches: a message to a worker costs as much as a small batch."""
 
 DECISIVE = ("seed", "length", "batch_size", "world_size", "shuffle", "drop_last")
 """What of a ``BatchOrder`` decides which rows a batch has."""
@@ -116,9 +116,9 @@ class BCCDataLoader(DataLoader[Batch]):
         if isinstance(self.cells, WindowGraphDataset):
             yield group
             return
-        size = self.order.batch_size
-        for first in range(0, len(group["indices"]), size):
-            yield {name: tensor[first : first + size] for name, tensor in group.items()}
+        parts = (tensor.split(self.order.batch_size) for tensor in group.values())
+        for batch in zip(*parts, strict=True):
+            yield dict(zip(group, batch, strict=True))
 
     def state_dict(self) -> dict[str, int]:
         """The place: epoch, batches of it that were taken, and what decides the order."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import runpy
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,9 @@ from agents.cli import main
 from agents.explain import explain
 from models.datasets.cells import BCCDataset
 from models.datasets.windows import WindowGraphDataset
+from tests.data import ROOT
+from tests.guide import run_page
+from tests.models.graphs.containers import container
 
 LOG = "sim:city?sweeps=14&beams=32&azimuths=128&seed=3"
 
@@ -53,6 +58,24 @@ def test_runs_follow_each_other_to_the_same_bits(run: Path, tmp_path: Path) -> N
     parts = [tmp_path / name / "part-00000.arrow" for name in ("one", "two")]
     assert parts[0].read_bytes() == parts[1].read_bytes()
     assert json.loads((tmp_path / "one" / "parts.json").read_text())["parts"][0]["windows"] == 28
+
+
+@pytest.mark.learn
+def test_the_page_shows_how_to_read_it(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "lightning.pytorch", None)  # seconds to import; test_module has it
+    monkeypatch.delitem(sys.modules, "models.datasets.module", raising=False)
+    assert main(["dataset", str(run), "--out", "data/drive"]) == 0
+    names = run_page("datasets.md", {"container": container()})
+    del sys.modules["models.datasets.module"]
+    assert names["coarse"].feature_names == ("hits", "class.car", "class.road", "class.tree")
+    assert len(names["train"]) + len(names["validation"]) == len(names["cells"]) > 10_000
+
+
+@pytest.mark.learn
+def test_the_example_learns_more_than_the_share() -> None:
+    example = runpy.run_path(str(ROOT / "examples/train_on_stored_containers.py"))
+    assert example["main"](LOG.replace("sweeps=14", "sweeps=20"), "1") > 0.05
 
 
 def test_errors_are_one_line(run: Path, tmp_path: Path, capsys) -> None:

@@ -50,5 +50,5 @@ def test_lightning_trains_with_it(tmp_path: Path) -> None:
         trainer.fit(network, datamodule=module)
     epoch = len(module.train_dataloader())
     assert len(network.losses) == 3 * epoch
-    assert sum(network.losses[-epoch:]) < 0.5 * epoch * network.losses[0]
+    assert sum(network.losses[-epoch:]) < 0.7 * epoch * network.losses[0]
     assert network.validated == 3 * len(dataset.between(5, 6))

@@ -16,6 +16,7 @@ from native.cells import Cells, Rows
 from native.container import Container, ContainerOptions, RecordKey
 from native.errors import DomainError
 from native.schema import MismatchError
+from tests.guide import run_page
 from tests.models.graphs.containers import GRID, container
 
 Pairs = set[tuple[int, int]]
@@ -184,6 +185,14 @@ def test_arrow_has_the_memory_of_the_graph() -> None:
         (edges, "direction", graph.direction),
     ]:
         assert batch.column(name).buffers()[-1].address == address(array), name
+
+
+@pytest.mark.learn
+def test_the_page_shows_how_to_make_graphs() -> None:
+    names = run_page("graphs.md", {"container": container()}, without="to_pyg")  # test_pyg runs all of it
+    assert names["graph"].x.shape[1] == 1 + 3 + 3
+    assert np.array_equal(names["ids"], names["levels"][0].cell_id)
+    assert np.array_equal(names["values"][:, 0], names["cells"].hits.astype(np.float32))
 
 
 @pytest.mark.learn

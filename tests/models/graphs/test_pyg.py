@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from models.graphs.graph import graph_of
+from tests.guide import run_page
 from tests.models.graphs.containers import container
 
 torch = pytest.importorskip("torch")
@@ -35,6 +36,11 @@ def test_pyg_has_the_memory_of_the_graph() -> None:
     for name, array in [("x", x), ("edge_index", graph.edge_index), ("pos", graph.position)]:
         assert data[name].data_ptr() == array.__array_interface__["data"][0], name
     assert np.array_equal(data.cell_id.numpy().view(np.uint64), graph.cell_id)
+
+
+def test_the_page_shows_how_to_hand_graphs_over() -> None:
+    names = run_page("graphs.md", {"container": container()})
+    assert names["data"].num_edges == names["edges"].num_rows == names["adjacency"]._nnz()
 
 
 def test_the_adjacency_sums_as_a_layer_of_pyg_does() -> None:
