@@ -23,13 +23,19 @@ WAVES = 48
 TEST_BATCHES = 40
 HIDDEN_DIM, NUM_LAYERS, RATE = 64, 2, 3e-3
 
+KINDS = ("RMSE", "wrong side")
+
 BANDS = (0.4, 0.6, 0.8, 1.0, 1.2)
 """Of the fields, in units of the highest frequency that the cubic grid can hold along its axes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatticeOptions:
-    """steps : of training, of each network; seeds : fields and weights drawn anew; noise : of samples, of 1"""
+    """What the study is made of.
+
+    steps : of training, of each network; seeds : fields and weights drawn anew
+    noise : of samples, in standard deviations of the field
+    """
 
     steps: int = 1500
     seeds: int = 3
@@ -63,11 +69,12 @@ def _bcc() -> Lattice:
         found = np.zeros((0, 3))
         while len(found) < n:
             points = rng.uniform(-1, 1, (2 * n, 3))
-            nearest = (np.abs(points).sum(1) <= 1.5)  # the other sublattice's nodes are at the corners
+            nearest = np.abs(points).sum(1) <= 1.5  # the other sublattice's nodes are at the corners
             found = np.concatenate([found, points[nearest]])
         return half_edge * found[:n]
 
-    return Lattice(name="BCC, 14 neighbours", around=half_edge * around, present=np.ones(14, np.bool_), draw=draw)
+    present = np.ones(14, np.bool_)
+    return Lattice(name="BCC, 14 neighbours", around=half_edge * around, present=present, draw=draw)
 
 
 def _cubic(corners: bool) -> Lattice:
@@ -76,8 +83,8 @@ def _cubic(corners: bool) -> Lattice:
     present = np.ones(14, np.bool_)
     present[6:] = corners
     return Lattice(
-        name=f"cubic, {14 if corners else 6} neighbours", around=np.concatenate([faces, signs]), present=present,
-        draw=lambda rng, n: rng.uniform(-0.5, 0.5, (n, 3)),
+        name=f"cubic, {14 if corners else 6} neighbours", around=np.concatenate([faces, signs]),
+        present=present, draw=lambda rng, n: rng.uniform(-0.5, 0.5, (n, 3)),
     )  # fmt: skip
 
 
@@ -171,28 +178,27 @@ def _result(options: LatticeOptions, error: dict[str, list[tuple[float, float]]]
         title="BCC or cubic",
         question="Does a network on BCC cells know more of a field than one on as many cubic cells?",
         method=(
-            "Random fields without frequencies beyond a sphere are sampled at the nodes, with noise; the same "
-            f"network ({HIDDEN_DIM} wide, {NUM_LAYERS} layers, the same number of weights) is told the samples at "
-            "a node and its neighbours, and where in the node's cell a point lies, and says the field there. Both "
-            "lattices have one node a unit of volume. A band of 1 is the highest frequency that the cubic grid can "
-            "hold along its axes. Errors are relative to the field's standard deviation, on fields that were not "
-            "trained on."
+            "Random fields without frequencies beyond a sphere are sampled at nodes, with noise. The same "
+            f"network, {HIDDEN_DIM} wide with {NUM_LAYERS} layers, is told the samples at a node and its "
+            "neighbours, and where in the node's cell a point lies, and says the field there. Both lattices "
+            "have one node a unit of volume. A band of 1 is the highest frequency that the cubic grid can "
+            "hold along its axes. Errors are relative to the field's standard deviation, on fields that "
+            "were not trained on."
         ),
         logs=(),
         findings=tuple(findings),
         tables=(
             Table(
                 title="Errors by band of the field",
-                columns=(
-                    "lattice", *(f"RMSE, {band}" for band in BANDS), *(f"wrong side, {band}" for band in BANDS)
-                ),
+                columns=("lattice", *(f"{kind}, {band}" for kind in KINDS for band in BANDS)),
                 rows=tuple(rows),
-                note=f"Means over {options.seeds} seeds. Wrong side: share of points whose sign is told wrongly.",
+                note=f"Means over {options.seeds} seeds. Wrong side: share of points told with a wrong sign.",
             ),
         ),
         charts=(
             Chart(
-                title="Error by band", x_title="band of the field", y_title="RMSE (field's standard deviations)",
+                title="Error by band", x_title="band of the field",
+                y_title="RMSE (field's standard deviations)",
                 lines=tuple(
                     Line(name=name, x=BANDS, y=tuple(number(square) for square, _ in values))
                     for name, values in error.items()

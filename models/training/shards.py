@@ -43,15 +43,15 @@ class Shard:
 
 
 class ShardedWindows(IterableDataset[dict[str, Tensor]]):
-    """Window graphs of one process, as ``WindowGraphDataset`` has them, read as they come: nothing is cached.
+    """Window graphs of one process, as of ``WindowGraphDataset``, read as they come: nothing is cached.
 
     uri : of a stored container, as pyarrow.fs takes it: a path, file://, s3://, gs://, hdfs://
     frame_id, lod : whose windows; feature_keys : names of columns
     shard : rank and world size of torchrun, Horovod, MPI, or whatever else starts processes
-    seed : shuffles windows by epoch, alike in every process, before they are shared out; None keeps their order
+    seed : shuffles windows by epoch, alike in every process, before they are shared out; None does not
 
-    Each window goes to one process, and within it to one worker of a loader (``DataLoader(..., batch_size=None)``);
-    shares differ by a window at most. ``set_epoch`` names the next epoch. Deterministic.
+    Each window goes to one process, and within it to one worker of a loader, ``DataLoader(...,
+    batch_size=None)``; shares differ by a window at most. ``set_epoch`` names the next epoch. Deterministic.
     Raises StoredError, MismatchError, FeatureError, OSError
     """
 
@@ -126,7 +126,8 @@ def _files(uri: str) -> list[str]:
         names = [Path(part["file"]).name for part in json.loads(stream.read())["parts"]]
     found = system.get_file_info([f"{path}/{name}" for name in names])
     if missing := [info.base_name for info in found if info.type != fs.FileType.File]:
-        raise StoredError(f"{uri}: {len(missing)} of {len(names)} parts are missing: {', '.join(missing[:5])}")
+        named = ", ".join(missing[:5])
+        raise StoredError(f"{uri}: {len(missing)} of {len(names)} parts are missing: {named}")
     return [info.path for info in found]
 
 

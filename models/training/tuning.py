@@ -74,8 +74,8 @@ def tune_course(
     trials : configurations that are drawn, by ``course.trainer.seed``; each reports its validation loss after
         every epoch, and after 1, 2, 4, ... epochs the worse half of those that came so far is stopped
     gpus_per_trial, cpus_per_trial : shares of them may be given; as many trials run at a time as fit
-    Which trials are stopped depends on who is first, so two searches may differ. Starts Ray on this machine and
-    ends it. Raises CourseError for a folder that holds a search, or where no trial came to a result
+    Which trials are stopped depends on who is first, so two searches may differ. Starts Ray on this machine
+    and ends it. Raises CourseError for a folder that holds a search, or where no trial came to a result
     """
     if trials < 1:
         raise CourseError(f"trials: {trials} must be >= 1")
@@ -102,7 +102,8 @@ def tune_course(
                 search_alg=BasicVariantGenerator(random_state=course.trainer.seed),
             ),
             run_config=tune.RunConfig(
-                name="ray", storage_path=str(out), verbose=0, callbacks=[_Counter(trials * epochs, progress or _silent)]
+                name="ray", storage_path=str(out), verbose=0,
+                callbacks=[_Counter(trials * epochs, progress or _silent)],
             ),
         ).fit()  # fmt: skip
     finally:
@@ -147,8 +148,8 @@ class _Counter(tune.Callback):  # type: ignore[misc]
 def _keep_best(found: Any, out: Path, epochs: int) -> Tuned:
     good = [result for result in found if result.metrics and METRIC in result.metrics]
     if not good:
-        errors = [str(error).strip().splitlines()[-1] for error in found.errors]
-        raise CourseError(f"{out}: no trial came to a result: {errors[0] if errors else 'nothing was reported'}")
+        errors = [str(error).strip().splitlines()[-1] for error in found.errors] or ["nothing was reported"]
+        raise CourseError(f"{out}: no trial came to a result: {errors[0]}")
     best = found.get_best_result(METRIC, "min", scope="all")
     frame = best.metrics_dataframe
     row = frame.loc[frame[METRIC].idxmin()]
