@@ -56,9 +56,7 @@ def main(location: str = DRIVE, trials: str = "0", sweeps: str = "14") -> float:
         with torch.no_grad():
             said = torch.sigmoid(best(torch.tensor(graph["features"]), torch.from_numpy(index)))
         difference = float(np.abs(answer - quantise(said.numpy())).max())
-        print(
-            f"{len(answer):,} cells served, torch off by {difference * GRID:.0f} steps of the grid at most"
-        )
+        print(f"{len(answer):,} cells served, torch off by {difference * GRID:.0f} steps of the grid at most")
         return difference
 
 

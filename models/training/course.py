@@ -127,14 +127,7 @@ def open_course(course: Course) -> Classroom:
     first = len(windows) - max(round(course.validation * len(windows)), 1)
     if first < 1:
         raise CourseError(f"{course.container}: {len(windows)} windows are too few to train and validate")
-    net = build_net(
-        {
-            "name": course.net, "feature_count": len(windows.feature_names),
-            "output_count": len(windows.targets), "hidden_dim": course.hidden_dim,
-            "num_layers": course.num_layers, "dropout": course.dropout,
-        },
-        seed=course.trainer.seed,
-    )  # fmt: skip
+    net = _net(course, len(windows.feature_names), len(windows.targets))
     standard = RunningStandard(len(windows.feature_names), settle=first)
     for number in range(first):
         standard.update(windows[number]["features"])
@@ -143,6 +136,17 @@ def open_course(course: Course) -> Classroom:
     return Classroom(
         train=data.between(0, first), validation=data.between(first, len(windows)), net=net, lod=lod
     )
+
+
+def _net(course: Course, feature_count: int, output_count: int) -> Standardised:
+    shape = {
+        "name": course.net, "feature_count": feature_count, "output_count": output_count,
+        "hidden_dim": course.hidden_dim, "num_layers": course.num_layers, "dropout": course.dropout,
+    }  # fmt: skip
+    try:
+        return build_net(shape, seed=course.trainer.seed)
+    except ValueError as error:
+        raise CourseError(str(error)) from error
 
 
 def _only_lattice(container: Path) -> tuple[int, int]:
@@ -154,7 +158,7 @@ def _only_lattice(container: Path) -> tuple[int, int]:
 
 
 def _feature_names(stored: StoredContainer) -> list[str]:
-    """The columns of ``features``, or every column that a window has."""
+    """The columns of ``features``, in order."""
     names: list[str] = json.loads(said_of(stored.schema).get("features", "[]"))
     if not names:
         raise CourseError(f"{stored.path}: has no features; octastream dataset RUN... writes them")

@@ -118,5 +118,6 @@ def _run(
     rank: int, worker: Callable[..., None], processes: int, device: str, meet: str, arguments: tuple[Any, ...]
 ) -> None:
     ranks = Ranks(rank=rank, world_size=processes, local_rank=rank)
+    torch.set_num_threads(max((os.cpu_count() or 1) // processes, 1))
     with process_group(ranks, device, meet) as own:
         worker(ranks, own, *arguments)

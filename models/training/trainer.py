@@ -149,7 +149,7 @@ class BCCTrainer:
         self.model.train()
         self.step_losses = []
         total = torch.zeros(2, dtype=torch.float64)
-        with self._own_randomness(), remedies(*self._size()):
+        with self._own_randomness():
             for window in self._windows():
                 rate = self._rate()
                 loss, count = self._step(window)
@@ -171,14 +171,14 @@ class BCCTrainer:
         """
         sums = torch.zeros(3, dtype=torch.float64, device=self.device)
         self.model.eval()
-        with torch.no_grad(), self._own_randomness(), remedies(*self._size()):
+        with torch.no_grad(), self._own_randomness():
             for batch in self._val_loader if self._val_loader is not None else ():
                 moved = on_device(batch, self.device)
                 if fault := first_fault(moved, self._names):
                     raise TrainingDiverged(f"validation after epoch {self.epoch}: {fault}")
-                with self._autocast():
+                with remedies(len(moved["features"]), 1), self._autocast():
                     outputs = self._answer(self.model, moved)
-                sums += error_sums(self.config.loss, outputs, moved)
+                    sums += error_sums(self.config.loss, outputs, moved)
         loss, error, count = self.ranks.sum(sums).tolist()
         if not count:
             return {"loss": math.nan, "error": math.nan, "observed": 0.0}
@@ -278,8 +278,9 @@ class BCCTrainer:
         loss = torch.zeros((), device=self.device)
         outputs: list[Tensor] = []
         for batch in window if count else ():
-            wait = self._ddp is not None and batch is not window[-1]
-            with self._ddp.no_sync() if wait and self._ddp is not None else nullcontext():
+            rows, last = len(batch["features"]), batch is window[-1]
+            alone = nullcontext() if self._ddp is None or last else self._ddp.no_sync()
+            with remedies(rows, self.config.accumulation), alone:
                 with self._autocast():
                     outputs.append(self._answer(self._module, batch))
                 # DDP takes the mean over processes, this the sum over all outcomes by their number.
@@ -345,9 +346,6 @@ class BCCTrainer:
             if int(self.ranks.sum(here)) < self.ranks.world_size:
                 return
             yield window
-
-    def _size(self) -> tuple[int, int]:
-        return int(getattr(self._train_loader, "batch_size", None) or 1), self.config.accumulation
 
     @contextmanager
     def _own_randomness(self) -> Iterator[None]:

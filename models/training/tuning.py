@@ -87,7 +87,7 @@ def tune_course(
     epochs = course.trainer.epochs
     ray.init(
         address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR",
-        num_gpus=None, object_store_memory=STORE_BYTES,
+        object_store_memory=STORE_BYTES,
     )  # fmt: skip
     try:
         found = tune.Tuner(
