@@ -71,7 +71,8 @@ def _bcc() -> Lattice:
             points = rng.uniform(-1, 1, (2 * n, 3))
             nearest = np.abs(points).sum(1) <= 1.5  # the other sublattice's nodes are at the corners
             found = np.concatenate([found, points[nearest]])
-        return half_edge * found[:n]
+        within: NDArray[np.float64] = half_edge * found[:n]
+        return within
 
     present = np.ones(14, np.bool_)
     return Lattice(name="BCC, 14 neighbours", around=half_edge * around, present=present, draw=draw)

@@ -111,7 +111,8 @@ def launch(worker: Callable[..., None], processes: int, *arguments: Any, device:
         raise ValueError(f"processes: {processes} must be >= 1")
     with tempfile.TemporaryDirectory() as folder:
         meet = (Path(folder) / "meet").as_uri()
-        spawn(_run, (worker, processes, device, meet, arguments), nprocs=processes)
+        given = (worker, processes, device, meet, arguments)
+        spawn(_run, given, nprocs=processes)  # type: ignore[no-untyped-call]
 
 
 def _run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -86,7 +87,7 @@ def tune_course(
     open_course(course)  # so that what is wrong with the container is said once, and its cache is made once
     epochs = course.trainer.epochs
     ray.init(
-        address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR",
+        address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR,
         object_store_memory=STORE_BYTES,
     )  # fmt: skip
     try:
