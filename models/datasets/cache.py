@@ -110,9 +110,10 @@ def _write(
         cell_id[own], stamp_ns[number] = window.cell_id, window.stamp_ns
         table = neighbor_table(window.cell_id)
         neighbor[own] = np.where(table < len(table), table + starts[number], rows)
-        if window.target is not None:
-            target[own], observed[own] = window.target, window.observed
+        outcomes = window.outcomes()
+        if outcomes is not None:
+            target[own], observed[own] = outcomes
         if progress is not None:
             progress(number + 1, windows, "")
-    about = {"path": str(stored.path.name), "feature_keys": list(keys), "fill": fill, "rows": rows}
+    about = {"container": str(stored.place), "feature_keys": list(keys), "fill": fill, "rows": rows}
     (folder / "table.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.datasets.cache import Progress, Table, cached_table
-from models.datasets.stored import StoredContainer
+from models.datasets.place import Place
+from models.datasets.stored import StoredContainer, StoredError
 from models.graphs.columns import require_keys
 from native.index64 import decode
 
@@ -39,10 +40,10 @@ class StoredTable:
         progress: Progress | None = None,
     ) -> None:
         require_keys(feature_keys)
-        stored = StoredContainer(Path(container_path), frame_id, lod)
-        self.container_path, self.frame_id, self.lod = stored.path, frame_id, lod
+        stored = StoredContainer(container_path, frame_id, lod)
+        self.container_path, self.frame_id, self.lod = container_path, frame_id, lod
         self.feature_keys, self.transform, self.fill = tuple(feature_keys), transform, fill
-        self.cache = cache_of(stored.path) if cache is None else Path(cache)
+        self.cache = cache_of(stored.place) if cache is None else Path(cache)
         self.feature_names = stored.feature_names(feature_keys)
         self.targets, self.half_edge_m = stored.targets, stored.half_edge_m
         self._table: Table | None = cached_table(stored, self.feature_keys, fill, self.cache, progress)
@@ -83,12 +84,13 @@ class StoredTable:
 class BCCDataset(StoredTable):
     """A sample a cell and window, map-style; a batch is gathered at once, without a loop over its items.
 
-    container_path : an Arrow file of windows, or a folder of such (``models.datasets.stored``)
+    container_path : an Arrow file of windows or a folder of such (``models.datasets.stored``), path or URI
     frame_id, lod : whose cells; positions are in this frame
     feature_keys : names of columns, in this order
     transform : from a batch of arrays (first axis B, also for one item) to another, after everything else
     fill : what stands where a cell has no value (NaN); None refuses such containers
-    cache : folder of the feature cache; None takes ``cache`` in the container's folder, or beside its file
+    cache : folder of the feature cache; None takes ``cache`` in the container's folder, or beside its file;
+        it has to be named for a container behind a URI
     progress : told (done, total, "") for every window while the cache is made
 
     Samples: ``features`` float32 (F,), ``position`` float32 (3,) metres, ``neighbors`` float32 (14, F) in the
@@ -133,6 +135,11 @@ def rows_of(indices: Sequence[int] | NDArray[np.integer], n: int) -> NDArray[np.
     return np.where(rows < 0, rows + n, rows) if low < 0 else rows
 
 
-def cache_of(path: Path) -> Path:
-    """Where the cache of a stored container lies unless one says."""
+def cache_of(place: Place) -> Path:
+    """Where the cache of a stored container lies unless one says; raises StoredError for one behind a URI."""
+    path = place.local
+    if path is None:
+        raise StoredError(
+            f"{place}: is not on this machine; name a folder for the feature cache, as cache='...'"
+        )
     return path / CACHE if path.is_dir() else path.with_name(f"{path.name}.{CACHE}")

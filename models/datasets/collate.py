@@ -24,9 +24,7 @@ def bcc_collate_fn(samples: Sample | Sequence[Sample]) -> Batch:
     Raises ValueError for no sample, one with more than 14 neighbours, or arrays that do not fit together
     """
     stacked = samples if isinstance(samples, dict) else _stacked(samples)
-    batch = tensors(stacked)
-    batch["indices"] = batch.pop("index")
-    return batch
+    return {"indices" if name == "index" else name: tensor for name, tensor in tensors(stacked).items()}
 
 
 def tensors(sample: Sample) -> Batch:

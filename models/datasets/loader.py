@@ -71,7 +71,7 @@ class BCCDataLoader(DataLoader[Batch]):
         num_workers: int,
         pin_memory: bool,
         prefetch_factor: int,
-        **more: Any,
+        multiprocessing_context: str | None,
     ) -> None:
         self.order, self.cells, self.pins = order, dataset, pin_memory
         graphs = isinstance(dataset, WindowGraphDataset)
@@ -80,9 +80,8 @@ class BCCDataLoader(DataLoader[Batch]):
         self._slots: Slots | None = None
         if num_workers and len(dataset):
             largest = int(np.argmax(dataset.sizes)) if isinstance(dataset, WindowGraphDataset) else 0
-            self._slots = Slots.for_samples(
-                count, dataset.__getitems__([largest]), batches * order.batch_size
-            )
+            times = min(batches * order.batch_size, len(dataset))
+            self._slots = Slots.for_samples(count, dataset.__getitems__([largest]), times)
         self._done = 0
         super().__init__(
             _Reader(dataset, self._slots),  # type: ignore[arg-type]
@@ -90,7 +89,8 @@ class BCCDataLoader(DataLoader[Batch]):
             collate_fn=_as_it_is,
             num_workers=num_workers,
             prefetch_factor=prefetch_factor if num_workers else None,
-            **more,
+            persistent_workers=num_workers > 0,
+            multiprocessing_context=multiprocessing_context if num_workers else None,
         )
 
     def __len__(self) -> int:
@@ -116,7 +116,7 @@ class BCCDataLoader(DataLoader[Batch]):
         if isinstance(self.cells, WindowGraphDataset):
             yield group
             return
-        parts = (tensor.split(self.order.batch_size) for tensor in group.values())
+        parts = (torch.split(tensor, self.order.batch_size) for tensor in group.values())
         for batch in zip(*parts, strict=True):
             yield dict(zip(group, batch, strict=True))
 
@@ -150,7 +150,7 @@ def create_bcc_dataloader(
     drop_last: bool = False,
     pin_memory: bool | None = None,
     prefetch_factor: int = 2,
-    **more: Any,
+    multiprocessing_context: str | None = None,
 ) -> BCCDataLoader:
     """A loader of a dataset's batches, as ``bcc_collate_fn`` makes them.
 
@@ -158,7 +158,8 @@ def create_bcc_dataloader(
     num_workers : processes that read, at most as many as there are cores; 0 reads in this one. They persist
     shuffle, seed, rank, world_size, drop_last : as ``BatchOrder``
     pin_memory : None pins where there is CUDA
-    prefetch_factor : groups of batches that each worker reads ahead; more : as torch's ``DataLoader``
+    prefetch_factor : groups of batches that each worker reads ahead
+    multiprocessing_context : how workers begin, ``fork``, ``spawn`` or ``forkserver``; None as Python does
     Batches do not depend on the number of workers. Raises ValueError, with the name
     """
     order = BatchOrder(
@@ -172,8 +173,7 @@ def create_bcc_dataloader(
     )
     workers = min(num_workers, _cores())
     pins = torch.cuda.is_available() if pin_memory is None else pin_memory
-    more.setdefault("persistent_workers", workers > 0)
-    return BCCDataLoader(dataset, order, workers, pins, prefetch_factor, **more)
+    return BCCDataLoader(dataset, order, workers, pins, prefetch_factor, multiprocessing_context)
 
 
 def _as_it_is(sent: Any) -> Any:

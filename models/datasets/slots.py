@@ -23,7 +23,9 @@ class Slots:
     """
 
     def __init__(self, count: int, nbytes: int) -> None:
-        self._memory = torch.empty((count, nbytes), dtype=torch.uint8).share_memory_()  # type: ignore[no-untyped-call]
+        # As torch's collate function has it: ``share_memory_`` would copy, and so touch every page.
+        storage = torch.UntypedStorage._new_shared(count * nbytes)  # type: ignore[no-untyped-call]
+        self._memory = torch.empty(0, dtype=torch.uint8).set_(storage).reshape(count, nbytes)
 
     @classmethod
     def for_samples(cls, count: int, sample: Sample, times: int) -> Slots:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.ipc as ipc
 
+from models.datasets.place import Place
 from models.datasets.window import Window, lattice_of, require_same, said_of
 from models.graphs.columns import require_keys
 from native.schema import MismatchError
@@ -29,25 +30,25 @@ class StoredError(ValueError):
 class StoredContainer:
     """The windows of one frame and LOD of a stored container; files are memory-mapped.
 
-    path : an Arrow file, or a folder with its list of parts
+    where : an Arrow file, or a folder with its list of parts; a path, or a ``pyarrow.fs`` URI
     Raises StoredError (missing or damaged files), MismatchError (no such frame and LOD, parts that disagree)
     """
 
-    def __init__(self, path: Path, frame_id: int, lod: int) -> None:
-        self.path, self.frame_id, self.lod = path, frame_id, lod
-        found = {file: _schema_of(file) for file in _files(path)}
-        lattices = {file: lattice_of(schema, str(file)) for file, schema in found.items()}
+    def __init__(self, where: str | Path, frame_id: int, lod: int) -> None:
+        self.place, self.frame_id, self.lod = Place(where), frame_id, lod
+        found = {name: self._schema_of(name) for name in _parts(self.place)}
+        lattices = {name: lattice_of(schema, self.place.shown(name)) for name, schema in found.items()}
         wanted = (str(frame_id), str(lod))
-        self._files = [file for file, said in lattices.items() if (said["frame"], said["lod"]) == wanted]
-        if not self._files:
+        self._names = [name for name, said in lattices.items() if (said["frame"], said["lod"]) == wanted]
+        if not self._names:
             there = sorted({f"frame {said['frame']}, LOD {said['lod']}" for said in lattices.values()})
             raise MismatchError(
-                f"{path}: no cells of frame {frame_id}, LOD {lod}; there are {'; '.join(there) or 'none'}"
+                f"{where}: no cells of frame {frame_id}, LOD {lod}; there are {'; '.join(there) or 'none'}"
             )
-        self.schema: pa.Schema = found[self._files[0]]
-        for file in self._files[1:]:
-            require_same(self.schema, found[file], str(file))
-        self.half_edge_m = float(lattices[self._files[0]]["half_edge_m"])
+        self.schema: pa.Schema = found[self._names[0]]
+        for name in self._names[1:]:
+            require_same(self.schema, found[name], self.place.shown(name))
+        self.half_edge_m = float(lattices[self._names[0]]["half_edge_m"])
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -62,9 +63,8 @@ class StoredContainer:
     def digest(self, *more: object) -> str:
         """Sha256 over the schema, which files there are, their sizes and times, and more."""
         hasher = hashlib.sha256(self.schema.serialize())
-        for file in self._files:
-            stat = file.stat()
-            hasher.update(repr((file.name, stat.st_size, stat.st_mtime_ns)).encode())
+        for name in self._names:
+            hasher.update(repr((name, self.place.stat(name))).encode())
         hasher.update(repr(more).encode())
         return hasher.hexdigest()
 
@@ -75,16 +75,20 @@ class StoredContainer:
     def __iter__(self) -> Iterator[Window]:
         """The windows in order; raises StoredError (damage), MismatchError (ids)."""
         for batch in self._batches():
-            yield Window(batch, str(self.path))
+            yield Window(batch, str(self.place))
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
-        for file in self._files:
-            with _readable(file), pa.memory_map(str(file)) as source:
+        for name in self._names:
+            with _readable(self.place.shown(name)), self.place.open(name) as source:
                 reader = ipc.open_file(source)
                 for number in range(reader.num_record_batches):
                     batch = reader.get_batch(number)
                     batch.validate()
                     yield batch
+
+    def _schema_of(self, name: str) -> pa.Schema:
+        with _readable(self.place.shown(name)), self.place.open(name) as source:
+            return ipc.open_file(source).schema
 
 
 def lattices_in(path: Path) -> list[tuple[int, int]]:
@@ -94,7 +98,7 @@ def lattices_in(path: Path) -> list[tuple[int, int]]:
 
 
 @contextmanager
-def _readable(file: Path) -> Iterator[None]:
+def _readable(file: str) -> Iterator[None]:
     """Errors of Arrow name the file."""
     try:
         yield
@@ -104,29 +108,25 @@ def _readable(file: Path) -> Iterator[None]:
         raise StoredError(f"{file}: damaged, or no Arrow file: {' '.join(str(error).split())}") from error
 
 
-def _files(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path]
-    if not path.exists():
-        raise StoredError(f"{path}: no such file or folder")
-    listed = path / PARTS
-    if not listed.exists():
-        raise StoredError(f"{path}: has no {PARTS}, so it is no stored container, or writing it was cut off")
+def _parts(place: Place) -> list[str]:
+    """Names of the files of a container, "" for that of one file."""
+    if place.stat() is not None:
+        return [""]
+    if place.stat(PARTS) is None:
+        what = (
+            "no such file or folder" if place.is_empty() else f"has no {PARTS}, so it is no stored container"
+        )
+        raise StoredError(f"{place}: {what}, or writing it was cut off")
+    listed = place.shown(PARTS)
     try:
-        values = json.loads(listed.read_text(encoding="utf-8"))
+        values = json.loads(place.read_text(PARTS))
         version, names = values["version"], [Path(part["file"]).name for part in values["parts"]]
     except (ValueError, KeyError, TypeError) as error:
         raise StoredError(f"{listed}: damaged: {error}") from error
     if version != VERSION:
         raise StoredError(f"{listed}: version {version}, this release reads version {VERSION}")
-    missing = [name for name in names if not (path / name).is_file()]
+    missing = [name for name in names if place.stat(name) is None]
     if missing:
-        raise StoredError(
-            f"{path}: {len(missing)} of {len(names)} parts are missing: {', '.join(missing[:5])}"
-        )
-    return [path / name for name in names]
-
-
-def _schema_of(file: Path) -> pa.Schema:
-    with _readable(file), pa.memory_map(str(file)) as source:
-        return ipc.open_file(source).schema
+        some = ", ".join(missing[:5])
+        raise StoredError(f"{place}: {len(missing)} of {len(names)} parts are missing: {some}")
+    return names

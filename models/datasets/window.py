@@ -39,6 +39,8 @@ class Window:
 
     def __init__(self, batch: pa.RecordBatch, place: str = "window") -> None:
         lattice = lattice_of(batch.schema, place)
+        for column, names in ((FEATURES, "features"), (TARGET, "targets"), (OBSERVED, "targets")):
+            _require_names(batch.schema, column, names, place)
         self.batch = batch
         self.cell_id: NDArray[np.uint64] = batch.column("cell_id").to_numpy()
         if np.any(self.cell_id[1:] <= self.cell_id[:-1]):
@@ -59,15 +61,22 @@ class Window:
         stamps = self.batch.column(STAMP) if STAMP in self.batch.schema.names else []
         return stamps[0].as_py() if len(stamps) else 0
 
-    @property
-    def target(self) -> Floats | None:
-        """What came of every cell, float32 (N, H), None without outcomes."""
-        return self._numbers(TARGET) if TARGET in self.batch.schema.names else None
+    def outcomes(self) -> tuple[Floats, NDArray[np.bool_]] | None:
+        """What came of every cell, float32 (N, H), and where that is known, bool (N, H); None without any.
 
-    @property
-    def observed(self) -> NDArray[np.bool_] | None:
-        """Where that is known, bool (N, H), None without outcomes."""
-        return self._numbers(OBSERVED) if TARGET in self.batch.schema.names else None
+        Targets are 0 where nothing was observed, whatever is written there.
+        Raises FeatureError for one that was observed and is not finite
+        """
+        if TARGET not in self.batch.schema.names:
+            return None
+        observed: NDArray[np.bool_] = self._numbers(OBSERVED).astype(np.bool_, copy=False)
+        target = np.where(observed, self._numbers(TARGET), 0).astype(np.float32, copy=False)
+        if not np.isfinite(target).all():
+            cells = (~np.isfinite(target)).any(axis=1).sum()
+            raise FeatureError(
+                f"target: {cells} of {len(target)} cells were observed and have no finite target"
+            )
+        return target, observed
 
     def features(self, keys: Sequence[str], fill: float | None = None) -> Floats:
         """Columns by name, float32 (N, F): of ``features``, of the container, or any others of numbers.
@@ -146,6 +155,15 @@ def lattice_of(schema: pa.Schema, place: str) -> dict[str, str]:
     if "cell_id" not in schema.names or schema.field("cell_id").type != pa.uint64():
         raise MismatchError(f"{place}: has no column cell_id of uint64, so it holds no cells")
     return {name: said[name] for name in LATTICE}
+
+
+def _require_names(schema: pa.Schema, column: str, names: str, place: str) -> None:
+    """Raises MismatchError unless a column has as many values as the metadata has names for them."""
+    named = len(json.loads(said_of(schema).get(names, "[]")))
+    kind = schema.field(column).type if column in schema.names else None
+    width = getattr(kind, "list_size", 0)
+    if named != width:
+        raise MismatchError(f"{place}: {PREFIX}{names} has {named} names, but the column {column} is {kind}")
 
 
 def require_same(expected: pa.Schema, schema: pa.Schema, place: str) -> None:

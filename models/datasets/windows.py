@@ -11,7 +11,7 @@ from models.datasets.cells import Sample, StoredTable, rows_of
 
 
 class WindowGraphDataset(StoredTable):
-    """A graph a window, map-style; arguments and errors as ``BCCDataset``.
+    """A graph a window, map-style; arguments and errors as ``BCCDataset``, but a transform gets one graph.
 
     Samples: ``features`` float32 (N, F), ``neighbor_index`` int64 (N, 14), rows of the graph, N where there
     is no neighbour, ``position`` float32 (N, 3) metres, ``index`` uint64 (N,), ids, ``lod`` int64 (N,); with

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.ipc as ipc
 
+from models.datasets.place import Place
 from models.datasets.stored import PARTS, VERSION
 from models.datasets.window import lattice_of, require_same
 
@@ -19,18 +20,17 @@ Level = tuple[str, str]
 class ContainerWriter:
     """Writes windows into the parts of a new folder; ``close``, as a context does, writes the list of them.
 
-    part_rows : a part is closed once it has so many
+    folder : a path, or a ``pyarrow.fs`` URI; part_rows : a part is closed once it has so many
     Raises FileExistsError for a folder that is not empty
     """
 
-    def __init__(self, folder: Path, part_rows: int = 2**18) -> None:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    def __init__(self, folder: str | Path, part_rows: int = 2**18) -> None:
+        self._place, self._part_rows = Place(folder), part_rows
+        if not self._place.is_empty():
             raise FileExistsError(f"{folder}: is not an empty folder; name another one")
-        folder.mkdir(parents=True, exist_ok=True)
-        self._folder, self._part_rows = folder, part_rows
         self._parts: list[dict[str, Any]] = []
         self._schemas: dict[Level, pa.Schema] = {}
-        self._open: dict[Level, tuple[ipc.RecordBatchFileWriter, dict[str, Any]]] = {}
+        self._open: dict[Level, tuple[ipc.RecordBatchFileWriter, Any, dict[str, Any]]] = {}
 
     def __enter__(self) -> ContainerWriter:
         return self
@@ -61,7 +61,7 @@ class ContainerWriter:
         require_same(self._schemas.setdefault(level, window.schema), window.schema, "window")
         if level not in self._open:
             self._begin(level)
-        writer, part = self._open[level]
+        writer, _, part = self._open[level]
         writer.write_batch(window)
         part["windows"] += 1
         part["rows"] += len(window)
@@ -72,16 +72,17 @@ class ContainerWriter:
         """End every part and write the list of them."""
         self._end(*self._open)
         text = json.dumps({"version": VERSION, "parts": self._parts}, indent=1) + "\n"
-        temporary = self._folder / f".{PARTS}.tmp"
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(self._folder / PARTS)
+        with self._place.create(PARTS) as file:
+            file.write(text.encode())
 
     def _begin(self, level: Level) -> None:
         part: dict[str, Any] = {"file": f"part-{len(self._parts):05d}.arrow", "windows": 0, "rows": 0}
         self._parts.append(part)
-        writer = ipc.new_file(str(self._folder / part["file"]), self._schemas[level])
-        self._open[level] = writer, part
+        file = self._place.create(part["file"])
+        self._open[level] = ipc.new_file(file, self._schemas[level]), file, part
 
     def _end(self, *levels: Level) -> None:
         for level in levels:
-            self._open.pop(level)[0].close()
+            writer, file, _ = self._open.pop(level)
+            writer.close()
+            file.close()

@@ -38,18 +38,19 @@ and its intensity, a share; the last two are NaN where there is no return."""
 
 def names_of(cells: Cells) -> tuple[str, ...]:
     """Every name that ``values_of`` knows."""
-    return (*OWN, *(column.name for column in cells.schema.columns))
+    return tuple(dict.fromkeys([*OWN, *(column.name for column in cells.schema.columns)]))
 
 
 def values_of(cells: Cells, name: str) -> NDArray[Any]:
     """A column as numbers, (N, W): a scalar has W = 1, a column of categories a count a category.
 
+    A column of the user's comes before one of the container's own of that name.
     Raises FeatureError for a name that is not there
     """
-    if name in OWN:
-        values = OWN[name](cells)
-    elif name in names_of(cells):
+    if name in cells.stored:
         values = cells.values(name)
+    elif name in OWN:
+        values = OWN[name](cells)
     else:
         raise FeatureError(f"feature_keys: no column {name!r}; there are {', '.join(names_of(cells))}")
     return values[:, None] if values.ndim == 1 else values
@@ -57,10 +58,8 @@ def values_of(cells: Cells, name: str) -> NDArray[Any]:
 
 def part_names(cells: Cells, name: str) -> tuple[str, ...]:
     """Names of the W values of a column: ``flow.0``, ``class.car``; of a scalar its own."""
-    if name == "offset":
-        return tuple(f"{name}.{axis}" for axis in "xyz")
-    if name in OWN:
-        return (name,)
+    if name not in cells.stored:
+        return tuple(f"{name}.{axis}" for axis in "xyz") if name == "offset" else (name,)
     column = cells.column(name)
     if column.categories:
         return tuple(f"{name}.{category}" for category in column.categories)

@@ -73,6 +73,8 @@ def test_the_page_shows_how_to_read_it(run: Path, tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.learn
+@pytest.mark.long
+@pytest.mark.slow
 def test_the_example_learns_more_than_the_share() -> None:
     example = runpy.run_path(str(ROOT / "examples/train_on_stored_containers.py"))
     assert example["main"](LOG.replace("sweeps=14", "sweeps=20"), "1") > 0.05

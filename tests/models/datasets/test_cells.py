@@ -14,11 +14,15 @@ import pytest
 
 from models.datasets import cache
 from models.datasets.cells import BCCDataset
+from models.datasets.place import Place
 from models.datasets.stored import StoredError
-from models.datasets.window import cells_of_grid, with_column
+from models.datasets.window import cells_of_grid, with_column, with_outcomes
+from models.datasets.writer import ContainerWriter
 from models.graphs.columns import FeatureError
+from native.cells import Rows
+from native.container import Container, ContainerOptions, RecordKey
 from native.grid import Grid
-from native.schema import MismatchError
+from native.schema import Column, MismatchError
 from tests.models.datasets.stores import NAMES, TARGETS, WHERE, expected, same, store, window
 from tests.models.graphs.containers import GRID, container, random_ids
 
@@ -54,6 +58,19 @@ def test_one_file_is_a_container_too(tmp_path: Path) -> None:
     dataset = BCCDataset(file, **WHERE, feature_keys=NAMES)
     same(dataset[3], expected(WINDOWS, NAMES)[3])
     assert dataset.cache == tmp_path / "one.arrow.cache"
+
+
+def test_uris_are_read_into_a_cache_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = (tmp_path / "city").as_uri()
+    with ContainerWriter(uri) as writer:
+        for batch in WINDOWS:
+            writer.write(batch)
+    same(BCCDataset(uri, **WHERE, feature_keys=NAMES)[-1], expected(WINDOWS, NAMES)[-1])
+    monkeypatch.setattr(Place, "local", None)  # as if it were elsewhere: files are read, not mapped
+    with pytest.raises(StoredError, match="is not on this machine; name a folder for the feature cache"):
+        BCCDataset(uri, **WHERE, feature_keys=NAMES)
+    dataset = BCCDataset(uri, **WHERE, feature_keys=NAMES, cache=tmp_path / "here")
+    same(dataset[-1], expected(WINDOWS, NAMES)[-1])
 
 
 def test_windows_without_outcomes_have_no_targets(tmp_path: Path) -> None:
@@ -121,6 +138,36 @@ def test_infinite_features_are_refused(tmp_path: Path) -> None:
     batch = with_column(window(1), "speed", np.full(len(window(1)), np.inf))
     with pytest.raises(FeatureError, match=r"speed: .* have an infinite value"):
         BCCDataset(store(tmp_path / "a", [batch]), **WHERE, feature_keys=["speed"], fill=0.0)
+
+
+def with_target(target: np.ndarray, observed: np.ndarray) -> pa.RecordBatch:
+    """A window in which these are known of the first cell."""
+    ids = random_ids()
+    targets, seen = np.zeros((len(ids), 2), np.float32), np.zeros((len(ids), 2), np.bool_)
+    targets[0], seen[0] = target, observed
+    batch = with_column(cells_of_grid(GRID, ids), "hits", np.ones(len(ids)))
+    return with_outcomes(batch, TARGETS, targets, seen)
+
+
+def test_what_nobody_saw_has_target_zero(tmp_path: Path) -> None:
+    folder = store(tmp_path / "a", [with_target(np.array([1, np.nan]), np.array([True, False]))])
+    sample = BCCDataset(folder, **WHERE, feature_keys=["hits"])[0]
+    assert sample["target"].tolist() == [1.0, 0.0] and sample["observed"].tolist() == [True, False]
+    folder = store(tmp_path / "b", [with_target(np.array([1, np.nan]), np.array([True, True]))])
+    with pytest.raises(FeatureError, match=r"target: 1 of \d+ cells were observed and have no finite target"):
+        BCCDataset(folder, **WHERE, feature_keys=["hits"])
+
+
+def test_a_column_of_the_users_comes_before_one_of_that_name(tmp_path: Path) -> None:
+    box = Container(GRID, ContainerOptions(columns=(Column(name="state", rule="greatest"),)))
+    ids = random_ids()
+    values = {"state": np.full((len(ids), 1), 7, np.int64)}
+    box.add(
+        RecordKey(0, 0),
+        Rows.of(ids, np.ones(len(ids), np.uint64), np.zeros((len(ids), 11), np.int64), values=values),
+    )
+    folder = store(tmp_path / "a", [box.cells().to_arrow()])
+    assert BCCDataset(folder, **WHERE, feature_keys=["state"])[0]["features"].tolist() == [7.0]
 
 
 # ---- the cache -------------------------------------------------------------------------------------------
@@ -265,6 +312,14 @@ def test_cells_that_are_not_what_is_said_are_refused(tmp_path: Path, ids: np.nda
     batch = with_column(batch, "hits", np.ones(len(ids)))
     with pytest.raises(MismatchError, match=message):
         BCCDataset(store(tmp_path / "a", [batch]), **WHERE, feature_keys=["hits"])
+
+
+@pytest.mark.parametrize("left", ["target", "observed", "features"])
+def test_columns_without_names_and_names_without_columns_are_refused(tmp_path: Path, left: str) -> None:
+    batch = window(1)
+    batch = batch.select([name for name in batch.schema.names if name != left])
+    with pytest.raises(MismatchError, match=rf"octa\.\w+ has [23] names, but the column {left} is None"):
+        BCCDataset(store(tmp_path / "a", [batch]), **WHERE, feature_keys=["before"])
 
 
 def test_columns_that_are_no_numbers_are_refused(tmp_path: Path) -> None:

@@ -169,6 +169,15 @@ def test_samples_that_outgrow_shared_memory_still_come(dataset: BCCDataset, monk
     assert all_equal(*(list(create_bcc_dataloader(dataset, 64, workers)) for workers in (0, 1)))
 
 
+@pytest.mark.long
+@pytest.mark.slow
+def test_workers_that_begin_anew_give_the_same_batches(dataset: BCCDataset) -> None:
+    here, there = (
+        create_bcc_dataloader(dataset, 64, workers, multiprocessing_context="spawn") for workers in (0, 1)
+    )
+    assert all_equal(list(here), list(there))
+
+
 def test_an_empty_dataset_has_no_batch(dataset: BCCDataset) -> None:
     nothing = dataset.between(2, 2)
     assert (
