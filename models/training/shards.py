@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.ipc as ipc
 import torch
 from numpy.typing import NDArray
-from pyarrow import fs
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
-from models.datasets.stored import PARTS, StoredError
-from models.datasets.window import Window, lattice_of
+from models.datasets.stored import StoredContainer
+from models.datasets.window import Window
 from native.index64 import decode
 from native.neighbors import neighbor_table
-
-Piece = tuple[str, int]
-"""A file, and the number of a window in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,17 +57,10 @@ class ShardedWindows(IterableDataset[dict[str, Tensor]]):
         shard: Shard | None = None,
         seed: int | None = None,
     ) -> None:
-        self.uri, self.feature_keys, self.seed = uri, tuple(feature_keys), seed
+        self._stored = StoredContainer(uri, frame_id, lod)
+        self._pieces = self._stored.pieces()
+        self.feature_keys, self.seed = tuple(feature_keys), seed
         self.shard, self.epoch = shard or Shard(), 0
-        self._pieces: list[Piece] = []
-        for path in _files(uri):
-            reader = _open(uri, path)
-            said = lattice_of(reader.schema, path)
-            if (said["frame"], said["lod"]) == (str(frame_id), str(lod)):
-                self.half_edge_m = float(said["half_edge_m"])
-                self._pieces += [(path, number) for number in range(reader.num_record_batches)]
-        if not self._pieces:
-            raise StoredError(f"{uri}: has no windows of frame {frame_id}, LOD {lod}")
 
     def set_epoch(self, epoch: int) -> None:
         """The epoch that comes next."""
@@ -92,49 +77,17 @@ class ShardedWindows(IterableDataset[dict[str, Tensor]]):
         if self.seed is not None:
             np.random.default_rng((self.seed, self.epoch)).shuffle(order)
         for place in order[shard.rank :: shard.world_size].tolist():
-            yield self._graph(*self._pieces[place])
+            yield self._graph(self._stored.window(self._pieces[place]))
 
-    def _graph(self, path: str, number: int) -> dict[str, Tensor]:
-        window = Window(_open(self.uri, path).get_batch(number), path)
+    def _graph(self, window: Window) -> dict[str, Tensor]:
         sites = decode(window.cell_id)
         arrays: dict[str, NDArray[Any]] = {
             "features": window.features(self.feature_keys),
             "neighbor_index": neighbor_table(np.ascontiguousarray(window.cell_id)).astype(np.int64),
-            "position": (sites.sites * self.half_edge_m).astype(np.float32),
+            "position": (sites.sites * self._stored.half_edge_m).astype(np.float32),
             "lod": sites.lod.astype(np.int64),
             "indices": window.cell_id.view(np.int64).copy(),
         }
         if window.target is not None and window.observed is not None:
             arrays |= {"target": window.target.copy(), "observed": window.observed.copy()}
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
-
-
-def _place(uri: str) -> tuple[fs.FileSystem, str]:
-    system, path = fs.FileSystem.from_uri(uri if "://" in uri else Path(uri).resolve().as_uri())
-    return system, path
-
-
-def _files(uri: str) -> list[str]:
-    """The files that ``parts.json`` lists, or the one that is named."""
-    system, path = _place(uri)
-    kind = system.get_file_info(path).type
-    if kind == fs.FileType.File:
-        return [path]
-    if kind == fs.FileType.NotFound or system.get_file_info(f"{path}/{PARTS}").type == fs.FileType.NotFound:
-        raise StoredError(f"{uri}: has no {PARTS}, so it is no stored container, or writing it was cut off")
-    with system.open_input_stream(f"{path}/{PARTS}") as stream:
-        names = [Path(part["file"]).name for part in json.loads(stream.read())["parts"]]
-    found = system.get_file_info([f"{path}/{name}" for name in names])
-    if missing := [info.base_name for info in found if info.type != fs.FileType.File]:
-        named = ", ".join(missing[:5])
-        raise StoredError(f"{uri}: {len(missing)} of {len(names)} parts are missing: {named}")
-    return [info.path for info in found]
-
-
-def _open(uri: str, path: str) -> Any:
-    """A reader of an Arrow file; opened anew, as it may be read by another process than the one before."""
-    system, _ = _place(uri)
-    try:
-        return ipc.open_file(system.open_input_file(path))
-    except pa.ArrowInvalid as error:
-        raise StoredError(f"{path}: damaged, or no Arrow file: {' '.join(str(error).split())}") from error

@@ -96,9 +96,9 @@ def lacking(city: Path, tmp_path: Path) -> ShardedWindows:
     [
         (damaged, "damaged, or no Arrow file"),
         (lacking, "1 of 1 parts are missing: part-00000.arrow"),
-        (lambda city, out: read(out), "has no parts.json"),
-        (lambda city, out: read(out / "nowhere"), "has no parts.json"),
-        (lambda city, out: ShardedWindows(str(city), 9, 1, NAMES), "has no windows of frame 9, LOD 1"),
+        (lambda city, out: read(out), "no such file or folder"),
+        (lambda city, out: read(out / "nowhere"), "no such file or folder"),
+        (lambda city, out: ShardedWindows(str(city), 9, 1, NAMES), "no cells of frame 9, LOD 1"),
         (lambda city, out: Shard(rank=2, world_size=2), r"rank: 2 must be 0\.\.1"),
     ],
 )
