@@ -88,6 +88,7 @@ class ShardedWindows(IterableDataset[dict[str, Tensor]]):
             "lod": sites.lod.astype(np.int64),
             "indices": window.cell_id.view(np.int64).copy(),
         }
-        if window.target is not None and window.observed is not None:
-            arrays |= {"target": window.target.copy(), "observed": window.observed.copy()}
+        outcomes = window.outcomes()
+        if outcomes is not None:
+            arrays |= {"target": outcomes[0], "observed": outcomes[1].copy()}
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
