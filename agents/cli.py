@@ -20,6 +20,7 @@ from agents.kafka import commands as kafka_commands
 from agents.kafka.worker_command import require_map_frame
 from agents.labels import commands as label_commands
 from agents.models_commands import add_to as add_models
+from agents.networks.commands import tune
 from agents.options import ConfigOptions, LogOptions, ReplayFlags, spread
 from agents.studies.commands import add_to as add_studies
 from agents.targets import commands as target_commands
@@ -370,6 +371,7 @@ def _simulate_one(seed: int, trace: bool) -> None:
 
 
 app.command()(serve)
+app.command()(tune)
 app.command()(dataset)
 kafka_commands.add_to(app)
 care_commands.add_to(app)

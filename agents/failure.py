@@ -32,6 +32,9 @@ FORMAT_PACKAGES = ("rosbags", "laspy", "lazrs", "plyfile")
 ANALYSIS_PACKAGES = ("duckdb",)
 """What the extra ``analysis`` installs and nothing but stream/run_tables.py imports."""
 
+TRAINING_PACKAGES = {"tensorboard": "train", "ray": "tune"}
+"""What training outside the loop may need, and the extra that installs it."""
+
 
 def require_learning() -> None:
     """Raises ModuleNotFoundError when a package that learning needs is not installed."""
@@ -67,6 +70,8 @@ def _line(text: str) -> str:
 def _missing(package: str) -> str:
     if package in LEARNING_PACKAGES:
         return f"learning needs {package}: pip install 'octastream[learn]', or add --no-learn"
+    if package in TRAINING_PACKAGES:
+        return f"this needs {package}: pip install 'octastream[{TRAINING_PACKAGES[package]}]'"
     if package in KAFKA_PACKAGES:
         return f"Kafka needs {package}: pip install 'octastream[kafka]'"
     if package in SERVE_PACKAGES:

@@ -10,9 +10,10 @@ from pathlib import Path
 from tests.data import ROOT
 
 LEARNING_MODULES = (
-    "models.nets.", "models.training.", "models.export.", "agents.targets.tasks.", "agents.targets.train.",
-    "models.datasets.collate.", "models.datasets.device.", "models.datasets.loader.",
-    "models.datasets.module.", "models.datasets.slots.",
+    "models.nets.", "models.training.", "models.export.", "models.net_export.", "agents.targets.tasks.",
+    "agents.targets.train.", "models.datasets.collate.", "models.datasets.device.", "models.datasets.loader.",
+    "models.datasets.module.", "models.datasets.slots.", "agents.networks.settings.",
+    "agents.networks.train.", "agents.studies.lattice.",
 )  # fmt: skip
 """Modules that are imported only when learning is on; everything else must do without."""
 

@@ -1,4 +1,4 @@
-"""Commands: ``octastream study online | drift | ablation | delay | horizon | poison``."""
+"""Commands: ``octastream study online | drift | ablation | delay | horizon | poison | lattice``."""
 
 from __future__ import annotations
 
@@ -85,6 +85,26 @@ def _command(name: str) -> Callable[..., None]:
 
 for _name in WORDS:
     study.command(_name, help=WORDS[_name])(_command(_name))
+
+
+@study.command()
+def lattice(
+    out: Annotated[Path, typer.Option(help="Folder.")] = Path("runs/study-lattice"),
+    steps: Annotated[int, typer.Option(min=1, help="Of training, of each network.")] = 1500,
+    seeds: Annotated[int, typer.Option(min=1, help="Fields and weights drawn anew.")] = 3,
+    force: Annotated[bool, typer.Option("--force", help="Replace a study that lies there.")] = False,
+) -> None:
+    """What the body-centred-cubic lattice is worth beside a cubic grid with as many nodes."""
+    from agents import console
+
+    require_learning()
+    from agents.studies.conduct import claim_study, conduct_lattice
+    from agents.studies.lattice import LatticeOptions
+
+    claim_study(out, force=force)
+    with console.progress_bar("study lattice", unit="networks") as progress:
+        result = conduct_lattice(LatticeOptions(steps=steps, seeds=seeds), out, progress)
+    _show(result, out)
 
 
 def _show(result: StudyResult, folder: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agents.replay import VERSIONED, Progress
 from agents.studies import ablation, delay, drift, horizon, online, poison
@@ -17,6 +17,9 @@ from agents.studies.drives import StudyError, StudyOptions
 from agents.studies.page import page_of
 from agents.studies.result import StudyResult
 from agents.studies.track import Runner, scratch_folder
+
+if TYPE_CHECKING:
+    from agents.studies.lattice import LatticeOptions
 
 RESULT, PAGE = "study.json", "study.html"
 
@@ -52,7 +55,23 @@ def conduct(name: str, options: StudyOptions, out: Path, progress: Progress) -> 
         runner = Runner(options.settings, scratch, progress, study.replays(options), options.sweeps)
         result = study.run(options, runner)
         runner.note("writing the page")
-    result = dataclasses.replace(result, settings=_settings(options))
+    values = dataclasses.asdict(options)
+    values["settings"] = list(options.settings)
+    return _written(result, values, out)
+
+
+def conduct_lattice(options: LatticeOptions, out: Path, progress: Progress) -> StudyResult:
+    """Conduct the study of lattices, which replays no log, and write the same files.
+
+    Deterministic and raises as ``conduct``
+    """
+    from agents.studies import lattice  # needs torch
+
+    return _written(lattice.run(options, progress), dataclasses.asdict(options), out)
+
+
+def _written(result: StudyResult, options: dict[str, Any], out: Path) -> StudyResult:
+    result = dataclasses.replace(result, settings=options | {"versions": _versions()})
     out.mkdir(parents=True, exist_ok=True)
     text = json.dumps(result.to_dict(), indent=1, allow_nan=False, ensure_ascii=False)
     (out / RESULT).write_text(text + "\n", encoding="utf-8")
@@ -73,14 +92,12 @@ def claim_study(out: Path, *, force: bool) -> None:
         raise StudyError(f"--out {out}: holds a study; name another folder or add --force")
 
 
-def _settings(options: StudyOptions) -> dict[str, Any]:
-    """What decides the figures, beside the logs."""
+def _versions() -> str:
+    """What decides the figures, beside the logs and the options."""
     versions = {"python": platform.python_version(), "machine": platform.machine()}
     for name in VERSIONED:
         try:
             versions[name] = version(name)
         except PackageNotFoundError:
             versions[name] = "not installed"
-    values = dataclasses.asdict(options)
-    values["settings"] = list(options.settings)
-    return values | {"versions": ", ".join(f"{name} {text}" for name, text in versions.items())}
+    return ", ".join(f"{name} {text}" for name, text in versions.items())

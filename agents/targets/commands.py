@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from rich.markup import escape
 
 from agents.failure import require_learning
 
@@ -19,24 +20,72 @@ def add_to(app: typer.Typer) -> None:
 
 
 def train(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
-    target: Annotated[
-        Literal["class", "changed", "intensity"], typer.Option(help="What of cells is to be told.")
+    source: Annotated[
+        Path, typer.Argument(metavar="RUN|CONTAINER", help="A run folder; for occupancy a stored container.")
     ],
     out: Annotated[Path, typer.Option(help="Folder for the model and its scores.")],
+    target: Annotated[
+        Literal["occupancy", "class", "changed", "intensity"],
+        typer.Option(help="What of cells is to be told."),
+    ] = "occupancy",
     delay: Annotated[
         float, typer.Option(min=0.0, metavar="SECONDS", help="Labels are known so long after their sweep.")
     ] = 1.0,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Optimiser steps a labelled sweep. Default: as in the run.")
     ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Of occupancy: net, hidden_dim, lr, epochs, ..."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the newest checkpoint in --out.")
+    ] = False,
+    ddp: Annotated[bool, typer.Option("--ddp", help="One process of several, started by torchrun.")] = False,
+    processes: Annotated[int, typer.Option(min=1, help="Start so many processes here.")] = 1,
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to train.")] = "cpu",
 ) -> None:
-    """Train another target than occupancy on a stored run: predict, wait for the truth, score, learn."""
-    from rich.markup import escape
+    """Train on stored runs: networks on the occupancy of a stored container, or another target on a run.
 
-    from agents import console
-
+    Any other target is trained as it would have been live: predict, wait for the truth, score, learn.
+    """
     require_learning()
+    if target == "occupancy":
+        _train_network(
+            source, out, settings or [], resume=resume, ddp=ddp, processes=processes, device=device
+        )
+    else:
+        _train_target(source, out, target, delay=delay, steps=steps)
+
+
+def _train_network(
+    source: Path, out: Path, settings: list[str], *, resume: bool, ddp: bool, processes: int, device: str
+) -> None:
+    from agents import console
+    from agents.networks import train as networks
+    from agents.networks.settings import course_of
+
+    course = course_of(source, settings)
+    if ddp:
+        networks.train_under_torchrun(course, out, resume=resume, device=device)
+        return
+    if processes > 1:
+        networks.train_in_processes(course, out, processes, resume=resume, device=device)
+        console.show(f"models: {escape(str(out))}")
+        return
+    with console.progress_bar("training", unit="steps") as progress:
+        results = networks.train_network(course, out, resume=resume, device=device, progress=progress)
+    best = min(results, key=lambda result: result.score)
+    console.show(
+        f"epoch {best.epoch} of {len(results)} is best: loss {best.val_loss:.4f}, error {best.val_error:.4f}",
+        f"model: {escape(str(out / networks.MODEL))}",
+    )
+
+
+def _train_target(
+    run: Path, out: Path, target: Literal["class", "changed", "intensity"], *, delay: float, steps: int | None
+) -> None:
+    from agents import console
     from agents.targets.train import train_target
 
     with console.progress_bar("training") as progress:

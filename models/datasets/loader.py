@@ -116,7 +116,8 @@ class BCCDataLoader(DataLoader[Batch]):
         if isinstance(self.cells, WindowGraphDataset):
             yield group
             return
-        parts = (torch.split(tensor, self.order.batch_size) for tensor in group.values())
+        size = self.order.batch_size
+        parts = (torch.split(tensor, size) for tensor in group.values())
         for batch in zip(*parts, strict=True):
             yield dict(zip(group, batch, strict=True))
 

@@ -22,6 +22,9 @@ from native.schema import MismatchError
 PARTS = "parts.json"
 VERSION = 1
 
+Piece = tuple[str, int]
+"""A file of a container, and the number of a window in it."""
+
 
 class StoredError(ValueError):
     """A stored container that cannot be read: missing parts, damage; names the file and the way out."""
@@ -36,7 +39,7 @@ class StoredContainer:
 
     def __init__(self, where: str | Path, frame_id: int, lod: int) -> None:
         self.place, self.frame_id, self.lod = Place(where), frame_id, lod
-        found = {name: self._schema_of(name) for name in _parts(self.place)}
+        found = {name: _schema_of(self.place, name) for name in _parts(self.place)}
         lattices = {name: lattice_of(schema, self.place.shown(name)) for name, schema in found.items()}
         wanted = (str(frame_id), str(lod))
         self._names = [name for name, said in lattices.items() if (said["frame"], said["lod"]) == wanted]
@@ -86,9 +89,33 @@ class StoredContainer:
                     batch.validate()
                     yield batch
 
-    def _schema_of(self, name: str) -> pa.Schema:
+    def pieces(self) -> list[Piece]:
+        """Every window by its file and its number there, in order."""
+        found = []
+        for name in self._names:
+            with _readable(self.place.shown(name)), self.place.open(name) as source:
+                found += [(name, number) for number in range(ipc.open_file(source).num_record_batches)]
+        return found
+
+    def window(self, piece: Piece) -> Window:
+        """One of ``pieces``; raises StoredError (damage), MismatchError (ids)."""
+        name, number = piece
         with _readable(self.place.shown(name)), self.place.open(name) as source:
-            return ipc.open_file(source).schema
+            batch = ipc.open_file(source).get_batch(number)
+            batch.validate()
+            return Window(batch, self.place.shown(name))
+
+
+def lattices_in(where: str | Path) -> list[tuple[int, int]]:
+    """Frame and LOD of the windows of a stored container, each pair once, ascending; raises StoredError."""
+    place = Place(where)
+    said = [lattice_of(_schema_of(place, name), place.shown(name)) for name in _parts(place)]
+    return sorted({(int(each["frame"]), int(each["lod"])) for each in said})
+
+
+def _schema_of(place: Place, name: str) -> pa.Schema:
+    with _readable(place.shown(name)), place.open(name) as source:
+        return ipc.open_file(source).schema
 
 
 @contextmanager
