@@ -161,5 +161,6 @@ def _feature_names(stored: StoredContainer) -> list[str]:
     """The columns of ``features``, in order."""
     names: list[str] = json.loads(said_of(stored.schema).get("features", "[]"))
     if not names:
-        raise CourseError(f"{stored.place.shown("")}: has no features; octastream dataset RUN... writes them")
+        where = stored.place.shown("")
+        raise CourseError(f"{where}: has no features; octastream dataset RUN... writes them")
     return names
