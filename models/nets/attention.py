@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.nets.graph_net import GraphNet
-from models.nets.neighborhood import gather, patch_offsets, taps
+from models.nets.graph_net import RingNet
+from models.nets.neighborhood import gather, patch_offsets
 
 SLOPE = 0.2
 """Of the leaky ReLU, as in both papers."""
@@ -76,7 +76,7 @@ class AttentionBlock(nn.Module):
         return y + step
 
 
-class BCCAttention(GraphNet):
+class BCCAttention(RingNet):
     """Attention reaches one ring a layer, and weighs neighbours by what they hold and where they lie."""
 
     name: ClassVar[str] = "attention"
@@ -99,24 +99,6 @@ class BCCAttention(GraphNet):
             num_layers=num_layers, dropout=dropout, seed=seed,
         )  # fmt: skip
         self.model_config["heads"] = heads
-
-    def forward(
-        self,
-        features: Tensor,
-        neighbor_index: Tensor,
-        positions: Tensor | None = None,
-        lod: Tensor | int | None = None,
-    ) -> Tensor:
-        """Logits of every cell.
-
-        features : float32 (N, F), raw; neighbor_index : int (N, 14), rows, N where there is no neighbour
-        positions, lod : not needed; the column of a neighbour says where it lies
-        Returns float32 (N, H)
-        """
-        index, y = taps(neighbor_index), self.start(features)
-        for block in self.blocks:
-            y = self.run_block(block, y, index)
-        return self.finish(y)
 
 
 def require_heads(heads: int, hidden_dim: int) -> None:

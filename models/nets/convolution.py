@@ -7,8 +7,8 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.nets.graph_net import GraphNet
-from models.nets.neighborhood import TAPS, gather, taps
+from models.nets.graph_net import RingNet
+from models.nets.neighborhood import TAPS, gather
 
 
 class ConvolutionBlock(nn.Module):
@@ -26,7 +26,7 @@ class ConvolutionBlock(nn.Module):
         return y + step
 
 
-class BCCConvolution(GraphNet):
+class BCCConvolution(RingNet):
     """A convolution reaches one ring a layer; directions are told apart, levels are not."""
 
     name: ClassVar[str] = "convolution"
@@ -46,21 +46,3 @@ class BCCConvolution(GraphNet):
             feature_count=feature_count, output_count=output_count, hidden_dim=hidden_dim,
             num_layers=num_layers, dropout=dropout, seed=seed,
         )  # fmt: skip
-
-    def forward(
-        self,
-        features: Tensor,
-        neighbor_index: Tensor,
-        positions: Tensor | None = None,
-        lod: Tensor | int | None = None,
-    ) -> Tensor:
-        """Logits of every cell.
-
-        features : float32 (N, F), raw; neighbor_index : int (N, 14), rows, N where there is no neighbour
-        positions, lod : not needed
-        Returns float32 (N, H)
-        """
-        index, y = taps(neighbor_index), self.start(features)
-        for block in self.blocks:
-            y = self.run_block(block, y, index)
-        return self.finish(y)

@@ -13,6 +13,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from models.nets.bcc_conv import CLIP
+from models.nets.neighborhood import taps
 
 
 class Standardised(nn.Module):
@@ -111,6 +112,28 @@ class GraphNet(Standardised):
         """Logits, (N, H)."""
         logits: Tensor = self.output(self.norm(states))
         return logits
+
+
+class RingNet(GraphNet):
+    """One of which each block takes a cell's state and those of its 14 neighbours."""
+
+    def forward(
+        self,
+        features: Tensor,
+        neighbor_index: Tensor,
+        positions: Tensor | None = None,
+        lod: Tensor | int | None = None,
+    ) -> Tensor:
+        """Logits of every cell.
+
+        features : float32 (N, F), raw; neighbor_index : int (N, 14), rows, N where there is no neighbour
+        positions, lod : not needed; the column of a neighbour says where it lies
+        Returns float32 (N, H)
+        """
+        index, y = taps(neighbor_index), self.start(features)
+        for block in self.blocks:
+            y = self.run_block(block, y, index)
+        return self.finish(y)
 
 
 def lod_rows(lod: Tensor | int | None, like: Tensor) -> Tensor:
