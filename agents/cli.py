@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from agents.care import commands as care_commands
 from agents.cluster_options import TopicOptions
-from agents.dataset_command import dataset
+from agents.compare_command import compare
 from agents.errors import commands as error_commands
 from agents.failure import EXIT_DAMAGED, EXIT_ERROR, EXIT_INTERRUPTED, describe, require_learning
 from agents.kafka import commands as kafka_commands
@@ -24,6 +24,7 @@ from agents.networks.commands import tune
 from agents.options import ConfigOptions, LogOptions, ReplayFlags, spread
 from agents.studies.commands import add_to as add_studies
 from agents.targets import commands as target_commands
+from agents.training_sets import commands as dataset_commands
 from agents.web.serve_command import serve
 
 if TYPE_CHECKING:
@@ -372,7 +373,7 @@ def _simulate_one(seed: int, trace: bool) -> None:
 
 app.command()(serve)
 app.command()(tune)
-app.command()(dataset)
+app.command()(compare)
 kafka_commands.add_to(app)
 care_commands.add_to(app)
 error_commands.add_to(app)
@@ -380,6 +381,7 @@ label_commands.add_to(app)
 add_models(app)
 add_studies(app)
 target_commands.add_to(app)
+dataset_commands.add_to(app)
 
 
 def _replay(sources: Sequence[Source], config: Config, out: Path, flags: ReplayFlags) -> RunResult:

@@ -29,7 +29,7 @@ def main(location: str = DRIVE, trials: str = "0", sweeps: str = "14") -> float:
         settings = ["--sweeps", sweeps, "--set", "task.warmup_sweeps=2"]
         if octastream(["replay", location, "--out", str(run), "--no-learn", *settings]) != 0:
             raise SystemExit(f"{location}: cannot be replayed")
-        octastream(["dataset", str(run), "--out", str(stored)])
+        octastream(["dataset", "windows", str(run), "--out", str(stored)])
 
         course = Course(
             container=stored, net="attention", hidden_dim=16, num_layers=1, batch_size=1,

@@ -48,7 +48,7 @@ def main(location: str = "sim:city?sweeps=30&beams=32&azimuths=256&seed=3", epoc
         run, stored = Path(name) / "run", Path(name) / "stored"
         if octastream(["replay", location, "--out", str(run), "--no-learn"]) != 0:
             raise SystemExit(f"{location}: cannot be replayed")
-        octastream(["dataset", str(run), "--out", str(stored)])
+        octastream(["dataset", "windows", str(run), "--out", str(stored)])
         cells = BCCDataset(stored, frame_id=2, lod=7, feature_keys=KEYS)
         windows, column = len(cells.windows), cells.targets.index(PRIMARY)
         train, later = cells.between(0, windows * 3 // 5), cells.between(windows * 3 // 5, windows)

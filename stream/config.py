@@ -46,6 +46,7 @@ __all__ = [
     "load_config",
     "parse_config",
     "to_dict",
+    "with_overrides",
 ]
 
 
@@ -152,6 +153,11 @@ def load_config(path: Path | None = None, overrides: list[str] | None = None) ->
         if not isinstance(values, dict):
             raise ConfigError(f"{path}: expected a mapping of configuration keys")
     return parse_config(_merge(to_dict(Config()), _merge(values, _nest(overrides or []))))
+
+
+def with_overrides(config: Config, overrides: list[str]) -> Config:
+    """A configuration with some keys changed, ``key=value`` each; raises ConfigError as ``load_config``."""
+    return parse_config(_merge(to_dict(config), _nest(overrides)))
 
 
 def parse_config(values: dict[str, Any]) -> Config:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,8 +37,9 @@ class RunTables:
     out. Sums of integers do not depend on the number of threads, sums of floats do: queries add up integers.
     """
 
-    def __init__(self, database: duckdb.DuckDBPyConnection, run: Path) -> None:
+    def __init__(self, database: duckdb.DuckDBPyConnection, run: Path, spill: str) -> None:
         self._database = database
+        self._places = [str(run.absolute()), spill]
         self.damaged: list[str] = []
         for name, schema in _DATASETS.items():
             self._view(name, schema, self._readable(run, name))
@@ -52,7 +54,7 @@ class RunTables:
             except pa.ArrowInvalid:
                 self.damaged.append(path.relative_to(run).as_posix())
                 continue
-            files.append(str(path))
+            files.append(str(path.absolute()))
         return files
 
     def _view(self, name: str, schema: pa.Schema, files: list[str]) -> None:
@@ -84,6 +86,70 @@ class RunTables:
                 columns = zip(batch.schema.names, batch.columns, strict=True)
                 yield {name: column.to_numpy(zero_copy_only=False) for name, column in columns}
 
+    def where(self, sql: str, expression: str) -> Iterator[dict[str, NDArray[Any]]]:
+        """Rows of a query for which an expression over its columns is true, a batch at a time.
+
+        expression : one boolean expression in DuckDB's SQL, of columns, values and functions of a row; no
+            query in it, no aggregate. Files beyond the run cannot be reached from then on.
+        Raises ExpressionError, TableError
+        """
+        require_expression(expression)
+        self._shut()
+        rows = self._database.sql(sql)
+        try:
+            condition = duckdb.SQLExpression(expression)
+            kind = str(rows.select(condition).types[0])
+            found = rows.filter(condition) if kind == "BOOLEAN" else None
+        except duckdb.Error as error:
+            raise ExpressionError(expression, " ".join(str(error).split())) from error
+        if found is None:
+            raise ExpressionError(expression, f"is {kind}, expected true or false of every row")
+        with _readable_errors():
+            for batch in found.to_arrow_reader(BATCH_ROWS):
+                columns = zip(batch.schema.names, batch.columns, strict=True)
+                yield {name: column.to_numpy(zero_copy_only=False) for name, column in columns}
+
+    def _shut(self) -> None:
+        """Leave DuckDB the files of the run and its own, and nothing else."""
+        self._database.execute("SET allowed_directories = $places", {"places": self._places})
+        self._database.execute("SET enable_external_access = false")
+        self._database.execute("SET lock_configuration = true")
+
+
+class ExpressionError(ValueError):
+    """An expression that cannot choose rows; names it, and says what is wrong."""
+
+    def __init__(self, expression: str, why: str) -> None:
+        super().__init__(f"--where {expression!r}: {why}")
+
+
+def require_expression(expression: str) -> None:
+    """Raises ExpressionError for more than one expression, what does not parse, and queries within it."""
+    try:
+        text = str(duckdb.SQLExpression(expression))
+    except duckdb.Error as error:
+        raise ExpressionError(expression, " ".join(str(error).split())) from error
+    with duckdb.connect(":memory:") as database:
+        query = {"sql": f"SELECT 1 WHERE ({text})"}
+        found = database.execute("SELECT json_serialize_sql($sql)", query).fetchall()
+    tree = json.loads(found[0][0])
+    if tree["error"] or len(tree["statements"]) != 1:
+        raise ExpressionError(expression, "is no expression")
+    refused = {"SUBQUERY": "a query", "WINDOW": "a window over rows", "PARAMETER": "a parameter"}
+    for kind in _classes(tree["statements"][0]["node"].get("where_clause")):
+        if kind in refused:
+            raise ExpressionError(
+                expression, f"holds {refused[kind]}; only columns, values and functions may be"
+            )
+
+
+def _classes(node: Any) -> Iterator[str]:
+    """What kinds of expressions a parsed one consists of."""
+    for value in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from _classes(value)
+    if isinstance(node, dict) and isinstance(node.get("class"), str):
+        yield node["class"]
+
 
 @contextmanager
 def run_tables(run: Path, memory: str = MEMORY) -> Iterator[RunTables]:
@@ -94,7 +160,7 @@ def run_tables(run: Path, memory: str = MEMORY) -> Iterator[RunTables]:
             "autoinstall_known_extensions": "false", "autoload_known_extensions": "false",
         }  # fmt: skip
         with duckdb.connect(":memory:", config=settings) as database:
-            yield RunTables(database, run)
+            yield RunTables(database, run, spill)
 
 
 @contextmanager

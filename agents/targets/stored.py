@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import pyarrow.parquet as pq
@@ -31,13 +31,18 @@ class StoredSweep:
     matches: bool
 
 
-def stored_sweeps(folder: RunFolder, config: Config) -> Iterator[StoredSweep]:
+def stored_sweeps(
+    folder: RunFolder, config: Config, only: Collection[str] | None = None
+) -> Iterator[StoredSweep]:
     """Every predicted sweep, robot by robot, in the order of their folding; a window is held, never the run.
 
+    only : ids of predictions; of a robot nothing is read that is older than the window of the first of them
     Raises TableError for damaged containers, OSError
     """
     table = pq.read_table(folder.path / "sweeps.parquet", columns=["prediction_id", "feature_digest"])
     digests = dict(zip(*(table[name].to_pylist() for name in table.column_names), strict=True))
+    if only is not None:
+        digests = {name: digest for name, digest in digests.items() if name in only}
     for robot_id in sorted({robot_of(name) for name in digests}):
         yield from _of_robot(folder, config, robot_id, digests)
 
@@ -47,7 +52,8 @@ def _of_robot(
 ) -> Iterator[StoredSweep]:
     container, epoch = RollingContainer(config), 0
     parts: dict[str, list[Binned]] = {}
-    for record in folder.records(robot_id, 0, 2**62):
+    first_ns = min(int(name.rpartition("/")[2]) for name in digests if robot_of(name) == robot_id)
+    for record in folder.records(robot_id, first_ns - container.keep_ns, 2**62):
         if epoch_of(record.seq) != epoch:  # what was seen before is of another map
             container, epoch = RollingContainer(config), epoch_of(record.seq)
             parts.clear()

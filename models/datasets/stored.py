@@ -39,7 +39,7 @@ class StoredContainer:
 
     def __init__(self, where: str | Path, frame_id: int, lod: int) -> None:
         self.place, self.frame_id, self.lod = Place(where), frame_id, lod
-        found = {name: _schema_of(self.place, name) for name in _parts(self.place)}
+        found = {name: _schema_of(self.place, name) for name in files_of(self.place)}
         lattices = {name: lattice_of(schema, self.place.shown(name)) for name, schema in found.items()}
         wanted = (str(frame_id), str(lod))
         self._names = [name for name, said in lattices.items() if (said["frame"], said["lod"]) == wanted]
@@ -109,7 +109,7 @@ class StoredContainer:
 def lattices_in(where: str | Path) -> list[tuple[int, int]]:
     """Frame and LOD of the windows of a stored container, each pair once, ascending; raises StoredError."""
     place = Place(where)
-    said = [lattice_of(_schema_of(place, name), place.shown(name)) for name in _parts(place)]
+    said = [lattice_of(_schema_of(place, name), place.shown(name)) for name in files_of(place)]
     return sorted({(int(each["frame"]), int(each["lod"])) for each in said})
 
 
@@ -129,7 +129,7 @@ def _readable(file: str) -> Iterator[None]:
         raise StoredError(f"{file}: damaged, or no Arrow file: {' '.join(str(error).split())}") from error
 
 
-def _parts(place: Place) -> list[str]:
+def files_of(place: Place) -> list[str]:
     """Names of the files of a container, "" for that of one file."""
     if place.stat() is not None:
         return [""]

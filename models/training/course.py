@@ -123,7 +123,9 @@ def open_course(course: Course) -> Classroom:
     names = _feature_names(StoredContainer(course.container, frame_id, lod))
     windows = WindowGraphDataset(course.container, frame_id, lod, names)
     if not windows.targets:
-        raise CourseError(f"{course.container}: has no outcomes; octastream dataset RUN... writes them")
+        raise CourseError(
+            f"{course.container}: has no outcomes; octastream dataset windows RUN... writes them"
+        )
     first = len(windows) - max(round(course.validation * len(windows)), 1)
     if first < 1:
         raise CourseError(f"{course.container}: {len(windows)} windows are too few to train and validate")
@@ -162,5 +164,5 @@ def _feature_names(stored: StoredContainer) -> list[str]:
     names: list[str] = json.loads(said_of(stored.schema).get("features", "[]"))
     if not names:
         where = stored.place.shown("")
-        raise CourseError(f"{where}: has no features; octastream dataset RUN... writes them")
+        raise CourseError(f"{where}: has no features; octastream dataset windows RUN... writes them")
     return names

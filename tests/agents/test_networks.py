@@ -105,7 +105,7 @@ def test_containers_that_cannot_be_trained_on(
     city: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for container, words in (
-        (bare(tmp_path), "has no outcomes; octastream dataset RUN... writes them"),
+        (bare(tmp_path), "has no outcomes; octastream dataset windows RUN... writes them"),
         (lonely(tmp_path), "1 windows are too few to train and validate"),
         (tmp_path / "nowhere", "no such file or folder"),
     ):

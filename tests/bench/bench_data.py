@@ -194,7 +194,7 @@ def measure(seconds: float, rounds: int) -> dict[str, Any]:
         run, stored = Path(name) / "run", Path(name) / "stored"
         if octastream(["replay", str(data_path(LOG)), "--no-learn", "--out", str(run)]) != 0:
             raise SystemExit("the log cannot be replayed")
-        octastream(["dataset", str(run), "--out", str(stored)])
+        octastream(["dataset", "windows", str(run), "--out", str(stored)])
         config = run_config(RunFolder(run))
         keys = schema_of(config).names
         cells = BCCDataset(stored, config.grid.frame_ids[config.grid.map_frame], config.grid.lod, keys)

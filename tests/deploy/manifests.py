@@ -50,8 +50,9 @@ def the(kind: str, prefix: str) -> Manifest:
 
 
 def pod_of(workload: Manifest) -> Manifest:
-    """The pod that a Job or StatefulSet makes, its template."""
-    template: Manifest = workload["spec"]["template"]
+    """The pod that a Job, CronJob or StatefulSet makes, its template."""
+    spec = workload["spec"]
+    template: Manifest = spec.get("jobTemplate", {}).get("spec", spec)["template"]
     return template
 
 

@@ -20,7 +20,7 @@ from tests.deploy.composition import HTTP_PORT
 from tests.deploy.manifests import Manifest, container_of, manifests, of_kind, pod_of, selects, the
 
 VERSION = "1.34"
-WEB = "web"
+WEB, TRAINING = "web", "training"
 SCALED = [agent for agent in AGENTS if agent != LEARN]
 """Learn folds all partitions in one worker."""
 
@@ -93,9 +93,9 @@ def workloads() -> dict[str, Manifest]:
     return {**of_kind("StatefulSet"), **of_kind("Deployment")}
 
 
-@pytest.mark.parametrize("workload", [*AGENTS, WEB, "topics"])
+@pytest.mark.parametrize("workload", [*AGENTS, WEB, "topics", TRAINING])
 def test_a_pod_has_few_rights_and_bounded_resources(workload: str) -> None:
-    found = {**workloads(), **of_kind("Job")}[workload]
+    found = {**workloads(), **of_kind("Job"), **of_kind("CronJob")}[workload]
     pod, container = pod_of(found)["spec"], container_of(found)
     assert pod["securityContext"]["runAsNonRoot"]
     assert pod["securityContext"]["runAsUser"] == 10001  # of the image
@@ -175,10 +175,26 @@ def test_what_serves_is_found_by_its_service_probed_and_guarded() -> None:
         assert container[f"{name}Probe"] == worker[f"{name}Probe"]
 
 
+def test_training_sets_grow_by_a_command_line_that_parses_one_at_a_time() -> None:
+    workload = of_kind("CronJob")[TRAINING]
+    container = container_of(workload)
+    parsed = parse(container["args"])
+    archive = container_of(of_kind("StatefulSet")["archive"])
+    assert parsed.name == "dataset build"
+    assert parsed.values["runs"] == parsed.values["from_run"] == []
+    assert parsed.values["folder"] == parse(archive["args"]).values["folder"]
+    assert parsed.values["out"].is_relative_to(parsed.values["folder"])
+    assert parsed.values["config"] == parse(archive["args"]).values["config"]
+    assert container["image"] == archive["image"]
+    assert container["volumeMounts"] == archive["volumeMounts"]
+    assert workload["spec"]["concurrencyPolicy"] == "Forbid"
+    assert pod_of(workload)["spec"]["restartPolicy"] == "OnFailure"
+
+
 def test_what_pods_refer_to_is_there_or_optional() -> None:
-    for workload in [*workloads().values(), *of_kind("Job").values()]:
+    for workload in [*workloads().values(), *of_kind("Job").values(), *of_kind("CronJob").values()]:
         container = container_of(workload)
-        maps = [source["configMapRef"]["name"] for source in container["envFrom"]]
+        maps = [source["configMapRef"]["name"] for source in container.get("envFrom", [])]
         pod = pod_of(workload)["spec"]
         volumes = pod.get("volumes", [])
         maps += [volume["configMap"]["name"] for volume in volumes if "configMap" in volume]
@@ -186,7 +202,7 @@ def test_what_pods_refer_to_is_there_or_optional() -> None:
         claims = [volume["persistentVolumeClaim"]["claimName"] for volume in volumes
                   if "persistentVolumeClaim" in volume]  # fmt: skip
         assert set(claims) <= set(of_kind("PersistentVolumeClaim"))
-        secrets = [item["valueFrom"]["secretKeyRef"] for item in container["env"]
+        secrets = [item["valueFrom"]["secretKeyRef"] for item in container.get("env", [])
                    if "secretKeyRef" in item["valueFrom"]]  # fmt: skip
         assert {secret["optional"] for secret in secrets} == {True}
         assert of_kind("Secret") == {}

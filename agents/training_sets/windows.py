@@ -6,16 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from agents.explain import run_config
 from agents.report.rows import PredictionRows
-from agents.targets.stored import StoredSweep, stored_sweeps
+from agents.targets.stored import stored_sweeps
+from agents.training_sets.rows import outcomes_of, target_names
 from models.datasets.window import cells_of_grid, with_column, with_features, with_outcomes, with_stamp
 from models.datasets.writer import ContainerWriter
-from stream.cell_rows import locate
 from stream.container import grid_of
 from stream.features import schema_of
 from stream.run_folder import RunFolder
@@ -37,7 +35,7 @@ class Written:
     observed: int
 
 
-def write_dataset(runs: Sequence[Path], out: Path, progress: Progress) -> Written:
+def write_windows(runs: Sequence[Path], out: Path, progress: Progress) -> Written:
     """Write ``out``, a new folder, which datasets of ``models.datasets`` read.
 
     Columns: ``cell_id``, ``stamp_ns``, ``features`` under the run's schema, ``before`` (at the window's own
@@ -52,34 +50,17 @@ def write_dataset(runs: Sequence[Path], out: Path, progress: Progress) -> Writte
             folder = RunFolder(run)
             config, outcomes = run_config(folder), PredictionRows(run / "outcomes")
             grid, schema, horizons = grid_of(config), schema_of(config), config.task.horizons_ns
-            names = [f"occupied_{horizon / 1e9:g}s" for horizon in horizons]
+            names = target_names(config)
             for sweep in stored_sweeps(folder, config):
                 done += 1
                 progress(done, sum(totals), sweep.stream_id)
                 if not sweep.matches:
                     skewed += 1
                     continue
-                target, seen = _outcomes(outcomes, sweep, horizons)
+                target, seen = outcomes_of(outcomes, sweep, horizons)
                 window = with_stamp(cells_of_grid(grid, sweep.features.cell_id), sweep.stamp_ns)
                 window = with_features(window, schema.names, sweep.features.x, schema.hash)
                 window = with_column(window, "before", sweep.features.before)
                 writer.write(with_outcomes(window, names, target, seen))
                 observed += int(seen.sum())
     return Written(windows=writer.windows, rows=writer.rows, skewed=skewed, observed=observed)
-
-
-def _outcomes(
-    outcomes: PredictionRows, sweep: StoredSweep, horizons: Sequence[int]
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """What was found by cell and horizon, and where anything was."""
-    shape = (len(sweep.features.cell_id), len(horizons))
-    target, observed = np.zeros(shape, np.float32), np.zeros(shape, np.bool_)
-    table = outcomes.table(sweep.prediction_id)
-    if table is None:
-        return target, observed
-    horizon, occupied = table["horizon_ns"].to_numpy(), table["occupied"].to_numpy(zero_copy_only=False)
-    row, known = locate(sweep.features.cell_id, table["cell_id"].to_numpy())
-    for column, horizon_ns in enumerate(horizons):
-        chosen = known & (horizon == horizon_ns)
-        target[row[chosen], column], observed[row[chosen], column] = occupied[chosen], True
-    return target, observed
