@@ -22,6 +22,8 @@ from agents.labels import commands as label_commands
 from agents.models_commands import add_to as add_models
 from agents.networks.commands import tune
 from agents.options import ConfigOptions, LogOptions, ReplayFlags, spread
+from agents.paint_command import paint
+from agents.predict_command import predict
 from agents.studies.commands import add_to as add_studies
 from agents.targets import commands as target_commands
 from agents.training_sets import commands as dataset_commands
@@ -374,6 +376,8 @@ def _simulate_one(seed: int, trace: bool) -> None:
 app.command()(serve)
 app.command()(tune)
 app.command()(compare)
+app.command()(paint)
+app.command()(predict)
 kafka_commands.add_to(app)
 care_commands.add_to(app)
 error_commands.add_to(app)

@@ -25,7 +25,7 @@ KAFKA_PACKAGES = ("aiokafka", "faust", "mode")
 SERVE_PACKAGES = ("fastapi", "uvicorn", "httptools", "uvloop", "orjson", "starlette")
 """What the extra ``serve`` installs and nothing but agents/web imports."""
 
-FORMAT_PACKAGES = ("rosbags", "laspy", "lazrs", "plyfile")
+FORMAT_PACKAGES = ("rosbags", "laspy", "lazrs", "plyfile", "defusedxml")
 """What the extra ``formats`` installs and nothing but stream/sources imports."""
 
 

@@ -1,4 +1,4 @@
-"""The commands ``octastream label list | show | give | send | truth``."""
+"""The commands ``octastream label list | show | give | send | truth | project | merge``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from agents.cluster_options import ClusterOptions
-from agents.options import spread
+from agents.failure import EXIT_DAMAGED
+from agents.options import ConfigOptions, LogOptions, spread
 
 label = typer.Typer(
     no_args_is_help=True, help="Which regions are worth labelling; take labels that people give."
@@ -152,3 +153,65 @@ def truth(
         words = truth_of(run, every, progress)
     pq.write_table(words, out, compression="zstd")
     console.show(f"{escape(str(out))}: {len(words):,} words")
+
+
+@label.command()
+@spread
+def project(
+    location: Annotated[str, typer.Argument(metavar="LOG", help="The log that was labelled.")],
+    annotations: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FROM",
+            help="A folder of SemanticKITTI .label files, a KITTI tracklet_labels.xml, or an MCAP file with "
+            "SceneUpdate.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the label container; new, or empty.")],
+    log: LogOptions,
+    settings: ConfigOptions,
+    names: Annotated[
+        Path | None, typer.Option(metavar="FILE.yaml", help="Classes of .label files by number.")
+    ] = None,
+    within: Annotated[
+        float, typer.Option(min=0.0, max=2.0, help="Seconds that a box may be from a sweep it labels.")
+    ] = 0.05,
+) -> None:
+    """Labels of points or boxes to labels of cells: a label container."""
+    from rich.markup import escape
+
+    from agents import console
+    from agents.labels.project import open_annotations
+    from agents.labels.project import project as run
+    from agents.replay import with_map_frame
+
+    source = log.open(location)
+    config = with_map_frame(settings.load(), [source.info().root_frame])
+    said = open_annotations(annotations, source, names=names, within_ns=round(within * 1e9))
+    with console.progress_bar("projecting") as progress:
+        found = run(source, said, config, out, progress)
+    console.show(
+        f"{found.sweeps:,} sweeps with {found.cells:,} labelled cells; {found.silent:,} without",
+        *[f"  {count:,} {escape(name)}" for name, count in found.by_class.items()],
+        *map(escape, found.left_out.lines()),
+        f"label container: {escape(str(out))}",
+    )
+    if found.left_out.damage is not None:
+        raise typer.Exit(EXIT_DAMAGED)
+
+
+@label.command()
+@spread
+def merge(
+    containers: Annotated[list[Path], typer.Argument(metavar="LABELS...", help="Label containers.")],
+    out: Annotated[Path, typer.Option(help="Folder for the label container; new, or empty.")],
+) -> None:
+    """Several label containers as one, by cell and sweep: of a cell the last one that has it counts."""
+    from rich.markup import escape
+
+    from agents import console
+    from agents.labels.project import merge_containers
+
+    with console.progress_bar("merging") as progress:
+        windows, cells = merge_containers(containers, out, progress)
+    console.show(f"{windows:,} sweeps with {cells:,} labelled cells", f"label container: {escape(str(out))}")

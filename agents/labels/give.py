@@ -12,6 +12,10 @@ import pyarrow.parquet as pq
 
 from agents.report.source import RunFolder as ReadRun
 from agents.report.source import read_run, section
+from models.datasets.labelled import LabelContainer
+from models.datasets.stored import grids_of
+from native.schema import MismatchError
+from stream.annotations.cell_labels import CellLabels
 from stream.label_files import Defaults, read_label_file
 from stream.labels import Labels, merge_labels, read_words
 from stream.records import LabelGiven
@@ -48,13 +52,18 @@ def defaults_for(path: Path, robot_id: str, author: str | None, stamp_ns: int | 
 
 
 def give_file(run: Path, path: Path, author: str | None = None, stamp_ns: int | None = None) -> Given:
-    """Add the labels of a file to a run folder.
+    """Add the labels of a file, or of a label container, to a run folder.
 
-    Raises ReportError where ``run`` is no run, LabelFileError, TableError, OSError; nothing is added then
+    Raises ReportError where ``run`` is no run, LabelFileError, TableError, StoredError,
+    MismatchError, OSError; nothing is added then
     """
     found = read_run(run)
     robot_id = found.stream_id[0].partition("/")[0] if found.stream_id else ""
-    words, empty = read_label_file(path, defaults_for(path, robot_id, author, stamp_ns), lod_of(found))
+    defaults = defaults_for(path, robot_id, author, stamp_ns)
+    if path.is_dir():
+        words, empty = words_of_container(path, defaults, lod_of(found)), 0
+    else:
+        words, empty = read_label_file(path, defaults, lod_of(found))
     table = pa.concat_tables([LABEL_SCHEMA.empty_table(), *map(label_table, words)])
     stored = read_words(run)
     fresh = table.join(stored, keys=LABEL_SCHEMA.names, join_type="left anti")
@@ -69,6 +78,29 @@ def give_file(run: Path, path: Path, author: str | None = None, stamp_ns: int | 
         elsewhere=elsewhere,
         labels=merge_labels(pa.concat_tables([stored, fresh])),
     )
+
+
+def words_of_container(path: Path, defaults: Defaults, lod: int) -> list[LabelGiven]:
+    """One word a sweep and class, on the cells of which it has the greatest share.
+
+    Raises StoredError, MismatchError for another kind of container, cells of several lattices or another LOD
+    """
+    grids = [grid for grid in grids_of(path) if grid.lod == lod]
+    if len(grids) != 1:
+        raise MismatchError(
+            f"{path}: has cells of {len(grids)} lattices of LOD {lod}, that of the run's cells"
+        )
+    container = LabelContainer(path, grids[0].frame, lod)
+
+    def word(stamp_ns: int, labels: CellLabels, code: int) -> LabelGiven:
+        return LabelGiven(
+            robot_id=defaults.robot_id, stamp_ns=defaults.stamp_ns, author=defaults.author,
+            label=container.classes[code], at_ns=stamp_ns, weight=1.0,
+            cell_id=labels.cell_id[labels.code == code],
+        )  # fmt: skip
+
+    said = [(key[0], labels) for key in container if (labels := container.labels(key)) is not None]
+    return [word(at, labels, code) for at, labels in said for code in np.unique(labels.code).tolist()]
 
 
 def lod_of(run: ReadRun) -> int:

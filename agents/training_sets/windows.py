@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 
 from agents.explain import run_config
@@ -16,6 +17,7 @@ from models.datasets.window import cells_of_grid, with_column, with_features, wi
 from models.datasets.writer import ContainerWriter
 from stream.container import grid_of
 from stream.features import schema_of
+from stream.framed import source_of
 from stream.run_folder import RunFolder
 
 Progress = Callable[[int, int | None, str], None]
@@ -38,7 +40,8 @@ class Written:
 def write_windows(runs: Sequence[Path], out: Path, progress: Progress) -> Written:
     """Write ``out``, a new folder, which datasets of ``models.datasets`` read.
 
-    Columns: ``cell_id``, ``stamp_ns``, ``features`` under the run's schema, ``before`` (at the window's own
+    Columns: ``cell_id``, ``stamp_ns``, ``source``, the number of the stream, ``features`` under the run's
+    schema, ``before`` (at the window's own
     sweep: 0 unobserved, 1 seen through, 2 hit), and ``target`` (1 occupied, 0 seen through) and ``observed``,
     a column a horizon.
     Deterministic. Raises ConfigError, TableError, FileExistsError, MismatchError for runs that do not fit
@@ -59,6 +62,8 @@ def write_windows(runs: Sequence[Path], out: Path, progress: Progress) -> Writte
                     continue
                 target, seen = outcomes_of(outcomes, sweep, horizons)
                 window = with_stamp(cells_of_grid(grid, sweep.features.cell_id), sweep.stamp_ns)
+                source = np.full(len(window), source_of(sweep.stream_id), np.uint64)
+                window = with_column(window, "source", source)
                 window = with_features(window, schema.names, sweep.features.x, schema.hash)
                 window = with_column(window, "before", sweep.features.before)
                 writer.write(with_outcomes(window, names, target, seen))

@@ -17,6 +17,7 @@ import pyarrow.ipc as ipc
 from models.datasets.place import Place
 from models.datasets.window import Window, lattice_of, require_same, said_of
 from models.graphs.columns import require_keys
+from native.grid import Grid
 from native.schema import MismatchError
 
 PARTS = "parts.json"
@@ -28,6 +29,20 @@ Piece = tuple[str, int]
 
 class StoredError(ValueError):
     """A stored container that cannot be read: missing parts, damage; names the file and the way out."""
+
+
+def grids_of(where: str | Path) -> list[Grid]:
+    """The lattices of a stored container, each once, in the order of its files.
+
+    Raises StoredError, MismatchError
+    """
+    place = Place(where)
+    found: dict[Grid, None] = {}
+    for name in files_of(place):
+        said = lattice_of(_schema_of(place, name), place.shown(name))
+        whole = {key: int(said[key]) for key in ("frame", "tier", "lod")}
+        found[Grid(half_edge_m=float(said["half_edge_m"]), **whole)] = None
+    return list(found)
 
 
 class StoredContainer:
@@ -77,14 +92,21 @@ class StoredContainer:
 
     def __iter__(self) -> Iterator[Window]:
         """The windows in order; raises StoredError (damage), MismatchError (ids)."""
-        for batch in self._batches():
+        return self.windows(0, None)
+
+    def windows(self, first: int, last: int | None) -> Iterator[Window]:
+        """The windows from a place on, up to another one; errors as of all."""
+        for batch in self._batches(first, last):
             yield Window(batch, str(self.place))
 
-    def _batches(self) -> Iterator[pa.RecordBatch]:
+    def _batches(self, first: int = 0, last: int | None = None) -> Iterator[pa.RecordBatch]:
+        begin = 0  # place of a file's first window
         for name in self._names:
             with _readable(self.place.shown(name)), self.place.open(name) as source:
                 reader = ipc.open_file(source)
-                for number in range(reader.num_record_batches):
+                own, begin = begin, begin + reader.num_record_batches
+                end = begin if last is None else min(begin, last)
+                for number in range(max(first, own) - own, end - own):
                     batch = reader.get_batch(number)
                     batch.validate()
                     yield batch
@@ -104,13 +126,6 @@ class StoredContainer:
             batch = ipc.open_file(source).get_batch(number)
             batch.validate()
             return Window(batch, self.place.shown(name))
-
-
-def lattices_in(where: str | Path) -> list[tuple[int, int]]:
-    """Frame and LOD of the windows of a stored container, each pair once, ascending; raises StoredError."""
-    place = Place(where)
-    said = [lattice_of(_schema_of(place, name), place.shown(name)) for name in files_of(place)]
-    return sorted({(int(each["frame"]), int(each["lod"])) for each in said})
 
 
 def _schema_of(place: Place, name: str) -> pa.Schema:

@@ -78,6 +78,10 @@ class Window:
             )
         return target, observed
 
+    def feature_matrix(self) -> Floats:
+        """The column ``features`` as it is stored, float32 (N, F); raises FeatureError where it has nulls."""
+        return self._numbers(FEATURES)
+
     def features(self, keys: Sequence[str], fill: float | None = None) -> Floats:
         """Columns by name, float32 (N, F): of ``features``, of the container, or any others of numbers.
 

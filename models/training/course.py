@@ -13,7 +13,7 @@ import torch
 
 from models.datasets.cells import BCCDataset
 from models.datasets.loader import create_bcc_dataloader
-from models.datasets.stored import StoredContainer, lattices_in
+from models.datasets.stored import StoredContainer, grids_of
 from models.datasets.window import said_of
 from models.datasets.windows import WindowGraphDataset
 from models.nets.bcc_model import BCCModel
@@ -152,7 +152,7 @@ def _net(course: Course, feature_count: int, output_count: int) -> Standardised:
 
 
 def _only_lattice(container: Path) -> tuple[int, int]:
-    found = lattices_in(container)
+    found = sorted({(grid.frame, grid.lod) for grid in grids_of(container)})
     if len(found) != 1:
         there = "; ".join(f"frame {frame}, LOD {lod}" for frame, lod in found)
         raise CourseError(f"{container}: has cells of {there or 'nothing'}; a course takes one frame and LOD")

@@ -1,4 +1,4 @@
-"""``foxglove.PointCloud``, ``FrameTransform(s)`` and ``Log``: points, transforms and lines as protobuf.
+"""``foxglove.PointCloud``, ``FrameTransform(s)``, ``Log`` and ``SceneUpdate`` as protobuf.
 
 The messages are those of the package foxglove-schemas-protobuf, which the extra ``formats`` brings. Protobuf
 leaves out what is unset, so a message that is cut off between two fields parses. What has no sensible default
@@ -28,6 +28,7 @@ __all__ = [
     "CLOUD",
     "LEVELS",
     "LOG",
+    "SCENE",
     "TRANSFORM",
     "TRANSFORMS",
     "CodecError",
@@ -39,18 +40,21 @@ __all__ = [
     "encode_log",
     "encode_transform",
     "encode_transforms",
+    "frame_of",
     "header",
+    "parse_scene",
     "require",
     "schema_data",
+    "stamp_of",
 ]
 
 CLOUD, TRANSFORM, TRANSFORMS = "foxglove.PointCloud", "foxglove.FrameTransform", "foxglove.FrameTransforms"
-LOG = "foxglove.Log"
+LOG, SCENE = "foxglove.Log", "foxglove.SceneUpdate"
 LEVELS = {"info": 2, "warning": 3, "error": 4}
 """Of a line, to ``Log.Level``."""
 
 MAX_VALUES = 4096
-"""Fields of a cloud, or transforms, in one message."""
+"""Fields of a cloud, transforms, or entities of a scene, in one message."""
 
 DATATYPES = {1: 2, 2: 1, 3: 4, 4: 3, 5: 6, 6: 5, 7: 7, 8: 8}
 """``NumericType`` (UINT8 INT8 UINT16 INT16 UINT32 INT32 FLOAT32 FLOAT64) to ``PointField.datatype``."""
@@ -71,11 +75,15 @@ def require() -> Mapping[str, Any]:
         from foxglove_schemas_protobuf.FrameTransforms_pb2 import FrameTransforms
         from foxglove_schemas_protobuf.Log_pb2 import Log
         from foxglove_schemas_protobuf.PointCloud_pb2 import PointCloud
+        from foxglove_schemas_protobuf.SceneUpdate_pb2 import SceneUpdate
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             f"Foxglove messages need {error.name}: pip install 'octastream[formats]'", name=error.name
         ) from error
-    return {CLOUD: PointCloud, TRANSFORM: FrameTransform, TRANSFORMS: FrameTransforms, LOG: Log}
+    return {
+        CLOUD: PointCloud, TRANSFORM: FrameTransform, TRANSFORMS: FrameTransforms, LOG: Log,
+        SCENE: SceneUpdate,
+    }  # fmt: skip
 
 
 def schema_data(schema: str) -> bytes:
@@ -324,3 +332,21 @@ def encode_log(stamp_ns: int, level: str, name: str, text: str) -> bytes:
     message = require()[LOG](level=LEVELS[level], name=name, message=text)
     _set_stamp(message, stamp_ns)
     return bytes(message.SerializeToString(deterministic=True))
+
+
+# ---- scenes --------------------------------------------------------------------------------------------
+
+
+def parse_scene(data: bytes | memoryview) -> Any:
+    """A SceneUpdate, as the package has it.  Raises CodecError; ModuleNotFoundError without the package"""
+    return _parse(SCENE, data)
+
+
+def stamp_of(entity: Any) -> int:
+    """Stamp of an entity in nanoseconds.  Raises CodecError"""
+    return _stamp(entity)
+
+
+def frame_of(entity: Any) -> str:
+    """Frame of an entity, without the slash that it may begin with.  Raises CodecError for none"""
+    return _frame(entity.frame_id, "frame_id")

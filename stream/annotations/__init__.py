@@ -1,0 +1,1 @@
+"""What people and programs say of points, boxes and images, and the cells that this is said of."""
