@@ -21,6 +21,7 @@ from agents.kafka.worker_command import require_map_frame
 from agents.labels import commands as label_commands
 from agents.models_commands import add_to as add_models
 from agents.networks.commands import tune
+from agents.objects import commands as object_commands
 from agents.options import ConfigOptions, LogOptions, ReplayFlags, spread
 from agents.paint_command import paint
 from agents.predict_command import predict
@@ -386,6 +387,7 @@ add_models(app)
 add_studies(app)
 target_commands.add_to(app)
 dataset_commands.add_to(app)
+object_commands.add_to(app)
 
 
 def _replay(sources: Sequence[Source], config: Config, out: Path, flags: ReplayFlags) -> RunResult:

@@ -35,6 +35,9 @@ ANALYSIS_PACKAGES = ("duckdb",)
 TRAINING_PACKAGES = {"tensorboard": "train", "ray": "tune"}
 """What training outside the loop may need, and the extra that installs it."""
 
+OBJECT_PACKAGES = ("scipy",)
+"""What the extra ``objects`` installs and nothing but models/objects imports."""
+
 
 def require_learning() -> None:
     """Raises ModuleNotFoundError when a package that learning needs is not installed."""
@@ -80,6 +83,8 @@ def _missing(package: str) -> str:
         return f"reading this log needs {package}: pip install 'octastream[formats]'"
     if package in ANALYSIS_PACKAGES:
         return f"the error map needs {package}: pip install 'octastream[analysis]'"
+    if package in OBJECT_PACKAGES:
+        return f"finding objects needs {package}: pip install 'octastream[objects]'"
     return f"the package {package} is not installed: pip install {package}"
 
 

@@ -81,7 +81,7 @@ def export_net(net: Standardised, *, lod: int | None = None, activation: Activat
             )
     finally:
         net.train(was_training)
-    return _cleaned(buffer.getvalue())
+    return cleaned(buffer.getvalue())
 
 
 def _sample(net: Standardised, name: str) -> Tensor:
@@ -100,7 +100,7 @@ def _sample(net: Standardised, name: str) -> Tensor:
     return torch.full((SAMPLE_ROWS,), 1 if name == "lod" else SAMPLE_ROWS, dtype=torch.int64)
 
 
-def _cleaned(data: bytes) -> bytes:
+def cleaned(data: bytes) -> bytes:
     """Without what the exporter notes of where and by which version it was made; checked."""
     model = onnx.load_from_string(data)
     model.producer_name, model.producer_version, model.doc_string = "octastream", "", ""
@@ -108,8 +108,8 @@ def _cleaned(data: bytes) -> bytes:
     del model.metadata_props[:]
     _strip(model.graph)
     onnx.checker.check_model(model, full_check=True)
-    cleaned: bytes = model.SerializeToString(deterministic=True)
-    return cleaned
+    clean: bytes = model.SerializeToString(deterministic=True)
+    return clean
 
 
 def _strip(graph: Any) -> None:

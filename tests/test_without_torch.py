@@ -10,7 +10,8 @@ from pathlib import Path
 from tests.data import ROOT
 
 LEARNING_MODULES = (
-    "models.nets.", "models.training.", "models.export.", "models.net_export.", "agents.targets.tasks.",
+    "models.nets.", "models.training.", "models.export.", "models.net_export.",
+    "models.object_export.", "agents.targets.tasks.",
     "agents.targets.train.", "models.datasets.collate.", "models.datasets.device.", "models.datasets.loader.",
     "models.datasets.module.", "models.datasets.slots.", "agents.networks.settings.",
     "agents.networks.train.", "agents.studies.lattice.",

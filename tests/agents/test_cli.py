@@ -27,7 +27,8 @@ from tests.data import ROOT, data_path
 COMMANDS = {
     "demo", "replay", "doctor", "errors", "explain", "info", "prior", "record", "report", "sample", "serve",
     "simulate", "version", "topics", "worker", "produce", "bridge", "label", "lag", "dead-letters", "data",
-    "cell", "compare", "dataset", "models", "paint", "predict", "study", "surprise", "trace", "train", "tune",
+    "cell", "compare", "dataset", "models", "objects", "paint", "predict", "study", "surprise", "trace",
+    "train", "tune",
 }  # fmt: skip
 CITY = "sim:city?sweeps=3&beams=32&azimuths=64"
 

@@ -11,7 +11,7 @@ from tests.guide import run_page
 pytestmark = pytest.mark.learn
 
 
-@pytest.mark.parametrize("page", ["networks.md", "training.md"])
+@pytest.mark.parametrize("page", ["networks.md", "training.md", "objects.md"])
 def test_the_code_of_a_page_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     names = run_page(page, {"__name__": "page"})  # no program, so nothing is launched

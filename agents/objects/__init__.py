@@ -1,0 +1,1 @@
+"""Objects of a log: found, tracked, forecast, and scored against a simulator's truth."""

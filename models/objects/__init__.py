@@ -1,0 +1,1 @@
+"""Objects: cells that belong together, where they go, and how well that is told."""
