@@ -149,7 +149,7 @@ class Killed(BaseException):
     """Stands for the end of the process."""
 
 
-@pytest.mark.parametrize("at", range(6))
+@pytest.mark.parametrize("at", [0, 1, 4])
 def test_a_writer_that_dies_leaves_the_old_set_or_completes_the_new_one(
     at: int, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
