@@ -82,13 +82,9 @@ def _missing(package: str) -> str:
     if package in FORMAT_PACKAGES:
         return f"reading this log needs {package}: pip install 'octastream[formats]'"
     if package in ANALYSIS_PACKAGES:
-<<<<<<< ours
-        return f"the error map needs {package}: pip install 'octastream[analysis]'"
+        return f"error maps and --where need {package}: pip install 'octastream[analysis]'"
     if package in OBJECT_PACKAGES:
         return f"finding objects needs {package}: pip install 'octastream[objects]'"
-=======
-        return f"error maps and --where need {package}: pip install 'octastream[analysis]'"
->>>>>>> theirs
     return f"the package {package} is not installed: pip install {package}"
 
 

@@ -297,6 +297,7 @@ def test_a_receipt_is_read_as_it_was_written_and_names_nobody(run: Path) -> None
     assert values["event_time"] == [iso_of(values["first_ns"]), iso_of(values["last_ns"])]
 
 
+@pytest.mark.fault(40)
 def test_a_damaged_file_stops_a_deletion_before_anything_changes(run: Path) -> None:
     path = run / "outcomes" / "part-00000.parquet"
     path.write_bytes(path.read_bytes()[:-100])

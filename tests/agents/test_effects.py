@@ -164,6 +164,7 @@ def distance(one: Trained, other: Trained) -> float:
     return sum(float(np.abs(one.weights[name] - other.weights[name]).sum()) for name in names)
 
 
+@pytest.mark.fault(38)
 def test_a_model_that_cannot_be_stored_is_not_announced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,6 +187,7 @@ def test_every_effect_is_storage_or_a_request() -> None:
     assert set(get_args(Storage)) & set(get_args(Request)) == set()
 
 
+@pytest.mark.fault(30)
 def test_a_model_in_memory_does_not_hide_a_damaged_file(tmp_path: Path) -> None:
     effects = effects_of(tmp_path)
     answer = trained(effects, request(1))

@@ -116,6 +116,7 @@ def flood(log: Iterable[Item], every: int) -> dict[str, list[int]]:
     return sizes
 
 
+@pytest.mark.fault(26)
 @pytest.mark.long
 def test_thousands_of_robots() -> None:
     """What is known of those forgotten last is full after 4096 robots; nothing grows from then on."""
@@ -125,6 +126,7 @@ def test_thousands_of_robots() -> None:
         assert sizes[-1] < 1.05 * sizes[-2], name
 
 
+@pytest.mark.fault(26)
 @pytest.mark.long
 def test_thousands_of_streams_of_one_robot() -> None:
     """A thousand streams at one time, then others ten milliseconds apart."""
@@ -243,6 +245,7 @@ def test_who_leaves_next_outlives_a_restart(case: Callable[[], Case], cut: int) 
 # ---- who leaves, and what becomes of it ----------------------------------------------------------------
 
 
+@pytest.mark.fault(26)
 def test_the_robot_that_was_silent_longest_leaves() -> None:
     agent = perceive_of(CONFIG)
     feed(agent, [arrive("anna"), arrive("bert"), arrive("carl"), *sweeps("anna", [0])])
@@ -298,6 +301,7 @@ def test_a_stream_that_returns_predicts_no_sweep_again() -> None:
     assert [record.stamp_ns for record in of_type(outputs, Prediction)] == [stamp_of(7)]
 
 
+@pytest.mark.fault(26)
 def test_frames_are_bounded_by_the_configuration() -> None:
     config = config_of("limits.max_frames=4")
     outputs = feed(

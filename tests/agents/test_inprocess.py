@@ -191,6 +191,7 @@ class FullForEvents(FullDisk):
     which = WriteEvent
 
 
+@pytest.mark.fault(38)
 @pytest.mark.parametrize("effects", [FullDisk, FullForEvents])
 def test_a_full_disk_ends_the_run(tmp_path: Path, effects: type[LocalEffects]) -> None:
     with pytest.raises(OSError, match="No space left on device"):

@@ -386,6 +386,7 @@ def test_a_champion_that_turns_bad_with_its_anchor_gives_way_to_the_built_in_mod
     assert served[-1] == "frequency"
 
 
+@pytest.mark.fault(37)
 def test_a_challenger_that_loses_is_rejected_and_never_serves(tmp_path: Path) -> None:
     config = config_of("learn.gate_sweeps=1")
     loop, _ = scripted_loop(config, tmp_path, lambda request, number: BAD)
@@ -395,6 +396,7 @@ def test_a_challenger_that_loses_is_rejected_and_never_serves(tmp_path: Path) ->
     assert {prediction.model_id for prediction in loop.perceive.outputs(Prediction)} == {"frequency"}
 
 
+@pytest.mark.fault(37)
 def test_updates_that_lose_are_rolled_back_to_the_anchor(tmp_path: Path) -> None:
     """The trainer is poisoned from its 16th training on: what it makes says the opposite of what is so."""
     loop, effects = scripted_loop(CONFIG, tmp_path, lambda request, number: GOOD if number < 16 else BAD)
@@ -461,6 +463,7 @@ def test_after_a_rollback_the_anchor_is_the_newest_state(tmp_path: Path) -> None
     assert served == {back.model_id}
 
 
+@pytest.mark.fault(35)
 def test_training_that_diverges_goes_on_from_the_last_weights(tmp_path: Path) -> None:
     loop, effects = scripted_loop(CONFIG, tmp_path, lambda request, number: None if number == 9 else GOOD)
     loop.run(drive(24))
@@ -472,6 +475,7 @@ def test_training_that_diverges_goes_on_from_the_last_weights(tmp_path: Path) ->
     assert len(events(loop, "trained")) == len(effects.requests) - 1
 
 
+@pytest.mark.fault(35)
 def test_a_new_process_gives_its_trainers_the_newest_weights(tmp_path: Path) -> None:
     loop, effects = scripted_loop(CONFIG, tmp_path, lambda request, number: 1 + number / 100)
     assert loop.learn.resume() == ()
@@ -628,6 +632,7 @@ def test_a_network_learns_serves_and_repeats_to_the_bit(tmp_path: Path) -> None:
     assert plain(second.learn.outputs(Event)) == plain(first.learn.outputs(Event))
 
 
+@pytest.mark.fault(37)
 @pytest.mark.learn
 def test_poisoned_labels_are_rolled_back_and_the_trainer_with_them(tmp_path: Path) -> None:
     pytest.importorskip("torch")

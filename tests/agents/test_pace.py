@@ -35,6 +35,7 @@ def spend(pace: Pace, clock: Clock, milliseconds: float) -> None:
         clock.pass_ms(milliseconds)
 
 
+@pytest.mark.fault(36)
 def test_steps_fill_the_budget_and_do_not_exceed_it() -> None:
     clock = Clock()
     pace = Pace(clock, ["a"])
@@ -74,6 +75,7 @@ def test_what_is_overdrawn_is_missing_the_next_time_and_what_is_left_is_lost() -
     assert train(pace, clock, 50.001) == 5
 
 
+@pytest.mark.fault(36)
 def test_a_stall_costs_one_sweep_at_most() -> None:
     clock = Clock()
     pace = Pace(clock, ["a"])

@@ -107,6 +107,7 @@ def test_sweeps_and_transforms_may_come_in_any_order_while_they_wait(seed: int) 
     assert plain(feed(perceive_of(CONFIG), [*transforms, *sorted(sweeps, key=sweep_key)])) == usual
 
 
+@pytest.mark.fault(20)
 def test_a_gap_in_the_transforms_is_no_pose_at_once() -> None:
     agent = perceive_of(CONFIG)
     outputs = feed(agent, [transform_at(stamp_of(-3)), sweep_of(0)])
@@ -129,6 +130,7 @@ def test_sweeps_that_still_wait_at_the_end_are_no_pose() -> None:
     assert agent.handle(EndOfLog()).outputs == ()
 
 
+@pytest.mark.fault(20)
 def test_a_sweep_waits_at_most_the_configured_event_time() -> None:
     agent = perceive_of(CONFIG)
     assert feed(agent, [sweep_of(0), sweep_of(20)]) == []  # exactly 2 s
@@ -162,6 +164,7 @@ def test_a_late_static_transform_connects_the_frame() -> None:
     assert binned.pose[11] == 1.0
 
 
+@pytest.mark.fault(20)
 def test_a_transform_that_is_refused_is_an_event_and_changes_no_pose() -> None:
     agent = ready(1)
     loop = Transform(
@@ -185,6 +188,7 @@ def test_poses_of_the_past_reach_as_far_as_the_transforms() -> None:
 # ---- dead letters and duplicates -----------------------------------------------------------------------
 
 
+@pytest.mark.fault(16)
 def test_a_duplicate_is_counted_and_changes_nothing() -> None:
     agent = ready()
     sweeps = [sweep_of(index) for index in range(3)]
@@ -212,6 +216,7 @@ def test_a_sweep_that_comes_twice_while_it_waits_is_released_once_its_fate_is_kn
     assert agent.handle(sweep).released == (sweep_key(sweep),)
 
 
+@pytest.mark.fault(17)
 def test_a_sweep_late_within_the_window_is_folded_but_not_predicted_from() -> None:
     agent = ready()
     feed(agent, [sweep_of(0), sweep_of(2)])
@@ -227,6 +232,7 @@ def test_a_sweep_late_within_the_window_is_folded_but_not_predicted_from() -> No
     assert with_it.seq == 3
 
 
+@pytest.mark.fault(17)
 def test_a_sweep_older_than_the_container_is_late() -> None:
     agent = ready(30)
     feed(agent, [sweep_of(0), sweep_of(25)])
@@ -240,6 +246,7 @@ def test_a_sweep_older_than_the_container_is_late() -> None:
     assert [type(record) for record in feed(agent, [edge])] == [Binned]
 
 
+@pytest.mark.fault(19)
 @pytest.mark.parametrize("stamp_ns", [0, -1, -(2**62), 2**61 + 1, 2**62])
 def test_a_stamp_that_cannot_be_is_bad(stamp_ns: int) -> None:
     agent = ready()
@@ -252,6 +259,7 @@ def test_a_stamp_that_cannot_be_is_bad(stamp_ns: int) -> None:
     assert agent.snapshot() == before
 
 
+@pytest.mark.fault(22)
 def test_more_points_than_a_message_may_hold_are_too_many() -> None:
     agent = ready()
     full = np.full((MAX_POINTS + 1, 3), 5.0, np.float32)
@@ -261,6 +269,7 @@ def test_more_points_than_a_message_may_hold_are_too_many() -> None:
     assert of_type(feed(agent, [sweep_of(1, points=full[1:])]), Binned)[0].points == MAX_POINTS
 
 
+@pytest.mark.fault(21)
 def test_a_sweep_of_points_that_are_not_finite_is_bad() -> None:
     agent = ready()
     points = points_at(0).copy()
@@ -288,6 +297,7 @@ def test_a_sensor_beyond_the_map_is_off_map() -> None:
     assert reasons(feed(agent, [far, sweep_of(0)])) == ["off_map"]
 
 
+@pytest.mark.fault(28)
 def test_more_cells_than_the_window_may_hold_are_a_dead_letter() -> None:
     agent = ready(config=config_of("window.max_cells=20"))
     outputs = feed(agent, [sweep_of(0)])
@@ -297,6 +307,7 @@ def test_more_cells_than_the_window_may_hold_are_a_dead_letter() -> None:
     assert len(of_type(feed(agent, [sweep_of(1, points=few)]), Prediction)) == 1
 
 
+@pytest.mark.fault(22)
 def test_an_empty_sweep_is_valid() -> None:
     agent = ready()
     nothing = np.empty((0, 3), np.float32)
@@ -495,6 +506,7 @@ HOUR = 36_000
 """Sweeps."""
 
 
+@pytest.mark.fault(19)
 def test_one_sweep_from_the_future_is_a_bad_stamp_and_holds_up_nothing() -> None:
     usual = feed(ready(), [sweep_of(index) for index in range(6)])
     agent = ready()
@@ -516,6 +528,7 @@ def test_parts_of_one_sweep_are_no_second_witness() -> None:
     assert reasons(outputs) == ["bad_stamp", "bad_stamp"]
 
 
+@pytest.mark.fault(18)
 def test_a_clock_that_was_set_anew_is_believed_with_the_second_sweep() -> None:
     agent = ready()
     feed(agent, [sweep_of(0), *(transform_at(stamp_of(HOUR + index / 2)) for index in range(-2, 8))])
@@ -602,6 +615,7 @@ def test_activation_is_written_before_the_first_prediction_under_a_model() -> No
     assert rebuilt[2].probability.mean() > rebuilt[1].probability.mean()  # surer of the wall
 
 
+@pytest.mark.fault(33)
 def test_a_model_changes_only_between_sweeps() -> None:
     agent, model = ready(), ScriptedModel(CONFIG, 2.0)
     first, second = parts_of(1, 2)
@@ -652,6 +666,7 @@ def test_a_model_that_serves_no_more_is_dropped_when_the_next_one_comes() -> Non
         assert [reference() is not None for reference in alive][-2:] == [True, True][-len(alive) :]
 
 
+@pytest.mark.fault(29, 30, 31, 32)
 def test_a_refused_model_leaves_the_old_one() -> None:
     agent = ready()
     refused = ModelLoaded(model_id="m", stamp_ns=9, sha256="", model=None, reason="canary is off by 1")
@@ -675,6 +690,7 @@ class Failing(ScriptedModel):
         return super().predict(x, neighbor_index)
 
 
+@pytest.mark.fault(32)
 def test_a_model_that_fails_gives_way_to_the_built_in_one_and_says_so() -> None:
     agent, model = ready(), Failing(CONFIG, 2.0)
     outputs = feed(agent, [loaded(model), *(sweep_of(index) for index in range(4))])

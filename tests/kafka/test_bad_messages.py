@@ -69,11 +69,12 @@ class Sent:
 class Case:
     """What is sent between good sweeps of a robot of its own.
 
-    bad : makes it, for a robot; left_out : good sweeps that are not sent
+    bad : makes it, for a robot; left_out : good sweeps that are not sent; marks : the faults it shows
     """
 
     bad: Callable[[str], list[Sent]]
     left_out: tuple[int, ...] = ()
+    marks: pytest.MarkDecorator | tuple[()] = ()
 
 
 # ---- good and bad messages -----------------------------------------------------------------------------
@@ -235,24 +236,49 @@ def wrong_topics(robot: str) -> list[Sent]:
 
 
 CASES: dict[str, Case] = {
-    "duplicate": Case(lambda robot: sent(DUPLICATE, sweep(robot, BEFORE - 3))),
-    "late-within": Case(lambda robot: sent(EVIDENCE, sweep(robot, BEFORE - 3)), left_out=(BEFORE - 3,)),
-    "late-beyond": Case(lambda robot: sent("late", sweep(robot, 0)), left_out=(0,)),
-    "stamp-0": Case(lambda robot: sent("bad_stamp", sweep(robot, stamp_ns=0))),
-    "stamp-63": Case(lambda robot: sent("bad_stamp", sweep(robot, stamp_ns=2**63 - 1))),
-    "hour-ahead": Case(lambda robot: sent("bad_stamp", sweep(robot, stamp_ns=stamp_of(BAD) + HOUR_NS))),
-    "hour-behind": Case(lambda robot: sent("late", sweep(robot, stamp_ns=stamp_of(BAD) - HOUR_NS))),
-    "no-pose": Case(lambda robot: sent("no_pose", sweep(robot, stream_id=f"{robot}/other", frame="nowhere"))),
+    "duplicate": Case(lambda robot: sent(DUPLICATE, sweep(robot, BEFORE - 3)), marks=pytest.mark.fault(16)),
+    "late-within": Case(
+        lambda robot: sent(EVIDENCE, sweep(robot, BEFORE - 3)),
+        left_out=(BEFORE - 3,),
+        marks=pytest.mark.fault(17),
+    ),
+    "late-beyond": Case(
+        lambda robot: sent("late", sweep(robot, 0)), left_out=(0,), marks=pytest.mark.fault(17)
+    ),
+    "stamp-0": Case(lambda robot: sent("bad_stamp", sweep(robot, stamp_ns=0)), marks=pytest.mark.fault(19)),
+    "stamp-63": Case(
+        lambda robot: sent("bad_stamp", sweep(robot, stamp_ns=2**63 - 1)), marks=pytest.mark.fault(19)
+    ),
+    "hour-ahead": Case(
+        lambda robot: sent("bad_stamp", sweep(robot, stamp_ns=stamp_of(BAD) + HOUR_NS)),
+        marks=pytest.mark.fault(19),
+    ),
+    "hour-behind": Case(
+        lambda robot: sent("late", sweep(robot, stamp_ns=stamp_of(BAD) - HOUR_NS)),
+        marks=pytest.mark.fault(19),
+    ),
+    "no-pose": Case(
+        lambda robot: sent("no_pose", sweep(robot, stream_id=f"{robot}/other", frame="nowhere")),
+        marks=pytest.mark.fault(20),
+    ),
     "not-finite": Case(
         lambda robot: [
             *sent("bad_points", sweep(robot, BAD - 0.1, points=np.full((50, 3), np.nan, np.float32))),
             *sent(EVIDENCE, with_points(robot, (np.nan, np.inf, -np.inf))),
-        ]
+        ],
+        marks=pytest.mark.fault(21),
     ),
-    "far-and-tiny": Case(lambda robot: sent(EVIDENCE, with_points(robot, (1e30, -1e30, 1e-42, -0.0)))),
-    "no-points": Case(lambda robot: sent(EVIDENCE, sweep(robot, points=np.empty((0, 3), np.float32)))),
+    "far-and-tiny": Case(
+        lambda robot: sent(EVIDENCE, with_points(robot, (1e30, -1e30, 1e-42, -0.0))),
+        marks=pytest.mark.fault(21),
+    ),
+    "no-points": Case(
+        lambda robot: sent(EVIDENCE, sweep(robot, points=np.empty((0, 3), np.float32))),
+        marks=pytest.mark.fault(22),
+    ),
     "too-many": Case(
-        lambda robot: sent("too_many", sweep(robot, points=np.ones((MAX_POINTS + 1, 3), np.float32)))
+        lambda robot: sent("too_many", sweep(robot, points=np.ones((MAX_POINTS + 1, 3), np.float32))),
+        marks=pytest.mark.fault(22),
     ),
     "part-missing": Case(lambda robot: sent(EVIDENCE, sweep(robot, part=1, parts=3))),
     "null": Case(
@@ -260,12 +286,13 @@ CASES: dict[str, Case] = {
             raw("corrupt", None, robot.encode()),
             raw("corrupt", None, robot.encode(), ARROW),
             raw("corrupt", None, robot.encode(), (), TRANSFORMS),
-        ]
+        ],
+        marks=pytest.mark.fault(25),
     ),
     "keys": Case(keys),
-    "headers": Case(headers),
-    "wrong-topics": Case(wrong_topics),
-    "cut-and-flipped": Case(truncated_and_flipped),
+    "headers": Case(headers, marks=pytest.mark.fault(25)),
+    "wrong-topics": Case(wrong_topics, marks=pytest.mark.fault(25)),
+    "cut-and-flipped": Case(truncated_and_flipped, marks=pytest.mark.fault(23)),
     "not-rigid": Case(
         lambda robot: [
             Sent(topic=TRANSFORMS, key=robot.encode(), value=tf.encode_cdr([transform]), fate="")
@@ -274,9 +301,15 @@ CASES: dict[str, Case] = {
                 moved(robot, rotation=(0.0, 0.0, 0.0, 0.0)),
                 moved(robot, translation=(np.nan, 0.0, 0.0)),
             )
-        ]
+        ],
+        marks=pytest.mark.fault(20),
     ),
 }
+
+
+each_case = pytest.mark.parametrize(
+    "robot", [pytest.param(robot, marks=case.marks, id=robot) for robot, case in CASES.items()]
+)
 
 
 def story(robot: str, case: Case) -> Iterator[Sent]:
@@ -364,7 +397,7 @@ def found(kafka: LocalBroker, tmp_path_factory: pytest.TempPathFactory) -> Found
         )
 
 
-@pytest.mark.parametrize("robot", CASES)
+@each_case
 def test_each_message_has_the_one_fate_that_it_should_have(found: Found, robot: str) -> None:
     expected: dict[Name, Counter[str]] = {}
     for item, partition, offset in found.sent[robot]:
@@ -386,7 +419,7 @@ def test_each_message_has_the_one_fate_that_it_should_have(found: Found, robot: 
             assert found.fates(name) == fates, name
 
 
-@pytest.mark.parametrize("robot", CASES)
+@each_case
 def test_good_sweeps_after_bad_ones_are_forecast_from(found: Found, robot: str) -> None:
     stream = f"{robot}/lidar"
     stamps = {item.stamp_ns for item in found.predictions if item.stream_id == stream}
@@ -402,12 +435,14 @@ def test_nothing_is_said_of_what_was_not_sent(found: Found) -> None:
     assert len({item.prediction_id for item in found.predictions}) == len(found.predictions)
 
 
+@pytest.mark.fault(21)
 def test_odd_coordinates_are_dropped_point_by_point(found: Found) -> None:
     odd = {item.robot_id: item for item in found.binned if item.stamp_ns == stamp_of(BAD)}
     assert odd["not-finite"].points - odd["not-finite"].rays == 6
     assert 0 < odd["far-and-tiny"].binned < odd["far-and-tiny"].points
 
 
+@pytest.mark.fault(20)
 def test_transforms_that_are_not_rigid_are_refused_aloud(found: Found) -> None:
     refused = [event.robot_id for event in found.events if event.kind == "transform_refused"]
     assert refused == ["not-rigid"] * 3

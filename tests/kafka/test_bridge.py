@@ -225,6 +225,7 @@ def stamps(settings: KafkaSettings) -> list[int]:
             for _, key, value, headers in held(settings)[SWEEPS]]  # fmt: skip
 
 
+@pytest.mark.fault(10)
 @pytest.mark.long
 def test_a_broker_that_goes_away_gets_what_it_has_not_confirmed(
     local_kafka: LocalBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

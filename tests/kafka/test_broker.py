@@ -245,6 +245,7 @@ def test_what_is_produced_is_consumed(kafka: Any, topic_prefix: str) -> None:
     assert asyncio.run(story()) == [b"one", b"two" * MIB, b"three"]
 
 
+@pytest.mark.fault(24)
 def test_a_message_above_eight_mebibytes_is_refused(kafka: Any, topic_prefix: str) -> None:
     async def story() -> None:
         await create(kafka.bootstrap, topic_prefix + "sweeps")
@@ -272,6 +273,7 @@ def test_a_topic_is_not_made_by_accident(kafka: Any, topic_prefix: str) -> None:
     assert asyncio.run(story()) == []
 
 
+@pytest.mark.fault(10)
 def test_a_confirmed_message_survives_kill_and_restart(local_kafka: LocalBroker, topic_prefix: str) -> None:
     topic, bootstrap, pid = topic_prefix + "sweeps", local_kafka.bootstrap, local_kafka.pid
 

@@ -303,6 +303,7 @@ def test_a_worker_works_off_what_is_sent_and_ends_in_good_order(
     assert (again.key, again.value) == (b"ant", b"\x00\x01\x00\x00cut")
 
 
+@pytest.mark.fault(36)
 @pytest.mark.long
 @pytest.mark.slow
 def test_all_workers_start_and_stop_together(
@@ -627,6 +628,7 @@ def test_errors_of_kafka_are_one_line() -> None:
     assert describe(MessageSizeTooLargeError("9 MB"))[0].startswith("Kafka: MessageSizeTooLargeError:")
 
 
+@pytest.mark.fault(13, 41)
 @pytest.mark.parametrize(
     ("committed", "first", "end", "left", "lost"),
     [(None, 0, 5, 5, 0), (None, 3, 5, 2, 0), (4, 0, 5, 1, 0), (2, 3, 5, 2, 1), (5, 5, 5, 0, 0)],
@@ -694,6 +696,7 @@ def test_one_that_ran_for_long_begins_with_the_first_pause_again(tmp_path: Path)
     assert len(pids(tmp_path, "a")) == 6
 
 
+@pytest.mark.fault(7)
 def test_one_that_does_not_stop_is_killed(tmp_path: Path) -> None:
     deaf = (
         "signal.signal(signal.SIGTERM, signal.SIG_IGN); pathlib.Path(str(starts) + '.deaf').touch(); " + STAY

@@ -14,6 +14,12 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from aiokafka.errors import (
+    KafkaError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    NotLeaderForPartitionError,
+)
 
 from agents.journal import Place
 from agents.kafka.driver import FILLED, Driver
@@ -195,6 +201,7 @@ def test_a_process_that_was_told_to_stop_leaves_nothing_to_fold_again(tmp_path: 
 # ---- poison --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(42)
 def test_an_input_that_has_crashed_three_processes_is_a_dead_letter_and_folding_goes_on(
     tmp_path: Path,
 ) -> None:
@@ -212,6 +219,7 @@ def test_an_input_that_has_crashed_three_processes_is_a_dead_letter_and_folding_
     assert sorted(set(bench.stamps("seen"))) == [1, 2, 4]
 
 
+@pytest.mark.fault(42)
 def test_whoever_folds_the_journal_again_decides_the_same(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     bench.send([1, BAD, 4])
@@ -250,6 +258,7 @@ os.kill(os.getpid(), number)
 """
 
 
+@pytest.mark.fault(42)
 @pytest.mark.parametrize(
     ("number", "hand", "counts"),
     [
@@ -275,6 +284,7 @@ def test_signals_of_its_own_making_count_where_they_strike_in_a_handler(
     crashes.close()
 
 
+@pytest.mark.fault(15)
 def test_a_handler_that_hangs_counts(tmp_path: Path) -> None:
     crashes = Crashes(tmp_path, "hung")
     crashes.count_hung()  # nothing is in hand
@@ -293,6 +303,56 @@ def test_a_thread_says_in_which_call_it_is() -> None:
     assert thread.busy == 0
 
 
+# ---- topics that refuse --------------------------------------------------------------------------------
+
+
+def refusing(bench: Bench, topic: str, error: KafkaError, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on a topic takes nothing."""
+
+    def refuse(self: MemoryLog, item: Outgoing) -> int:
+        if item.topic == topic:
+            raise error
+        return whole(self, item)
+
+    whole = MemoryLog._append
+    monkeypatch.setattr(MemoryLog, "_append", refuse)
+
+
+@pytest.mark.fault(11)
+@pytest.mark.parametrize("error", [MessageSizeTooLargeError, NotLeaderForPartitionError, KafkaTimeoutError])
+def test_what_could_not_be_sent_is_not_acknowledged_and_is_sent_by_the_next(
+    error: type[KafkaError], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(tmp_path)
+    bench.send([1, 2])
+    with monkeypatch.context() as patch:
+        refusing(bench, ALARMS, error(), patch)
+        with pytest.raises(error):
+            bench.process()
+    assert bench.done.get(PLACE, 0) == 0
+    bench.process()
+    assert bench.done[PLACE] == 2
+    assert bench.stamps("seen") == [1, 2]
+
+
+@pytest.mark.fault(43)
+def test_a_dead_letter_that_could_not_be_sent_keeps_its_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(tmp_path)
+    asyncio.run(bench.log.append(SWEEPS, b"no sweep", key=b"ant"))
+    bench.send([2])
+    with monkeypatch.context() as patch:
+        refusing(bench, REJECTED, KafkaTimeoutError(), patch)
+        with pytest.raises(KafkaTimeoutError):
+            bench.process()
+    assert bench.done.get(PLACE, 0) == 0
+    bench.process()
+    assert bench.done[PLACE] == 2
+    assert [letter.reason for letter in bench.log.records(REJECTED)] == ["corrupt"]
+    assert bench.agent.seen == [2]
+
+
 # ---- holes ---------------------------------------------------------------------------------------------
 
 
@@ -306,6 +366,7 @@ def test_what_was_not_delivered_is_read_from_the_log(tmp_path: Path) -> None:
     assert bench.gaps() == []
 
 
+@pytest.mark.fault(13)
 def test_what_was_deleted_unread_is_told_once(tmp_path: Path) -> None:
     bench = Bench(tmp_path, snapshot_entries=1)  # else what was folded since the last one must be there
     bench.send([10, 11])

@@ -40,6 +40,7 @@ launch.main(*sys.argv[1:])
 """A worker that crashes on some sweeps."""
 
 
+@pytest.mark.fault(7)
 def test_a_worker_that_is_told_to_stop_ends_in_good_order_and_the_next_goes_on(
     local_kafka: LocalBroker, tmp_path: Path
 ) -> None:
@@ -58,6 +59,7 @@ def went_on_after_the_last(log: str) -> bool:
     return log.count("crash 3 of 3") == 2 and "runs on partitions" in rest
 
 
+@pytest.mark.fault(42)
 def test_sweeps_that_crash_their_worker_are_dead_letters_after_three_crashes(
     local_kafka: LocalBroker, tmp_path: Path
 ) -> None:

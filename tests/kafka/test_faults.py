@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import signal
+import subprocess
 import threading
 import time
 from pathlib import Path
 
 import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from stream.topics import BINNED
+from agents.journal import Place
+from agents.kafka.admin import admin_client
+from agents.kafka.lag import lags
+from agents.kafka.settings import KafkaSettings
+from stream.topics import BINNED, BY_NAME, PERCEIVE, REJECTED, SWEEPS
 from tests.kafka.broker import LocalBroker
-from tests.kafka.harness import read
+from tests.kafka.harness import read, wait_for_rest
 from tests.kafka.kill_test import RUNS
-from tests.kafka.scenes import EXIT_FAILED, PARTITIONS, scene
+from tests.kafka.scenes import EXIT_FAILED, PARTITIONS, REST_SECONDS, scene
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
+@pytest.mark.fault(10)
 def test_the_broker_is_killed_in_mid_stream_and_comes_back_with_its_data(
     local_kafka: LocalBroker, tmp_path: Path
 ) -> None:
@@ -35,6 +45,7 @@ def test_the_broker_is_killed_in_mid_stream_and_comes_back_with_its_data(
         assert here.workers.ended() == {}
 
 
+@pytest.mark.fault(8)
 @pytest.mark.long
 def test_a_second_worker_joins_and_leaves_again_and_again(local_kafka: LocalBroker, tmp_path: Path) -> None:
     with scene(local_kafka, tmp_path, "perceive-0", "judge-0", static=False) as here:
@@ -54,6 +65,7 @@ def test_a_second_worker_joins_and_leaves_again_and_again(local_kafka: LocalBrok
         assert workers.partitions("perceive-0") == list(range(PARTITIONS))
 
 
+@pytest.mark.fault(14)
 @pytest.mark.parametrize(
     "sweeps", [pytest.param(0, id="idle", marks=pytest.mark.long), pytest.param(8, id="busy")]
 )
@@ -75,3 +87,185 @@ def test_a_worker_that_was_stopped_and_goes_on_doubles_nothing(
         here.wait(lambda: time.monotonic() > after, "15 s pass")
         here.assert_complete()
         assert workers.ended() in ({}, {"perceive-0": EXIT_FAILED})
+
+
+# ---- kills ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "mark",
+    [
+        pytest.param("handled", marks=pytest.mark.fault(1)),
+        pytest.param("sent", marks=pytest.mark.fault(4)),
+        pytest.param("acknowledged", marks=pytest.mark.fault(5)),
+        pytest.param("half saved", marks=pytest.mark.fault(6)),
+    ],
+)
+def test_a_worker_that_was_killed_at_a_mark_is_followed_by_one_that_says_the_same(
+    local_kafka: LocalBroker, tmp_path: Path, mark: str
+) -> None:
+    with scene(local_kafka, tmp_path, "judge-0") as here:
+        workers = here.workers
+        workers.start("perceive-0", f"{mark}:3" if mark != "half saved" else mark)
+        workers.wait_until_running(["perceive-0"])
+        here.robots.drive(8)
+        if mark == "half saved":  # the snapshot is taken when a worker leaves
+            assert workers.terminate("perceive-0") == -signal.SIGKILL
+        here.wait(lambda: workers.ended() == {"perceive-0": -signal.SIGKILL}, "perceive-0 is killed")
+        workers.start("perceive-0")
+        here.assert_complete()
+        assert workers.ended() == {}
+
+
+IN_CORE = """
+import os, signal, sys, threading, time
+from pathlib import Path
+from native.binning import Binner
+from tests.kafka import launch
+whole, once = Binner.run, Path(ONCE)
+def kill():
+    time.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGKILL)
+def run(self, *arguments):
+    if not once.exists():
+        once.touch()
+        threading.Thread(target=kill).start()
+        while True:
+            whole(self, *arguments)
+    return whole(self, *arguments)
+Binner.run = run
+launch.main(*sys.argv[1:])
+"""
+"""A worker that is killed while it bins: the killing thread runs when the core has let go of the lock."""
+
+
+@pytest.mark.long
+@pytest.mark.fault(2)
+def test_a_worker_that_was_killed_within_the_core_is_followed_by_one_that_says_the_same(
+    local_kafka: LocalBroker, tmp_path: Path
+) -> None:
+    launcher = ("-c", f"ONCE = {str(tmp_path / 'once')!r}{IN_CORE}")
+    with scene(local_kafka, tmp_path, "perceive-0", "judge-0", launcher=launcher) as here:
+        workers = here.workers
+        here.wait(lambda: workers.ended() == {"perceive-0": -signal.SIGKILL}, "perceive-0 is killed")
+        workers.start("perceive-0")
+        here.assert_complete()
+        assert workers.ended() == {}
+
+
+# ---- a broker that does not answer ---------------------------------------------------------------------
+
+
+@pytest.mark.long
+@pytest.mark.fault(9)
+@pytest.mark.parametrize("seconds", [1, 10, 60])
+def test_a_broker_that_does_not_answer_for_a_while_costs_nothing(
+    local_kafka: LocalBroker, tmp_path: Path, seconds: int
+) -> None:
+    """A worker may wait, or end with an error and be started again."""
+    with scene(local_kafka, tmp_path, "perceive-0", "judge-0") as here:
+        workers = here.workers
+        here.robots.drive(8)  # more than is done when the broker falls silent
+        assert local_kafka.pid is not None
+        os.kill(local_kafka.pid, signal.SIGSTOP)
+        try:
+            time.sleep(seconds)
+        finally:
+            os.kill(local_kafka.pid, signal.SIGCONT)
+        time.sleep(5)
+        for name, code in workers.ended().items():
+            assert code == EXIT_FAILED
+            workers.start(name)
+        here.assert_complete()
+        assert workers.ended() == {}
+
+
+# ---- topics that refuse, names that are taken ----------------------------------------------------------
+
+
+def set_topic(settings: KafkaSettings, topic: str, **changes: str) -> None:
+    """Give a topic other settings than it should have, or those that it should have."""
+
+    async def alter() -> None:
+        configs = BY_NAME[topic].config() | {name.replace("_", "."): value for name, value in changes.items()}
+        async with admin_client(settings) as client:
+            await client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs=configs)])
+
+    asyncio.run(alter())
+
+
+async def send_nonsense(settings: KafkaSettings) -> Place:
+    """A message that is no sweep; its partition."""
+    async with AIOKafkaProducer(**settings.clients()) as producer:
+        sent = await producer.send_and_wait(SWEEPS, b"no sweep", key=b"robot0")
+    return (SWEEPS, sent.partition)
+
+
+@pytest.mark.long
+@pytest.mark.fault(11, 43)
+def test_a_worker_whose_dead_letters_are_refused_ends_and_acknowledges_nothing(
+    local_kafka: LocalBroker, tmp_path: Path
+) -> None:
+    with scene(local_kafka, tmp_path, "perceive-0", "judge-0") as here:
+        workers, settings = here.workers, here.settings
+        set_topic(settings, REJECTED, max_message_bytes="10")
+        place = asyncio.run(send_nonsense(settings))
+        assert workers.processes["perceive-0"].wait(60) == EXIT_FAILED
+        assert "MessageSizeTooLargeError" in workers.log("perceive-0")
+        [lag] = [lag for lag in asyncio.run(lags(settings)) if (lag.agent, lag.place) == (PERCEIVE, place)]
+        assert not lag.committed and lag.left == 1
+        set_topic(settings, REJECTED)
+        workers.start("perceive-0")
+        here.robots.drive(2)
+        wait_for_rest(workers, settings, ["perceive", "judge"], REST_SECONDS)
+        assert [letter.reason for letter in read(settings, REJECTED)] == ["corrupt"]
+        assert workers.ended() == {}
+
+
+@pytest.mark.long
+@pytest.mark.fault(44)
+def test_of_two_workers_with_one_name_the_first_ends_and_says_why(
+    local_kafka: LocalBroker, tmp_path: Path
+) -> None:
+    with scene(local_kafka, tmp_path, "perceive-0", "judge-0") as here:
+        workers = here.workers
+        here.robots.drive(3)
+        first = workers.processes["perceive-0"]
+        workers.start("perceive-0")
+        here.wait(lambda: first.poll() is not None, "the first one ends")
+        assert first.returncode == EXIT_FAILED
+        assert "FencedInstanceId" in workers.log("perceive-0")
+        here.assert_complete()
+        assert workers.ended() == {}
+
+
+# ---- more than can be done -----------------------------------------------------------------------------
+
+
+def peak_mb(process: subprocess.Popen[bytes]) -> float:
+    """The most memory that a process has had in RAM, 2^20 bytes."""
+    [line] = [
+        line for line in Path(f"/proc/{process.pid}/status").read_text().splitlines() if "VmHWM" in line
+    ]
+    return int(line.split()[1]) / 1024
+
+
+BURST, GROWTH_MB = 150, 150
+"""Sweeps of each robot at once; what a worker may need more than before. All of them are 400 MB."""
+
+
+@pytest.mark.long
+@pytest.mark.fault(41)
+def test_a_burst_fills_the_log_and_not_the_memory(local_kafka: LocalBroker, tmp_path: Path) -> None:
+    with scene(local_kafka, tmp_path, "perceive-0", "judge-0") as here:
+        worker = here.workers.processes["perceive-0"]
+        here.robots.drive(20)
+        wait_for_rest(here.workers, here.settings, ["perceive", "judge"], REST_SECONDS)
+        before = peak_mb(worker)
+        here.robots.drive(BURST)
+        behind = [lag.left for lag in asyncio.run(lags(here.settings)) if lag.agent == PERCEIVE]
+        here.assert_complete()
+        print(f"peak before {before:.0f} MB, after {peak_mb(worker):.0f} MB; {sum(behind)} messages waited")
+        assert sum(behind) > 0
+        assert peak_mb(worker) - before < GROWTH_MB

@@ -202,6 +202,7 @@ def test_sweeps_that_are_never_predicted_do_not_fill_the_memory() -> None:
     assert standing.lag[PLACE] == WAITING_SWEEPS + 20
 
 
+@pytest.mark.fault(13)
 @pytest.mark.parametrize(
     ("entries", "lost"),
     [

@@ -112,6 +112,7 @@ def never(error: BaseException | None) -> None:
     raise AssertionError(error)
 
 
+@pytest.mark.fault(15)
 def test_a_handler_in_flight_is_told_before_the_process_ends_itself(tmp_path: Path) -> None:
     vitals = Vitals(tmp_path, a_broker)
     for looks in range(UNWELL_SECONDS):
@@ -244,6 +245,7 @@ def wait_for(done: Callable[[], bool], what: str, seconds: float = 60) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.fault(10, 34)
 @pytest.mark.long
 @pytest.mark.timeout(600)
 def test_a_worker_is_ready_after_its_recovery_and_while_it_reaches_what_it_needs(
@@ -280,6 +282,7 @@ def test_a_worker_is_ready_after_its_recovery_and_while_it_reaches_what_it_needs
         assert here.workers.terminate("perceive-0") == 0
 
 
+@pytest.mark.fault(15)
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.long

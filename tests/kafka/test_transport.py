@@ -166,6 +166,7 @@ def test_a_worker_reads_through_it(tmp_path: Path) -> None:
 # ---- what is committed ---------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(12)
 @pytest.mark.parametrize("compiled", [True, False])
 @pytest.mark.parametrize("why", ["generation", "suspended"])
 def test_what_faust_skips_is_not_committed(
@@ -185,6 +186,7 @@ def test_what_faust_skips_is_not_committed(
     on_bench(tmp_path, check)
 
 
+@pytest.mark.fault(5, 12)
 @pytest.mark.parametrize("compiled", [True, False])
 def test_what_is_handled_is_committed_once_it_is_said_to_be_done(
     compiled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -233,6 +235,7 @@ def test_only_partitions_that_are_assigned_are_committed(tmp_path: Path) -> None
     on_bench(tmp_path, check)
 
 
+@pytest.mark.fault(8, 12)
 def test_what_was_done_before_a_rebalance_has_to_be_told_after_it(tmp_path: Path) -> None:
     async def check(bench: Bench) -> None:
         bench.consumer.acknowledge(PLACE, 4)
@@ -262,6 +265,7 @@ def test_messages_that_faust_takes_for_unacknowledged_do_not_stay_in_memory(tmp_
     on_bench(tmp_path, check)
 
 
+@pytest.mark.fault(8)
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_a_rebalance_commits_nothing_that_no_one_has_handled(kafka: LocalBroker, tmp_path: Path) -> None:

@@ -157,6 +157,7 @@ for turn in range(3):
 """
 
 
+@pytest.mark.fault(34)
 @pytest.mark.slow
 def test_many_processes_write_at_one_time(tmp_path: Path) -> None:
     """None fails, nothing is half there, and no more is kept than may be."""

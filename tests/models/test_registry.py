@@ -45,6 +45,7 @@ def test_put_refuses_another_models_manifest(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.fault(31, 32)
 def test_load_checks_everything_in_order(tmp_path: Path) -> None:
     registry, model_id, data = stored(tmp_path)
     model = registry.load(model_id, REQUIREMENTS)
@@ -80,6 +81,7 @@ def test_load_may_be_given_a_model_of_the_same_bytes_and_checks_it_all_the_same(
     assert len(asked) == 2
 
 
+@pytest.mark.fault(31)
 def test_canary_catches_what_the_sha_cannot(tmp_path: Path) -> None:
     registry, data, other = ModelRegistry(tmp_path), model_data(0), model_data(1)
     honest = manifest_for(data)
@@ -93,6 +95,7 @@ def test_canary_catches_what_the_sha_cannot(tmp_path: Path) -> None:
         registry.load(narrow.model_id, wide)
 
 
+@pytest.mark.fault(34)
 def test_champion_pointer(tmp_path: Path) -> None:
     registry, model_id, _ = stored(tmp_path)
     assert registry.champion() is None
@@ -107,6 +110,7 @@ def test_champion_pointer(tmp_path: Path) -> None:
         registry.champion()
 
 
+@pytest.mark.fault(30, 34)
 def test_half_written_folders_are_ignored_and_replaced(tmp_path: Path) -> None:
     registry, model_id, data = stored(tmp_path)
     for name in ("bcc-111111111111", ".writing-old", "bcc-222222222222"):
@@ -139,6 +143,7 @@ def test_ids_cannot_leave_the_folder(tmp_path: Path, model_id: str) -> None:
         ModelRegistry(tmp_path).get(model_id)
 
 
+@pytest.mark.fault(34)
 def test_a_failing_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     registry, data = ModelRegistry(tmp_path), model_data()
     manifest = manifest_for(data)

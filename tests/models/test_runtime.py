@@ -71,6 +71,7 @@ def test_accepts_any_memory_order() -> None:
     assert np.array_equal(model.predict(*strided), model.predict(X, neighbor_index))
 
 
+@pytest.mark.fault(29, 30)
 def test_refuses_what_is_no_model() -> None:
     with pytest.raises(ModelRefused, match="m: the file is empty"):
         OnnxModel("m", b"")
@@ -81,6 +82,7 @@ def test_refuses_what_is_no_model() -> None:
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.fault(31)
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, len(DATA) - 1), st.integers(0, 7))
 def test_a_flipped_bit_never_crashes(place: int, bit: int) -> None:
@@ -93,6 +95,7 @@ def test_a_flipped_bit_never_crashes(place: int, bit: int) -> None:
         assert "\n" not in str(error)
 
 
+@pytest.mark.fault(32)
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -146,6 +149,7 @@ def test_refuses_bad_inputs() -> None:
         model.predict(X, neighbor_index[:4])
 
 
+@pytest.mark.fault(32)
 def test_fails_loudly_at_run_time() -> None:
     model = OnnxModel("m", DATA)
     X, neighbor_index = random_inputs(np.random.default_rng(0), 5, FEATURES)
@@ -164,6 +168,7 @@ def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+@pytest.mark.fault(33)
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
 def test_loading_model_after_model_does_not_leak() -> None:
     net = BccNet(NetworkConfig(), 64, 3)

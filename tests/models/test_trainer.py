@@ -342,6 +342,7 @@ def poisoned(key: str, value: float, place: tuple[int, ...]) -> list[dict[str, T
     return batches
 
 
+@pytest.mark.fault(35)
 @pytest.mark.parametrize(
     ("key", "value", "place", "message"),
     [
@@ -409,6 +410,7 @@ class CudaGreedy(Root):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
 
 
+@pytest.mark.fault(35)
 @pytest.mark.parametrize("net", [Greedy(), CudaGreedy()], ids=["cpu", "cuda"])
 def test_out_of_memory_names_the_ways_out(
     net: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

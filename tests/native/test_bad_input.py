@@ -131,6 +131,7 @@ ODD = np.array(
 )
 
 
+@pytest.mark.fault(21)
 def test_odd_points_are_counted_and_dropped() -> None:
     bins = Binner(GRID).run(ODD, np.full(len(ODD), np.nan, np.float32), matrix_of())
     assert (bins.points, bins.not_finite, bins.binned, len(bins.cell_id)) == (9, 6, 0, 0)
@@ -176,6 +177,7 @@ BAD_POSES = [
 ]
 
 
+@pytest.mark.fault(20)
 @pytest.mark.parametrize(("matrix", "error"), BAD_POSES)
 def test_poses_that_are_not_rigid_are_refused(matrix: Any, error: type[Exception] | None) -> None:
     binner, rays, finder = Binner(GRID), Rays(GRID), FreeCellFinder(GRID, 1, 10.0)

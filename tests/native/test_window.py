@@ -173,6 +173,7 @@ def test_equal_stamps_are_separate_records_and_the_first_folded_leaves_first() -
     assert window.cells().hits.tolist() == [1110]
 
 
+@pytest.mark.fault(28)
 def test_a_cap_on_cells_evicts_the_oldest_records() -> None:
     options = WindowOptions(bin_ns=10, bins=9, keep_bins=0, max_cells=5)
     window = Window(GRID, options)

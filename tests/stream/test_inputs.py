@@ -369,6 +369,7 @@ def test_headers_and_key_that_contradict_the_own_format() -> None:
     )
 
 
+@pytest.mark.fault(23)
 def test_payloads_that_cannot_be_read() -> None:
     assert refused(decode_sweep, None, [], b"r2") == "corrupt: the message has no payload"
     assert refused(decode_transforms, None, [], b"r2", static=True) == "corrupt: the message has no payload"
@@ -383,6 +384,7 @@ def test_payloads_that_cannot_be_read() -> None:
     )
 
 
+@pytest.mark.fault(23)
 def test_damage_at_random_is_an_error_or_a_sweep() -> None:
     dice = random.Random(7)
     messages: list[tuple[bytes, list[tuple[str, bytes]]]] = [(CLOUD, []), (encode(sweep()), ARROW)]

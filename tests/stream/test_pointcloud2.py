@@ -96,6 +96,7 @@ def test_any_layout_on_the_wire(made: tuple[PointCloud2, dict[str, Any]], big_en
         assert np.array_equal(offsets, wanted[2])
 
 
+@pytest.mark.fault(23)
 @given(layouts(), st.booleans())
 @settings(max_examples=25, deadline=None)
 def test_truncation_at_every_byte_is_an_error(
@@ -123,6 +124,7 @@ def test_any_changed_bytes_decode_or_raise_codec_error(
         assert len(points) == len(intensity) == len(points if offsets is None else offsets)
 
 
+@pytest.mark.fault(23)
 @given(st.binary(max_size=200))
 @settings(max_examples=200, deadline=None)
 def test_any_bytes_decode_or_raise_codec_error(message: bytes) -> None:

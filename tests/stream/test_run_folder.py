@@ -70,6 +70,7 @@ def test_sweeps_are_one_file_that_grows(tmp_path: Path) -> None:
     assert table["prediction_id"].to_pylist() == [record.prediction_id for record in PREDICTIONS]
 
 
+@pytest.mark.fault(39)
 def test_a_new_process_goes_on_and_what_it_writes_again_changes_nothing(tmp_path: Path) -> None:
     first = new(tmp_path)
     for number, record in enumerate(PREDICTIONS[:3]):
@@ -95,6 +96,7 @@ def test_the_first_chunk_of_sweeps_begins_the_file_anew(tmp_path: Path) -> None:
     assert table["prediction_id"].to_pylist() == [PREDICTIONS[1].prediction_id]
 
 
+@pytest.mark.fault(40)
 def test_page_checksums_verify_and_catch_a_flipped_bit(tmp_path: Path) -> None:
     folder = new(tmp_path)
     folder.write_table("predictions", prediction_table(PREDICTIONS[-1]), 0)
@@ -146,6 +148,7 @@ def test_containers_are_read_without_copying(tmp_path: Path) -> None:
         assert np.array_equal(arrays[3][0].values.to_numpy(zero_copy_only=True), BINNED[3].cell_id)
 
 
+@pytest.mark.fault(40)
 def test_containers_of_another_version_are_refused_with_their_path(tmp_path: Path) -> None:
     folder = new(tmp_path)
     path = tmp_path / "containers" / "part-00000.arrow"
@@ -167,6 +170,7 @@ def test_texts_and_json(tmp_path: Path) -> None:
 # ---- trouble -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(38)
 @needs_full
 @pytest.mark.parametrize("dataset", ["predictions", CONTAINERS, SWEEPS, "summary.json"])
 def test_a_full_disk_is_an_error_and_leaves_no_half_file(tmp_path: Path, dataset: str) -> None:
@@ -189,6 +193,7 @@ def test_a_full_disk_is_an_error_and_leaves_no_half_file(tmp_path: Path, dataset
     assert files(tmp_path) == ["events.jsonl"]
 
 
+@pytest.mark.fault(38)
 @needs_full
 def test_events_on_a_full_disk_are_an_error(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
@@ -197,6 +202,7 @@ def test_events_on_a_full_disk_are_an_error(tmp_path: Path) -> None:
         folder.append_event({"event": "x"})
 
 
+@pytest.mark.fault(39)
 def test_a_failed_write_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = new(tmp_path)
     folder.write_table(SWEEPS, sweep_table([(PREDICTIONS[0], {})]), 0)

@@ -457,6 +457,7 @@ def batch_of(record: Any) -> pa.RecordBatch:
     return pa.ipc.open_stream(encode(record)[FRAME_BYTES:]).read_next_batch()
 
 
+@pytest.mark.fault(23, 25)
 def test_messages_that_are_none() -> None:
     event = encode(first(Event))
     assert reason(Event, None) == "corrupt: the message has no payload"
@@ -473,6 +474,7 @@ def test_messages_that_are_none() -> None:
     assert reason(Event, framed(bytes(64))).startswith("corrupt: Event: ")
 
 
+@pytest.mark.fault(25)
 def test_messages_of_another_record_or_version() -> None:
     event = first(Event)
     assert reason(Outcome, encode(event)) == "schema: record event version 1, expected outcome version 1"
@@ -595,6 +597,7 @@ SMALL = [record for record in WORLD if not isinstance(record, Sweep)] + [
 MESSAGES = [(type(record), encode(record)) for record in SMALL]
 
 
+@pytest.mark.fault(23)
 def test_no_damage_passes_the_checksum() -> None:
     dice = random.Random(5)
     for number in range(3000):
@@ -605,6 +608,7 @@ def test_no_damage_passes_the_checksum() -> None:
             assert reason(kind, bytes(data)).startswith(("corrupt: ", "schema: "))
 
 
+@pytest.mark.fault(23)
 def test_damage_with_a_checksum_that_fits_is_an_error_or_a_valid_record() -> None:
     """Whoever computes a checksum over nonsense must not get past the end of it either."""
     dice = random.Random(6)

@@ -145,6 +145,7 @@ def test_a_process_that_dies_anywhere_is_followed_by_one_that_says_the_same(labe
     assert task.acknowledged()[SWEEPS, 0] == 3
 
 
+@pytest.mark.fault(14, 44)
 def test_a_process_that_was_replaced_ends_at_its_next_step() -> None:
     bench = Bench()
     old, old_steps = bench.task()
@@ -231,6 +232,7 @@ def test_a_task_that_is_left_has_nothing_to_fold_again() -> None:
     assert bench.snapshots.newest(bench.identity) is saved
 
 
+@pytest.mark.fault(6)
 def test_a_torn_snapshot_is_passed_over() -> None:
     bench = Bench()
     task, steps = bench.task()
@@ -261,6 +263,7 @@ class Publisher(Holder):
         return (Restore(lineage="network", weights={"labels": np.ones(1, np.float32)}),)
 
 
+@pytest.mark.fault(3)
 def test_what_a_step_stores_is_there_before_its_outputs_and_requests_come_last() -> None:
     bench = Bench()
     _, steps = bench.task(Publisher())
@@ -312,6 +315,7 @@ def test_requests_are_made_again_and_answered_once() -> None:
     assert task.open == {}
 
 
+@pytest.mark.fault(41)
 def test_no_partition_runs_ahead_of_one_that_has_records_waiting() -> None:
     bench = Bench()
     bench.identity = TaskId(JUDGE, 0, 2)
