@@ -25,6 +25,7 @@ from tests.data import ROOT
 from tests.kafka.choice import choose
 
 MARKER = "fault"
+USE = f"pytest.mark.{MARKER}("
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,15 +123,25 @@ FAULTS: dict[int, Fault] = {
         "found by the page's checksum and said with the path",
         missing="such files are neither moved aside nor built again from the log",
     ),
-    41: Fault("ten times the sweeps at once", "bounded memory, lag is told, nothing lost"),
+    41: Fault(
+        "ten times the sweeps at once",
+        "bounded memory, lag is told, nothing lost",
+        missing="the memory of a worker on a broker that is far behind",
+    ),
     42: Fault("a message that crashes whoever handles it", "dead letter `poison` after three crashes"),
     43: Fault(
         "the topic of dead letters refuses", "exit 70, nothing acknowledged; goes on once it takes them"
     ),
-    44: Fault("two workers with one name", "one of them ends and says why; nothing lost"),
+    44: Fault(
+        "two workers with one name",
+        "one of them ends and says why; nothing lost",
+        missing="two of them on a broker",
+    ),
 }
 
-UNTESTED: dict[int, str] = {}
+UNTESTED: dict[int, str] = {
+    9: "a broker that only falls silent needs a test of its own; 10 shows one that is killed",
+}
 """Faults that no test shows, with the reason."""
 
 
@@ -221,11 +232,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the tests of all faults, or of some, and print the table; 0 when all is shown."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("rows", nargs="*", type=int, choices=FAULTS, metavar="ROW", help="all by default")
-    parser.add_argument("--pytest", default="", help="more options for pytest")
     given = parser.parse_args(arguments)
     rows = Rows(frozenset(given.rows or FAULTS), no_broker())
-    options = ["-q", "-m", MARKER, "--timeout", "900", *given.pytest.split(), str(ROOT / "tests")]
-    code = pytest.main(options, plugins=[rows])
+    files = [str(path) for path in sorted((ROOT / "tests").rglob("test_*.py")) if USE in path.read_text()]
+    code = pytest.main(["-q", "-m", MARKER, *files], plugins=[rows])
     Console().print(table_of(rows))
     return int(code != pytest.ExitCode.OK or not rows.whole())
 

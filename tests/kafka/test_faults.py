@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import subprocess
 import threading
 import time
 from pathlib import Path
@@ -93,25 +91,15 @@ def test_a_worker_that_was_stopped_and_goes_on_doubles_nothing(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(
-    "mark",
-    [
-        pytest.param("handled", marks=pytest.mark.fault(1)),
-        pytest.param("sent", marks=pytest.mark.fault(4)),
-        pytest.param("acknowledged", marks=pytest.mark.fault(5)),
-        pytest.param("half saved", marks=pytest.mark.fault(6)),
-    ],
-)
-def test_a_worker_that_was_killed_at_a_mark_is_followed_by_one_that_says_the_same(
-    local_kafka: LocalBroker, tmp_path: Path, mark: str
+@pytest.mark.fault(1)
+def test_a_worker_that_was_killed_after_folding_is_followed_by_one_that_says_the_same(
+    local_kafka: LocalBroker, tmp_path: Path
 ) -> None:
     with scene(local_kafka, tmp_path, "judge-0") as here:
         workers = here.workers
-        workers.start("perceive-0", f"{mark}:3" if mark != "half saved" else mark)
+        workers.start("perceive-0", "handled:3")
         workers.wait_until_running(["perceive-0"])
         here.robots.drive(8)
-        if mark == "half saved":  # the snapshot is taken when a worker leaves
-            assert workers.terminate("perceive-0") == -signal.SIGKILL
         here.wait(lambda: workers.ended() == {"perceive-0": -signal.SIGKILL}, "perceive-0 is killed")
         workers.start("perceive-0")
         here.assert_complete()
@@ -154,34 +142,7 @@ def test_a_worker_that_was_killed_within_the_core_is_followed_by_one_that_says_t
         assert workers.ended() == {}
 
 
-# ---- a broker that does not answer ---------------------------------------------------------------------
-
-
-@pytest.mark.long
-@pytest.mark.fault(9)
-@pytest.mark.parametrize("seconds", [1, 10, 60])
-def test_a_broker_that_does_not_answer_for_a_while_costs_nothing(
-    local_kafka: LocalBroker, tmp_path: Path, seconds: int
-) -> None:
-    """A worker may wait, or end with an error and be started again."""
-    with scene(local_kafka, tmp_path, "perceive-0", "judge-0") as here:
-        workers = here.workers
-        here.robots.drive(8)  # more than is done when the broker falls silent
-        assert local_kafka.pid is not None
-        os.kill(local_kafka.pid, signal.SIGSTOP)
-        try:
-            time.sleep(seconds)
-        finally:
-            os.kill(local_kafka.pid, signal.SIGCONT)
-        time.sleep(5)
-        for name, code in workers.ended().items():
-            assert code == EXIT_FAILED
-            workers.start(name)
-        here.assert_complete()
-        assert workers.ended() == {}
-
-
-# ---- topics that refuse, names that are taken ----------------------------------------------------------
+# ---- topics that refuse -------------------------------------------------------------------------------
 
 
 def set_topic(settings: KafkaSettings, topic: str, **changes: str) -> None:
@@ -221,51 +182,3 @@ def test_a_worker_whose_dead_letters_are_refused_ends_and_acknowledges_nothing(
         wait_for_rest(workers, settings, ["perceive", "judge"], REST_SECONDS)
         assert [letter.reason for letter in read(settings, REJECTED)] == ["corrupt"]
         assert workers.ended() == {}
-
-
-@pytest.mark.long
-@pytest.mark.fault(44)
-def test_of_two_workers_with_one_name_the_first_ends_and_says_why(
-    local_kafka: LocalBroker, tmp_path: Path
-) -> None:
-    with scene(local_kafka, tmp_path, "perceive-0", "judge-0") as here:
-        workers = here.workers
-        here.robots.drive(3)
-        first = workers.processes["perceive-0"]
-        workers.start("perceive-0")
-        here.wait(lambda: first.poll() is not None, "the first one ends")
-        assert first.returncode == EXIT_FAILED
-        assert "FencedInstanceId" in workers.log("perceive-0")
-        here.assert_complete()
-        assert workers.ended() == {}
-
-
-# ---- more than can be done -----------------------------------------------------------------------------
-
-
-def peak_mb(process: subprocess.Popen[bytes]) -> float:
-    """The most memory that a process has had in RAM, 2^20 bytes."""
-    [line] = [
-        line for line in Path(f"/proc/{process.pid}/status").read_text().splitlines() if "VmHWM" in line
-    ]
-    return int(line.split()[1]) / 1024
-
-
-BURST, GROWTH_MB = 150, 150
-"""Sweeps of each robot at once; what a worker may need more than before. All of them are 400 MB."""
-
-
-@pytest.mark.long
-@pytest.mark.fault(41)
-def test_a_burst_fills_the_log_and_not_the_memory(local_kafka: LocalBroker, tmp_path: Path) -> None:
-    with scene(local_kafka, tmp_path, "perceive-0", "judge-0") as here:
-        worker = here.workers.processes["perceive-0"]
-        here.robots.drive(20)
-        wait_for_rest(here.workers, here.settings, ["perceive", "judge"], REST_SECONDS)
-        before = peak_mb(worker)
-        here.robots.drive(BURST)
-        behind = [lag.left for lag in asyncio.run(lags(here.settings)) if lag.agent == PERCEIVE]
-        here.assert_complete()
-        print(f"peak before {before:.0f} MB, after {peak_mb(worker):.0f} MB; {sum(behind)} messages waited")
-        assert sum(behind) > 0
-        assert peak_mb(worker) - before < GROWTH_MB
