@@ -44,6 +44,7 @@ def test_votes_that_agree_are_one_object() -> None:
 
 
 @pytest.mark.learn
+@pytest.mark.long
 def test_a_detector_learns_exports_and_finds() -> None:
     """A car on the ground, told by one column: after a few steps its file finds it, and nothing else."""
     from models.manifest import ModelRefused

@@ -188,6 +188,7 @@ def shuffled_columns(graph: dict[str, Tensor]) -> dict[str, Tensor]:
     return graph | {"neighbor_index": graph["neighbor_index"].gather(1, order)}
 
 
+@pytest.mark.long
 def test_convolution_learns_a_difference_two_rings_wide() -> None:
     graph = graph_of(ball(6))
     x, back = patch_column((4, 0, 0)), patch_column((-4, 0, 0))
@@ -218,6 +219,7 @@ def directed_choice(graph: dict[str, Tensor], rings: int, by_key: float) -> Call
     return target
 
 
+@pytest.mark.long
 def test_attention_learns_a_choice_by_content_and_direction() -> None:
     graph = graph_of(ball(5))
     target = directed_choice(graph, 1, by_key=2)
@@ -225,6 +227,7 @@ def test_attention_learns_a_choice_by_content_and_direction() -> None:
     assert explained(small("attention"), shuffled_columns(graph), target, 200) < 0.75  # it needs directions
 
 
+@pytest.mark.long
 def test_a_transformer_learns_to_look_two_rings_ahead() -> None:
     graph = graph_of(ball(5))
     target = directed_choice(graph, 2, by_key=0)

@@ -71,6 +71,7 @@ def test_the_reader_of_sites_sees_them() -> None:
 
 
 @pytest.mark.fault(27)
+@pytest.mark.long
 def test_c_tests_pass_under_the_sanitizers(c_run: Run) -> None:
     assert c_run.result.returncode == 0, c_run.result.stdout + c_run.result.stderr
     assert c_run.result.stdout == "all C tests passed\n"

@@ -24,6 +24,7 @@ from stream.codecs.foxglove import (
     CLOUD,
     LOG,
     MAX_VALUES,
+    SCENE,
     TRANSFORM,
     TRANSFORMS,
     CodecError,
@@ -428,7 +429,7 @@ def test_without_the_package_one_line_says_what_to_install(monkeypatch: pytest.M
     with pytest.raises(ModuleNotFoundError, match=re.escape("pip install 'octastream[formats]'")):
         decode_cloud(b"")
     monkeypatch.undo()
-    assert sorted(foxglove.require()) == sorted([CLOUD, LOG, TRANSFORM, TRANSFORMS])
+    assert sorted(foxglove.require()) == sorted([CLOUD, LOG, SCENE, TRANSFORM, TRANSFORMS])
 
 
 @pytest.mark.parametrize("schema", [CLOUD, TRANSFORM, TRANSFORMS])

@@ -45,6 +45,7 @@ def test_fields_have_variance_one_and_no_frequency_beyond_the_band() -> None:
     assert apart[0] < 0.1 < 0.5 < apart[1]  # a smooth field is the same all over a cell
 
 
+@pytest.mark.long
 def test_the_study_ends_and_repeats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agents.studies.lattice.BANDS", (0.4, 0.8))
     monkeypatch.setattr("agents.studies.lattice.TEST_BATCHES", 2)
