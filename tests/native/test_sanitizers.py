@@ -78,5 +78,6 @@ def test_c_tests_pass_under_the_sanitizers(c_run: Run) -> None:
 
 
 @pytest.mark.fault(27)
+@pytest.mark.long
 def test_every_allocation_has_failed(c_run: Run) -> None:
     assert [site for site in sites() if not c_run.failed[site[0]] & set(range(site[1], site[2] + 1))] == []
