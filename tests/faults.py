@@ -153,7 +153,7 @@ def no_broker() -> str:
     return f"no broker: neither OCTA_KAFKA nor Docker, and no {' or '.join(missing)}" if missing else ""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)  # pytest keeps plugins in a set
 class Rows:
     """A plugin: keeps the tests of some faults, and notes how they end.
 
