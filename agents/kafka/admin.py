@@ -145,11 +145,16 @@ def _refuse_wrong(counts: Mapping[str, int], common: int) -> None:
 
 
 async def _all_counts(client: Any) -> dict[str, int]:
-    """Partitions of all topics, once the broker that is asked has heard of what another has made."""
+    """Partitions of all topics, once the broker that is asked has heard of what another has made.
+
+    And once each has a leader: a producer that begins before that knows some of the partitions only, and may
+    send a robot's transforms to another one than its sweeps.
+    """
     for _ in range(VISIBLE_TRIES):
-        counts = await _counts(client)
-        if len(counts) == len(TOPICS):
-            return counts
+        described = await _described(client)
+        led = all(part["leader"] >= 0 for item in described for part in item["partitions"])
+        if len(described) == len(TOPICS) and led:
+            return _partitions(described)
         await asyncio.sleep(VISIBLE_SECONDS)
     raise ClusterError("topics: made, but not to be seen; look with octastream topics check in a while")
 
@@ -165,12 +170,19 @@ def _new(topic: Topic, settings: KafkaSettings, replication: int) -> NewTopic:
 
 async def _counts(client: Any) -> dict[str, int]:
     """Partitions of those of our topics that are there."""
+    return _partitions(await _described(client))
+
+
+def _partitions(described: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    return {item["topic"]: len(item["partitions"]) for item in described}
+
+
+async def _described(client: Any) -> list[Mapping[str, Any]]:
+    """What the broker says of those of our topics that are there."""
     there = set(await client.list_topics())
     present = [topic.name for topic in TOPICS if topic.name in there]
-    if not present:
-        return {}
-    described: list[Mapping[str, Any]] = await client.describe_topics(present)
-    return {item["topic"]: len(item["partitions"]) for item in described if item["partitions"]}
+    described: list[Mapping[str, Any]] = await client.describe_topics(present) if present else []
+    return [item for item in described if item["partitions"]]
 
 
 def _wrong_counts(counts: Mapping[str, int], common: int) -> list[str]:
