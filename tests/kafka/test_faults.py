@@ -64,9 +64,8 @@ def test_a_second_worker_joins_and_leaves_again_and_again(local_kafka: LocalBrok
 
 
 @pytest.mark.fault(14)
-@pytest.mark.parametrize(
-    "sweeps", [pytest.param(0, id="idle", marks=pytest.mark.long), pytest.param(8, id="busy")]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("sweeps", [pytest.param(0, id="idle"), pytest.param(8, id="busy")])
 def test_a_worker_that_was_stopped_and_goes_on_doubles_nothing(
     local_kafka: LocalBroker, tmp_path: Path, sweeps: int
 ) -> None:
