@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +15,8 @@ from agents.report.source import read_run
 from models.scores.histogram import ScoreHistogram
 from stream.config import Config
 from stream.features import schema_of
+from stream.progress import Progress
 from stream.run_folder import RunFolder
-
-Progress = Callable[[int, int | None, str], None]
 
 
 class CompareError(ValueError):

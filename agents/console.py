@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stream.config_triggers import DUMMIES
+from stream.progress import Progress as Told
 
 if TYPE_CHECKING:
     from agents.advice import Finding
@@ -39,8 +40,6 @@ PIPE_WIDTH = 120
 CRS_WIDTH = 90
 """Characters that name a coordinate system; its definition in WKT goes on for a page."""
 
-ProgressCallback = Callable[[int, int | None, str], None]
-
 
 class _Rate(ProgressColumn):
     """Units a second since the start."""
@@ -50,7 +49,7 @@ class _Rate(ProgressColumn):
 
 
 @contextmanager
-def progress_bar(title: str, unit: str = "sweeps") -> Iterator[ProgressCallback]:
+def progress_bar(title: str, unit: str = "sweeps") -> Iterator[Told]:
     """A bar on stderr with count, rate and time left; silent where stderr is no terminal."""
     console = Console(stderr=True)
     columns = (

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from statistics import median
 
@@ -18,6 +18,7 @@ from agents.replay import with_map_frame
 from agents.stopwatch import Stopwatch
 from models.online.builtin import builtin_of
 from stream.config import Config
+from stream.progress import Progress
 from stream.records import Binned, EndOfLog, Event, Prediction, SweepRejected
 from stream.sources.base import Damage, Item, Source, SourceInfo
 from stream.sweep import Sweep
@@ -91,7 +92,7 @@ def diagnose(
     *,
     stopwatch: Stopwatch | None = None,
     max_sweeps: int | None = None,
-    progress: Callable[[int, int | None, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> Diagnosis:
     """Read a log once, as a replay would, and measure it; forecasts are made and thrown away.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +15,7 @@ from pypcd4.pypcd4 import Encoding, PointCloud
 
 from agents.labels.give import defaults_for
 from models.datasets.labelled import LabelContainer
+from models.datasets.place import Place
 from native.grid import Grid
 from stream.annotations.cell_labels import NO_CLASS, NO_INSTANCE
 from stream.cell_rows import locate
@@ -25,12 +25,12 @@ from stream.label_files import read_label_file
 from stream.labels import Labels, merge_labels, read_labels
 from stream.point_cells import PointCells, PointLocator
 from stream.posed import LeftOut, posed_sweeps
+from stream.progress import Progress
 from stream.run_folder import LABELS
 from stream.sources.base import Source
 from stream.sweep import Sweep
 from stream.tables import LABEL_SCHEMA, label_table
 
-Progress = Callable[[int, int | None, str], None]
 Said = tuple[NDArray[np.int32], NDArray[np.uint32]]
 """Class of every cell, its place among the classes, -1 for none; and instance, 0 for none."""
 
@@ -90,7 +90,7 @@ def paint(source: Source, speaker: Speaker, config: Config, out: Path, progress:
     ``label``, 0 for none, else 1 + the place in ``classes.json``, its ``instance``, and the id of its cell in
     two halves, 0 for points in no cell. Deterministic. Raises FileExistsError
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if not Place(out).is_empty():
         raise FileExistsError(f"{out}: is not an empty folder; name another one")
     out.mkdir(parents=True, exist_ok=True)
     names = list(speaker.classes)

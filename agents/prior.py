@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from models.online.builtin import builtin_of
 from stream.config import Config
 from stream.container import RollingContainer
 from stream.features import FeatureSchema, schema_of
+from stream.progress import Progress
 from stream.records import Binned, Outcome, Prediction, robot_of
 from stream.sources.base import Damage, Source
 
@@ -60,8 +61,6 @@ MANY = 1_000_000
 
 KEEP_EVERY = 3
 """Sweeps a tenth of a second apart are nearly the same: every third one is enough."""
-
-Progress = Callable[[int, int | None, str], None]
 
 
 def make_prior(sources: Sequence[Source], config: Config, out: Path, steps: int, progress: Progress) -> Path:

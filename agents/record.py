@@ -14,6 +14,7 @@ from agents.recorded_run import RecordedRun
 from agents.recording import RecordError, Recording, open_sinks
 from agents.stop import stop_signals
 from stream.config import Config
+from stream.progress import Progress
 from stream.records import Binned
 from stream.sinks.base import Sink
 from stream.sinks.foxglove import open_foxglove
@@ -24,8 +25,6 @@ from stream.transform import Transform
 if TYPE_CHECKING:
     from agents.kafka.settings import KafkaSettings
 
-Progress = Callable[[int, int | None, str], None]
-"""Called with things done, things in all (None when unknown) and a short text."""
 
 Openers = Mapping[Path, Callable[[Path], Sink]]
 

@@ -43,13 +43,11 @@ from models.runtime import OnnxModel
 from stream.config import Config, ConfigError, NetworkConfig, to_dict
 from stream.config_sections import CHAMPION_LINEAGE
 from stream.features import FeatureSchema, schema_of
+from stream.progress import Progress
 from stream.records import SweepRejected, robot_of
 from stream.run_folder import RunFolder
 from stream.sources.base import Damage, Item, Source, SourceError, SourceInfo
 from stream.sweep import Sweep
-
-Progress = Callable[[int, int | None, str], None]
-"""Called with sweeps done, sweeps in all (None when unknown) and a short text."""
 
 VERSIONED = ("octastream", "numpy", "onnxruntime", "torch", "river", "pyarrow")
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from agents.record import Progress, record_places
+from agents.record import record_places
+from stream.progress import Progress
 from stream.sinks.ros2 import open_ros2
 from stream.sources import open_source
 from stream.sources.base import Item, SourceInfo

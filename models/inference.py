@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,22 +11,33 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.ipc as ipc
 
+from models.datasets.place import Place
 from models.datasets.stored import PARTS, VERSION, StoredContainer, grids_of
-from models.datasets.window import FEATURES, STAMP, Window, cells_of_grid, said_of, with_column, with_stamp
+from models.datasets.window import (
+    FEATURES,
+    SOURCE,
+    STAMP,
+    Window,
+    cells_of_grid,
+    grid_of_lattice,
+    said_of,
+    with_column,
+    with_stamp,
+)
 from models.manifest import ModelRefused
 from models.model import Model
 from native.arrow import PREFIX
 from native.grid import Grid
 from native.neighbors import neighbor_table
 from native.schema import MismatchError
+from stream.files import replacing
+from stream.progress import Progress
 
 JOB = "predict.json"
 """What a folder of forecasts is made of: only the same goes on where it was cut off."""
 
-PROBABILITY, MODEL, SOURCE = "probability", "model_id", "source"
+PROBABILITY, MODEL = "probability", "model_id"
 PART_ROWS = 2**18
-
-Progress = Callable[[int, int | None, str], None]
 
 
 class Served(Protocol):
@@ -136,8 +145,7 @@ class BatchInferenceEngine:
                     f"{served.model_ids[0]}: {name}: model has {getattr(served, name)!r}, "
                     f"{stored.place} {value!r}"
                 )
-        whole = {name: int(said[name]) for name in ("frame", "tier", "lod")}
-        return Grid(half_edge_m=stored.half_edge_m, **whole)
+        return grid_of_lattice(said)
 
     def _write(
         self,
@@ -149,9 +157,8 @@ class BatchInferenceEngine:
         total: int,
     ) -> None:
         """One part: beside its place first, so that a reader never sees half of it."""
-        temporary = path.with_name(f".{path.name}.tmp")
         writer: ipc.RecordBatchFileWriter | None = None
-        with temporary.open("wb") as file:
+        with replacing(path, durable=True) as temporary, temporary.open("wb") as file:
             for number, window in zip(numbers, stored.windows(numbers.start, numbers.stop), strict=True):
                 batch = self._predict(window, grid)
                 writer = writer or ipc.new_file(file, batch.schema)
@@ -160,9 +167,6 @@ class BatchInferenceEngine:
                     progress(number + 1, total, "")
             assert writer is not None, "a part has a window at least"
             writer.close()
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
 
     def _predict(self, window: Window, grid: Grid) -> pa.RecordBatch:
         ids = self._served.model_ids
@@ -211,7 +215,7 @@ def _split(sizes: list[int], part_rows: int) -> list[tuple[int, int]]:
 def _begin(folder: Path, job: dict[str, Any]) -> None:
     """Claim a folder for a job, or go on with it.  Raises FileExistsError"""
     held = folder / JOB
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    if Place(folder).is_empty():
         folder.mkdir(parents=True, exist_ok=True)
         _put(held, json.dumps(job, indent=1) + "\n")
         return
@@ -226,6 +230,5 @@ def _begin(folder: Path, job: dict[str, Any]) -> None:
 
 
 def _put(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

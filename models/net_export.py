@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import onnx
@@ -64,24 +64,34 @@ def export_net(net: Standardised, *, lod: int | None = None, activation: Activat
         raise ValueError(f"lod: {net.name} does not read one level of all cells; leave it out")
     arguments = tuple(name for name in net.inputs if name != "lod" or lod is None)
     names = [NAMES.get(net.inputs[name], net.inputs[name]) for name in arguments]
+    sample = tuple(_sample(net, net.inputs[name]) for name in arguments)
     was_training = net.training
-    buffer: Any = io.BytesIO()
+    try:
+        return traced(_Served(net, arguments, lod, activation), sample, names, [OUTPUT])
+    finally:
+        net.train(was_training)
+
+
+def traced(
+    net: nn.Module, sample: tuple[Tensor, ...], inputs: Sequence[str], outputs: Sequence[str]
+) -> bytes:
+    """Serialised ONNX model of a network in evaluation, traced on a sample; first dimensions are free.
+
+    Deterministic: equal networks give equal bytes, without names of files
+    """
+    was_training, buffer = net.training, io.BytesIO()
+    writable: Any = buffer
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # the exporter's, of its own future and of sizes that it traces
             torch.onnx.export(
-                _Served(net, arguments, lod, activation).eval(),
-                tuple(_sample(net, net.inputs[name]) for name in arguments),
-                buffer,
-                input_names=names,
-                output_names=[OUTPUT],
-                dynamic_axes={name: {0: "N"} for name in (*names, OUTPUT)},
-                opset_version=OPSET,
+                net.eval(), sample, writable, input_names=list(inputs), output_names=list(outputs),
+                dynamic_axes={name: {0: "N"} for name in (*inputs, *outputs)}, opset_version=OPSET,
                 dynamo=False,
-            )
+            )  # fmt: skip
     finally:
         net.train(was_training)
-    return cleaned(buffer.getvalue())
+    return _cleaned(buffer.getvalue())
 
 
 def _sample(net: Standardised, name: str) -> Tensor:
@@ -100,7 +110,7 @@ def _sample(net: Standardised, name: str) -> Tensor:
     return torch.full((SAMPLE_ROWS,), 1 if name == "lod" else SAMPLE_ROWS, dtype=torch.int64)
 
 
-def cleaned(data: bytes) -> bytes:
+def _cleaned(data: bytes) -> bytes:
     """Without what the exporter notes of where and by which version it was made; checked."""
     model = onnx.load_from_string(data)
     model.producer_name, model.producer_version, model.doc_string = "octastream", "", ""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +10,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from models.net_export import OPSET, cleaned
+from models.net_export import traced
 from models.nets.convolution import BCCConvolution
 from models.nets.trajectory import TrajectoryForecaster
 from models.objects.detector import DETECT_INPUTS, DETECT_OUTPUTS, KINDS
@@ -47,19 +45,7 @@ def export(
     facts: Mapping[str, Any],
 ) -> bytes:
     """A network traced on a sample; first dimensions are free. facts : written into the file"""
-    was_training, buffer = net.training, io.BytesIO()
-    writable: Any = buffer
-    try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")  # the exporter's, of its own future and of sizes that it traces
-            torch.onnx.export(
-                net.eval(), sample, writable, input_names=list(inputs), output_names=list(outputs),
-                dynamic_axes={name: {0: "N"} for name in (*inputs, *outputs)}, opset_version=OPSET,
-                dynamo=False,
-            )  # fmt: skip
-    finally:
-        net.train(was_training)
-    model = onnx.load_from_string(cleaned(buffer.getvalue()))
+    model = onnx.load_from_string(traced(net, sample, inputs, outputs))
     model.metadata_props.add(key=METADATA, value=json.dumps(dict(facts), sort_keys=True))
     data: bytes = model.SerializeToString(deterministic=True)
     return data

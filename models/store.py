@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from stream.files import sync
+
 _TEMPORARY = ".writing-"
 
 
@@ -134,13 +136,8 @@ class FolderStore:
                 os.fsync(file.fileno())
 
     def _sync_folder(self, path: Path) -> None:
-        if not self._sync:
-            return
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        if self._sync:
+            sync(path)
 
 
 class ArrowStore:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.ipc as ipc
 import pyarrow.parquet as pq
 
+from stream.files import replacing, sync
 from stream.records import Binned
 from stream.tables import BINNED_SCHEMA, TableError, binned_from_batch, check_binned_schema
 
@@ -54,10 +54,9 @@ class RunFolder:
         suffix = "arrow" if dataset == CONTAINERS else "parquet"
         path = self.path / dataset / f"part-{chunk:05d}.{suffix}"
         path.parent.mkdir(exist_ok=True)
-        if dataset == CONTAINERS:
-            _replace(path, lambda temporary: _write_arrow(temporary, table), durable)
-        else:
-            _replace(path, lambda temporary: _write_parquet(temporary, table), durable)
+        write = _write_arrow if dataset == CONTAINERS else _write_parquet
+        with replacing(path, durable=durable) as temporary:
+            write(temporary, table)
 
     def _merge_sweeps(self, table: pa.Table, chunk: int, durable: bool) -> None:
         """sweeps.parquet is one file by contract and small: a chunk is added by rewriting it, rows known by
@@ -67,7 +66,8 @@ class RunFolder:
             before = pq.read_table(path)
             known = pc.is_in(before["prediction_id"], table["prediction_id"])
             table = pa.concat_tables([before.filter(pc.invert(known)), table])
-        _replace(path, lambda temporary: _write_parquet(temporary, table), durable)
+        with replacing(path, durable=durable) as temporary:
+            _write_parquet(temporary, table)
 
     def append_event(self, event: Mapping[str, Any]) -> None:
         """Append one JSON line."""
@@ -77,13 +77,14 @@ class RunFolder:
     def write_text(self, name: str, text: str, *, durable: bool = False) -> Path:
         """Write a whole text file. durable : as in ``write_table``"""
         path = self.path / name
-        _replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"), durable)
+        with replacing(path, durable=durable) as temporary:
+            temporary.write_text(text, encoding="utf-8")
         return path
 
     def remove(self, path: Path) -> None:
         """Remove a file of the run, durably; one that is gone already is fine."""
         path.unlink(missing_ok=True)
-        _sync(path.parent)
+        sync(path.parent)
 
     def read_json(self, name: str) -> Any:
         """Read a JSON file of the run."""
@@ -135,26 +136,3 @@ def _write_arrow(path: Path, table: pa.Table) -> None:
 
 def _write_parquet(path: Path, table: pa.Table) -> None:
     pq.write_table(table, path, compression="zstd", write_page_checksum=True)
-
-
-def _replace(path: Path, write: Any, durable: bool = False) -> None:
-    """Write beside, then rename: a reader never sees half a file."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        write(temporary)
-        if durable:
-            _sync(temporary)
-        temporary.replace(path)
-        if durable:
-            _sync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

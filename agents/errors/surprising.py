@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,9 @@ from agents.report.source import RunFolder, read_run
 from models.scores.surprise import surprise
 from native.neighbors import neighbor_table
 from stream.cell_rows import locate
+from stream.files import replacing
+from stream.progress import Progress
 from stream.run_tables import run_tables
-
-Progress = Callable[[int, int | None, str], None]
 
 SCHEMA = pa.schema([
     ("stream_id", pa.string()), ("stamp_ns", pa.int64()), ("cell_id", pa.uint64()), ("occupied", pa.bool_()),
@@ -78,15 +78,10 @@ def surprised_sweeps(path: Path, progress: Progress) -> Iterator[SurprisedSweep]
 
 def write_surprise(sweeps: Iterable[SurprisedSweep], out: Path) -> Iterator[SurprisedSweep]:
     """Write sweeps to a Parquet file as they pass by; it appears when all have.  Raises OSError"""
-    part = out.with_name(f".{out.name}.tmp")
-    try:
-        with pq.ParquetWriter(part, SCHEMA, compression="zstd") as writer:
-            for sweep in sweeps:
-                writer.write_table(sweep.table())
-                yield sweep
-        part.replace(out)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(out) as part, pq.ParquetWriter(part, SCHEMA, compression="zstd") as writer:
+        for sweep in sweeps:
+            writer.write_table(sweep.table())
+            yield sweep
 
 
 def top_rows(sweeps: Iterable[SurprisedSweep], count: int) -> tuple[list[dict[str, Any]], int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,10 +25,9 @@ from stream.config import Config
 from stream.framed import source_of
 from stream.point_cells import PointLocator
 from stream.posed import LeftOut, PosedSweep, posed_sweeps
+from stream.progress import Progress
 from stream.sources.base import Source
 from stream.sources.sweep_files import SweepFiles
-
-Progress = Callable[[int, int | None, str], None]
 
 KINDS = (
     f"a folder of SemanticKITTI {SUFFIX} files, a KITTI tracklet_labels.xml, or an MCAP file with SceneUpdate"

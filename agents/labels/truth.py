@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from agents.labels.queue import LabelError
 from agents.report.source import read_run
 from native.index64 import COORDINATE_MAX, COORDINATE_MIN, encode
 from stream.config import Config
+from stream.progress import Progress
 from stream.records import LabelGiven
 from stream.run_folder import RunFolder
 from stream.sources.base import SourceOptions
@@ -22,8 +23,6 @@ from stream.sources.simulator import Simulator, open_simulator
 from stream.tables import LABEL_SCHEMA, label_table
 
 AUTHOR = "simulator"
-
-Progress = Callable[[int, int | None, str], None]
 
 
 def truth_of(run: Path, every: int, progress: Progress) -> pa.Table:

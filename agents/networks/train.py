@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -12,9 +11,9 @@ from models.training.checkpoint import BEST, load_model, newest_checkpoint
 from models.training.course import Course, CourseError, open_course
 from models.training.ranks import ALONE, Ranks, launch, process_group, ranks_of_torchrun
 from models.training.trainer import EpochResult
+from stream.progress import Progress
 
 MODEL = "model.onnx"
-Progress = Callable[[int, int | None, str], None]
 
 
 def train_network(

@@ -10,6 +10,7 @@ import typer
 
 from agents.failure import EXIT_DAMAGED, require_learning
 from agents.options import ConfigOptions, LogOptions, spread
+from stream.progress import Progress
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -150,7 +151,7 @@ def _score_detector(path: Path, settings: ConfigOptions, places: list[str]) -> N
 
     config, model = settings.load(), DetectorModel(path.name, path.read_bytes())
 
-    def sweeps(progress: console.ProgressCallback) -> Iterator[Seen]:
+    def sweeps(progress: Progress) -> Iterator[Seen]:
         done = 0
         for place in places:
             for seen in open_drive(place, config):

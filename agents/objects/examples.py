@@ -27,12 +27,12 @@ from models.objects.surroundings import COLUMNS, WIDTH, surroundings
 from models.objects.tracking import Track, Tracker
 from stream.config import Config
 from stream.features import schema_of
+from stream.progress import Progress
 from stream.sources import open_source
 from stream.sources.base import SourceError, SourceOptions
 from stream.sources.simulator import Simulator
 
 Find = Callable[[SweepCells], Found]
-Progress = Callable[[int, int | None, str], None]
 
 SLOWEST_FOLLOWED_MPS = 0.5
 """Tracks that are slower are not forecast: they stand, metres a second."""

@@ -20,9 +20,9 @@ from models.objects.forecasts import Modes
 from models.objects.motion import HORIZONS_S, Motions, heading, is_followed
 from models.objects.tracking import Track, Tracker
 from stream.config import Config
+from stream.progress import Progress
 from stream.sources.base import Source, SourceError
 
-Progress = Callable[[int, int | None, str], None]
 Forecast = Callable[[Motions], Modes]
 
 OBJECT_SCHEMA = pa.schema(

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from agents.objects.examples import DriveExamples, Futures, Progress
+from agents.objects.examples import DriveExamples, Futures
 from models.objects.forecasts import Modes, constant_turn, constant_velocity, forecast_scores
 from models.objects.motion import Motions, joined_motions
 from models.objects.onnx_models import ForecastModel
+from stream.progress import Progress
 
 SPAN = 4
 """Steps over which the simple forecasts take the speed: of 4, 6, 8 and 10, what served straight on best where

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 
 from agents.simulation.run import Result, simulate
 from agents.simulation.trace import Tally
+from stream.progress import Progress
 
 CHUNK = 8
 """Seeds that a process is given at a time."""
@@ -17,7 +18,7 @@ CHUNK = 8
 def run_many(
     seeds: Sequence[int],
     jobs: int = 1,
-    progress: Callable[[int, int | None, str], None] = lambda done, total, note: None,
+    progress: Progress = lambda done, total, note: None,
 ) -> Tally:
     """Simulate every seed; the tally does not depend on the number of jobs.
 

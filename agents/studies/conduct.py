@@ -11,12 +11,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agents.replay import VERSIONED, Progress
+from agents.replay import VERSIONED
 from agents.studies import ablation, delay, drift, horizon, online, poison
 from agents.studies.drives import StudyError, StudyOptions
 from agents.studies.page import page_of
 from agents.studies.result import StudyResult
 from agents.studies.track import Runner, scratch_folder
+from stream.progress import Progress
 
 if TYPE_CHECKING:
     from agents.studies.lattice import LatticeOptions

@@ -15,8 +15,7 @@ from agents.studies.drives import StudyError
 from agents.studies.result import Cell, Chart, Finding, Line, StudyResult, Table, number
 from models.nets.bcc_model import BCCModel
 from native.lattice import neighbors
-
-Progress = Callable[[int, int | None, str], None]
+from stream.progress import Progress
 
 BATCH = 512
 WAVES = 48

@@ -16,9 +16,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from agents.learn import Learn
-from agents.replay import Progress, ReplayOptions, replay, with_map_frame
+from agents.replay import ReplayOptions, replay, with_map_frame
 from agents.studies.measure import Series
 from stream.config import Config, load_config
+from stream.progress import Progress
 from stream.sources import open_source
 from stream.sources.base import SourceOptions
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,10 +23,10 @@ from models.training.symmetry import symmetries
 from stream.config import Config
 from stream.features import FeatureSchema, schema_of
 from stream.labels import read_labels
+from stream.progress import Progress
 from stream.run_folder import RunFolder
 
 Name = Literal["class", "changed", "intensity"]
-Progress = Callable[[int, int | None, str], None]
 
 
 class TargetError(ValueError):

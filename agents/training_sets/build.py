@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,9 +22,9 @@ from models.training_sets.partition import BUFFER_ROWS, PartitionWriter
 from models.training_sets.publish import publishing
 from models.training_sets.read import TrainingSet
 from stream.config import Config
+from stream.progress import Progress
 from stream.run_folder import RunFolder
 
-Progress = Callable[[int, int | None, str], None]
 Cells = Mapping[str, NDArray[np.uint64]]
 
 

@@ -22,9 +22,8 @@ from models.training_sets.partition import CELL, STAMP, STREAM, PartitionWriter
 from models.training_sets.read import TrainingSet
 from stream.config import Config, ConfigError, with_overrides
 from stream.features import FeatureSchema, schema_of
+from stream.progress import Progress
 from stream.run_folder import RunFolder
-
-Progress = Callable[[int, int | None, str], None]
 
 
 def recompute(

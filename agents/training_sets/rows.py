@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from agents.report.rows import PredictionRows
 from agents.targets.stored import StoredSweep
+from models.datasets.window import lattice_metadata
 from models.training_sets.columns import (
     BEFORE,
     FEATURE_SCHEMAS,
     feature_columns,
-    lattice_metadata,
     with_metadata,
 )
 from models.training_sets.partition import CELL, STAMP, STREAM

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,14 +13,20 @@ from agents.explain import run_config
 from agents.report.rows import PredictionRows
 from agents.targets.stored import stored_sweeps
 from agents.training_sets.rows import outcomes_of, target_names
-from models.datasets.window import cells_of_grid, with_column, with_features, with_outcomes, with_stamp
+from models.datasets.window import (
+    SOURCE,
+    cells_of_grid,
+    with_column,
+    with_features,
+    with_outcomes,
+    with_stamp,
+)
 from models.datasets.writer import ContainerWriter
 from stream.container import grid_of
 from stream.features import schema_of
 from stream.framed import source_of
+from stream.progress import Progress
 from stream.run_folder import RunFolder
-
-Progress = Callable[[int, int | None, str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +69,7 @@ def write_windows(runs: Sequence[Path], out: Path, progress: Progress) -> Writte
                 target, seen = outcomes_of(outcomes, sweep, horizons)
                 window = with_stamp(cells_of_grid(grid, sweep.features.cell_id), sweep.stamp_ns)
                 source = np.full(len(window), source_of(sweep.stream_id), np.uint64)
-                window = with_column(window, "source", source)
+                window = with_column(window, SOURCE, source)
                 window = with_features(window, schema.names, sweep.features.x, schema.hash)
                 window = with_column(window, "before", sweep.features.before)
                 writer.write(with_outcomes(window, names, target, seen))

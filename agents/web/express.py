@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
 
 import orjson
 
+from agents.web.gate import App, Message, Receive, Scope, Send
 from agents.web.predict import Answer
 from agents.web.problems import Problem, problem_response
 from agents.web.service import JSON, Service, wants_arrow
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 PATH = "/predict"
 MOST_CELLS = 4096

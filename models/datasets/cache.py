@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from models.datasets.stored import StoredContainer
 from native.lattice import NEIGHBORS
 from native.neighbors import neighbor_table
+from stream.progress import Progress
 
 VERSION = 1
-Progress = Callable[[int, int | None, str], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

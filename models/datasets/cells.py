@@ -10,11 +10,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from models.datasets.cache import Progress, Table, cached_table
+from models.datasets.cache import Table, cached_table
 from models.datasets.place import Place
 from models.datasets.stored import StoredContainer, StoredError
 from models.graphs.columns import require_keys
 from native.index64 import decode
+from stream.progress import Progress
 
 Sample = dict[str, NDArray[Any]]
 Transform = Callable[[Sample], Sample]

@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from models.datasets.stored import StoredContainer
-from models.datasets.window import Window, cells_of_grid, said_of, with_column, with_stamp
+from models.datasets.window import SOURCE, Window, cells_of_grid, said_of, with_column, with_stamp
 from native.arrow import PREFIX
 from native.grid import Grid
 from native.schema import MismatchError
@@ -22,10 +22,10 @@ from stream.annotations.cell_labels import CellLabels
 from stream.cell_rows import locate
 
 CLASSES = "classes"
-SOURCE, CODE, INSTANCE, FRACTION, FRACTIONS = "source", "class", "instance", "fraction", "fractions"
+CODE, INSTANCE, FRACTION, FRACTIONS = "class", "instance", "fraction", "fractions"
 
 Key = tuple[int, int]
-"""Stamp of a sweep, and the number of its stream (``stream.framed.source_of``)."""
+"""Stamp of a sweep, and the number of its stream."""
 
 
 def window_of_labels(grid: Grid, labels: CellLabels, stamp_ns: int, source: int) -> pa.RecordBatch:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from models.datasets.container_v1 import is_container_v1, read_frames
 from models.datasets.place import Place
 from models.datasets.stored import StoredContainer, StoredError, files_of
-from models.datasets.window import FEATURES, cells_of_grid, lattice_of, said_of, with_features
+from models.datasets.window import FEATURES, cells_of_grid, feature_names_of, lattice_of, with_features
 from models.datasets.writer import ContainerWriter
 from native.errors import OctaError
 from native.grid import Grid
@@ -239,7 +238,4 @@ def _ascending(cells: Mapping[int, Floats], width: int) -> tuple[NDArray[np.uint
 
 
 def _names_of(schema: pa.Schema) -> tuple[str, ...]:
-    if FEATURES not in schema.names:
-        return ()
-    names: Any = json.loads(said_of(schema).get("features", "[]"))
-    return tuple(names)
+    return feature_names_of(schema) if FEATURES in schema.names else ()

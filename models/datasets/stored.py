@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.ipc as ipc
 
 from models.datasets.place import Place
-from models.datasets.window import Window, lattice_of, require_same, said_of
+from models.datasets.window import Window, grid_of_lattice, lattice_of, require_same, said_of
 from models.graphs.columns import require_keys
 from native.grid import Grid
 from native.schema import MismatchError
@@ -39,9 +39,7 @@ def grids_of(where: str | Path) -> list[Grid]:
     place = Place(where)
     found: dict[Grid, None] = {}
     for name in files_of(place):
-        said = lattice_of(_schema_of(place, name), place.shown(name))
-        whole = {key: int(said[key]) for key in ("frame", "tier", "lod")}
-        found[Grid(half_edge_m=float(said["half_edge_m"]), **whole)] = None
+        found[grid_of_lattice(lattice_of(_schema_of(place, name), place.shown(name)))] = None
     return list(found)
 
 

@@ -25,6 +25,8 @@ LATTICE = ("frame", "tier", "lod", "half_edge_m")
 """Metadata that every window has, after the prefix ``octa.``."""
 
 FEATURES, TARGET, OBSERVED, STAMP = "features", "target", "observed", "stamp_ns"
+SOURCE = "source"
+"""Number of the stream that a window is of (``stream.framed.source_of``)."""
 NOT_FEATURES = frozenset({"cell_id", FEATURES, TARGET, OBSERVED, STAMP})
 
 Floats = NDArray[np.float32]
@@ -98,8 +100,7 @@ class Window:
 
     @cached_property
     def _feature_names(self) -> dict[str, int]:
-        names = json.loads(said_of(self.batch.schema).get("features", "[]"))
-        return {name: place for place, name in enumerate(names)}
+        return {name: place for place, name in enumerate(feature_names_of(self.batch.schema))}
 
     @cached_property
     def _cells(self) -> Cells | None:
@@ -161,6 +162,25 @@ def lattice_of(schema: pa.Schema, place: str) -> dict[str, str]:
     return {name: said[name] for name in LATTICE}
 
 
+def grid_of_lattice(said: Mapping[str, str]) -> Grid:
+    """The lattice that the metadata tells of."""
+    whole = {name: int(said[name]) for name in ("frame", "tier", "lod")}
+    return Grid(half_edge_m=float(said["half_edge_m"]), **whole)
+
+
+def lattice_metadata(grid: Grid) -> dict[str, str]:
+    """What the metadata says of the cells; ``grid_of_lattice`` is the way back."""
+    return {
+        "frame": str(grid.frame), "tier": str(grid.tier), "lod": str(grid.lod),
+        "half_edge_m": repr(grid.half_edge_m),
+    }  # fmt: skip
+
+
+def feature_names_of(schema: pa.Schema) -> tuple[str, ...]:
+    """The columns of ``features``, in order; none where there are no features."""
+    return tuple(json.loads(said_of(schema).get("features", "[]")))
+
+
 def _require_names(schema: pa.Schema, column: str, names: str, place: str) -> None:
     """Raises MismatchError unless a column has as many values as the metadata has names for them."""
     named = len(json.loads(said_of(schema).get(names, "[]")))
@@ -192,10 +212,9 @@ def require_same(expected: pa.Schema, schema: pa.Schema, place: str) -> None:
 
 def cells_of_grid(grid: Grid, cell_id: NDArray[np.uint64]) -> pa.RecordBatch:
     """A window of cells of which nothing is known yet; cell_id : uint64 (N,), ascending."""
-    said = {"frame": grid.frame, "tier": grid.tier, "lod": grid.lod, "half_edge_m": repr(grid.half_edge_m)}
     schema = pa.schema(
         [pa.field("cell_id", pa.uint64(), nullable=False)],
-        metadata={f"{PREFIX}{name}": str(value) for name, value in said.items()},
+        metadata={f"{PREFIX}{name}": value for name, value in lattice_metadata(grid).items()},
     )
     return pa.RecordBatch.from_arrays([pa.array(cell_id)], schema=schema)
 

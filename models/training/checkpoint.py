@@ -11,6 +11,7 @@ from torch import nn
 
 from models.nets.catalogue import build_net
 from models.nets.graph_net import Standardised
+from stream.files import replacing
 
 BEST = "best_model.pt"
 
@@ -33,9 +34,8 @@ def newest_checkpoint(folder: Path) -> Path | None:
 def write(path: Path, content: Mapping[str, Any]) -> None:
     """Write plain values and tensors; whoever reads sees the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.part")
-    torch.save(dict(content), partial)
-    partial.replace(path)
+    with replacing(path) as temporary:
+        torch.save(dict(content), temporary)
 
 
 def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ import torch
 from models.datasets.cells import BCCDataset
 from models.datasets.loader import create_bcc_dataloader
 from models.datasets.stored import StoredContainer, grids_of
-from models.datasets.window import said_of
+from models.datasets.window import feature_names_of
 from models.datasets.windows import WindowGraphDataset
 from models.nets.bcc_model import BCCModel
 from models.nets.catalogue import NETS, build_net
@@ -159,9 +158,9 @@ def _only_lattice(container: Path) -> tuple[int, int]:
     return found[0]
 
 
-def _feature_names(stored: StoredContainer) -> list[str]:
+def _feature_names(stored: StoredContainer) -> tuple[str, ...]:
     """The columns of ``features``, in order."""
-    names: list[str] = json.loads(said_of(stored.schema).get("features", "[]"))
+    names = feature_names_of(stored.schema)
     if not names:
         where = stored.place.shown("")
         raise CourseError(f"{where}: has no features; octastream dataset windows RUN... writes them")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -13,8 +13,7 @@ from models.nets.convolution import BCCConvolution
 from models.objects.cells import CellExample
 from models.objects.detector import KINDS
 from models.training.fit import fit
-
-Progress = Callable[[int, int | None, str], None]
+from stream.progress import Progress
 
 FOCUS = 2.0
 """Cells that are told rightly weigh less, by this power of how far they are from sure."""

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from models.training.online import TrainingDiverged
-
-Progress = Callable[[int, int | None, str], None]
+from stream.progress import Progress
 
 
 def fit(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +14,7 @@ from models.nets.trajectory import Encoder, TrajectoryForecaster
 from models.objects.motion import HORIZONS_S, STEPS, Motions
 from models.objects.surroundings import PLACES_M, WIDTH
 from models.training.fit import fit
-
-Progress = Callable[[int, int | None, str], None]
+from stream.progress import Progress
 
 MIRROR = [PLACES_M.index((x, -y)) for x, y in PLACES_M]
 """Places of the surroundings after left and right have changed."""

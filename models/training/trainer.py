@@ -29,9 +29,9 @@ from models.training.online import TrainingDiverged
 from models.training.ranks import ALONE, Ranks
 from models.training.tracking import Track, require_trackers, tracking
 from models.training.trainer_config import TrainerConfig
+from stream.progress import Progress
 
 Batch = Mapping[str, Any]
-Progress = Callable[[int, int | None, str], None]
 
 GATHERED = {"features": "features", "neighbors": "neighbors"}
 """What a network is given that does not say what it reads."""

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from models.nets.bcc_model import BCCModel
 from models.training.checkpoint import BEST
 from models.training.course import Course, CourseError, open_course
 from models.training.trainer import EpochResult
+from stream.progress import Progress
 
 for _name in ("RAY_USAGE_STATS_ENABLED", "RAY_AIR_NEW_OUTPUT"):  # to stay silent; read when Ray is imported
     os.environ.setdefault(_name, "0")
@@ -28,8 +29,6 @@ RESULT = "best_config.json"
 TRIALS = "trials"
 STORE_BYTES = 128 * 2**20
 """Of Ray's object store: trials read the container's files themselves, so it holds next to nothing."""
-
-Progress = Callable[[int, int | None, str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,20 +14,11 @@ from models.datasets.window import said_of
 from models.training_sets.manifest import TrainingSetError
 from models.training_sets.partition import CELL, PARTITION, STAMP, STREAM
 from native.arrow import PREFIX
-from native.grid import Grid
 
 KEYS = (CELL, STAMP, STREAM)
 BEFORE = "before"
 FEATURE_SCHEMAS = "feature_schemas"
 """In the metadata: by prefix of their columns, "" for those that a build writes."""
-
-
-def lattice_metadata(grid: Grid) -> dict[str, str]:
-    """What the metadata says of the cells."""
-    return {
-        "frame": str(grid.frame), "tier": str(grid.tier), "lod": str(grid.lod),
-        "half_edge_m": repr(grid.half_edge_m),
-    }  # fmt: skip
 
 
 def feature_schemas(schema: pa.Schema) -> dict[str, dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +15,7 @@ from models.training_sets.columns import require_new, with_metadata
 from models.training_sets.manifest import TrainingSetError
 from models.training_sets.publish import publishing
 from models.training_sets.read import TrainingSet
-
-Progress = Callable[[int, int | None, str], None]
+from stream.progress import Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from models.training_sets.manifest import MANIFEST, NEXT, Manifest, Part, TrainingSetError, read_manifest
+from stream.files import sync
 
 STAGED = ".next"
 """At the end of a file's name until it is published: no reader takes it for Parquet."""
@@ -44,11 +44,11 @@ class Publication:
         """Put everything in place."""
         beside = self.root / f"{NEXT}.tmp"
         with ThreadPoolExecutor(SYNCS) as pool:  # a disk that is asked together writes all in one go
-            list(pool.map(_sync, [staged(self.root / name) for name in self.parts]))
+            list(pool.map(sync, [staged(self.root / name) for name in self.parts]))
         beside.write_text(manifest.to_json(), encoding="utf-8")
-        _sync(beside)
+        sync(beside)
         beside.replace(self.root / NEXT)
-        _sync(self.root)
+        sync(self.root)
         complete(self.root)
 
 
@@ -86,7 +86,7 @@ def complete(root: Path) -> None:
         if staged(path).exists():
             staged(path).replace(path)
     (root / NEXT).replace(root / MANIFEST)
-    _sync(root)
+    sync(root)
 
 
 def staged(path: Path) -> Path:
@@ -116,12 +116,3 @@ def _remove_empty(root: Path) -> None:
     (root / "_lock").unlink()
     if not any(root.iterdir()):
         root.rmdir()
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,7 @@ from models.training_sets.manifest import NEXT, Manifest, Part, read_manifest
 from models.training_sets.partition import CELL, STAMP, folder_of, partition_keys
 from models.training_sets.publish import sha256_of
 from native.errors import OctaError
-
-Progress = Callable[[int, int | None, str], None]
+from stream.progress import Progress
 
 
 def verify(root: Path, progress: Progress) -> list[str]:

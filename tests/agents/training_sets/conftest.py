@@ -12,5 +12,5 @@ from models.training_sets import publish
 @pytest.fixture(scope="session", autouse=True)
 def _no_waiting_for_the_disk() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(publish, "_sync", lambda path: None)
+        patch.setattr(publish, "sync", lambda path: None)
         yield

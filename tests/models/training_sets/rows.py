@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from models.training_sets.columns import lattice_metadata, with_metadata
+from models.datasets.window import lattice_metadata
+from models.training_sets.columns import with_metadata
 from models.training_sets.manifest import Build, Manifest
 from models.training_sets.partition import PartitionWriter
 from models.training_sets.publish import publishing
