@@ -274,6 +274,7 @@ class LearnConfig:
         included; as many steps as fit, at least one, at most steps_per_sweep. Time decides then how many, so
         such a run does not repeat bit for bit; None takes all steps
     newest_share : probability that a step uses the newest labelled sweep instead of an earlier one
+    hard_share : probability that an earlier one is chosen by its loss, where it was worst, not at random
     auxiliary_weight : weight of the loss at the other horizons
     recalibrate : correct scale and shift of the logits at each horizon by outcomes not yet trained on
     averaging : decay of the averaged weights that are served, per step; fewer steps than steps_per_sweep
@@ -301,6 +302,7 @@ class LearnConfig:
     weight_decay: float = 1e-2
     warmup_steps: int = 20
     newest_share: float = 0.5
+    hard_share: float = 0.0
     auxiliary_weight: float = 0.5
     recalibrate: bool = False
     averaging: float = 0.99
@@ -323,7 +325,7 @@ class LearnConfig:
             require(getattr(self, name) > 0, f"learn.{name}", getattr(self, name), "must be > 0")
         require(self.budget_ms is None or self.budget_ms > 0, "learn.budget_ms", self.budget_ms,
                  "must be > 0, or null for all steps")  # fmt: skip
-        for name in ("newest_share", "averaging"):
+        for name in ("newest_share", "hard_share", "averaging"):
             require(0 <= getattr(self, name) <= 1, f"learn.{name}", getattr(self, name), "must be 0..1")
         require(0 < self.sector_degrees <= 360, "learn.sector_degrees", self.sector_degrees,
                  "must be above 0 and at most 360")  # fmt: skip

@@ -48,6 +48,8 @@ VARIANTS = (
     Variant(name="no neighbours' counts", part="features", settings=_without("neighbors*")),
     Variant(name="newest sweep only", part="buffer", settings=("learn.newest_share=1",)),
     Variant(name="all sweeps alike", part="buffer", settings=("learn.newest_share=0",)),
+    Variant(name="hard sectors half of the time", part="buffer", settings=("learn.hard_share=0.5",)),
+    Variant(name="hard sectors always", part="buffer", settings=("learn.hard_share=1",)),
     Variant(name="a buffer of 20 MB", part="buffer", settings=("learn.buffer_bytes=20000000",)),
     Variant(name="gate of 20 sweeps", part="gate", settings=("learn.gate_sweeps=20",)),
     Variant(name="no guard", part="gate", settings=("learn.guard_margin=1e9",)),

@@ -14,6 +14,7 @@ from models.datasets.cache import Table, cached_table
 from models.datasets.place import Place
 from models.datasets.stored import StoredContainer, StoredError
 from models.graphs.columns import require_keys
+from native.gather import gather
 from native.index64 import decode
 from stream.progress import Progress
 
@@ -114,11 +115,12 @@ class BCCDataset(StoredTable):
         """Samples stacked: every array has a first axis of their number. Raises IndexError"""
         table, rows = self.table, rows_of(indices, len(self)) + self._first
         neighbor = np.take(table.neighbor, rows, axis=0)  # (B, 14)
+        around = gather(table.features, neighbor.reshape(-1))
         index = np.take(table.cell_id, rows)
         batch: Sample = {
-            "features": np.take(table.features, rows, axis=0),
+            "features": gather(table.features, rows),
             "position": self.positions(index),
-            "neighbors": np.take(table.features, neighbor, axis=0),
+            "neighbors": around.reshape(*neighbor.shape, around.shape[1]),
             "index": index,
             "neighbor_mask": neighbor < len(table.cell_id),
         }

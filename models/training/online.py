@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -85,6 +86,7 @@ class OnlineTrainer:
             np.random.default_rng(calibrate),
         )
         self._sectors = np.random.default_rng(draw)
+        self._width = float(np.deg2rad(learn.sector_degrees))
         generator = np.random.default_rng(evict)
         self.replay = ReplayBuffer(learn.buffer_bytes, self._target.primary, generator)
         self._standard = RunningStandard(feature_count, learn.standard_sweeps, normalisers)
@@ -128,6 +130,7 @@ class OnlineTrainer:
             neighbor_index=neighbor_index.copy(),
             azimuth=azimuth.copy(),
             label=np.full((len(X), self._target.columns), UNLABELLED, dtype=self._target.dtype),
+            loss=np.full(math.ceil(2 * np.pi / self._width), np.nan, np.float32),
             weight=None if weight is None else weight.copy(),
         )
         kept = self.replay.add(example)
@@ -220,10 +223,11 @@ class OnlineTrainer:
         self._net.inv_std.copy_(torch.from_numpy(inv_std))
 
     def _step(self) -> float:
-        example = self.replay.draw(self._learn.newest_share)
+        example, part = self.replay.draw(self._learn.newest_share, self._learn.hard_share)
         centre = float(self._sectors.random()) * 2 * np.pi
-        width = float(np.deg2rad(self._learn.sector_degrees))
-        sector = cut_sector(example, centre, width, self._layers, self._target.primary)
+        if part is not None:
+            centre = (part + 0.5) * self._width
+        sector = cut_sector(example, centre, self._width, self._layers, self._target.primary)
         self._optimizer.zero_grad(set_to_none=True)
         loss = self._loss(example, sector, self._draw_symmetry())
         torch.autograd.backward(loss)
@@ -233,6 +237,7 @@ class OnlineTrainer:
             raise TrainingDiverged(
                 f"{example.prediction_id}: loss {value}, gradient norm {norm}; load a model"
             )
+        example.loss[int(centre / self._width)] = value
         self._optimizer_steps += 1
         warm = min(1.0, self._optimizer_steps / max(1, self._learn.warmup_steps))
         for group in self._optimizer.param_groups:

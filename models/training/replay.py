@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 UNLABELLED = -1
 
+CANDIDATES = 4
+"""Regions drawn for a hard one, of which the one with the highest loss is taken."""
+
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Example:
@@ -20,6 +23,8 @@ class Example:
     label : (N, columns) of the target's dtype, -1 where nothing is known (yet), filled in by
         ``ReplayBuffer``; of occupancy int8 (N, H), 1 occupied, 0 seen through
     weight : float32 (N,), of the labels; None where all weigh the same
+    loss : float32 (parts,), of the sectors that the sweep is trained in, each when it was last trained on;
+        NaN before, filled in by who trains
     """
 
     prediction_id: str
@@ -28,12 +33,13 @@ class Example:
     neighbor_index: NDArray[np.int32]
     azimuth: NDArray[np.float32]
     label: NDArray[Any]
+    loss: NDArray[np.float32]
     weight: NDArray[np.float32] | None = None
 
     @property
     def nbytes(self) -> int:
         """Bytes of the arrays."""
-        held = (self.X, self.neighbor_index, self.azimuth, self.label, self.weight)
+        held = (self.X, self.neighbor_index, self.azimuth, self.label, self.loss, self.weight)
         return sum(array.nbytes for array in held if array is not None)
 
 
@@ -114,16 +120,37 @@ class ReplayBuffer:
             insort(self._trainable, key)
         return True
 
-    def draw(self, newest_share: float) -> Example:
-        """The newest trainable example with probability ``newest_share``, else one of the others, uniformly.
+    def draw(self, newest_share: float, hard_share: float = 0.0) -> tuple[Example, int | None]:
+        """An example to train on, and the sector where it was hard, None for any.
 
-        Takes two numbers from the generator, whatever it returns. Raises LookupError without examples
+        newest_share : probability of the newest trainable example; else it is one of the others
+        hard_share : probability that such another one is chosen for its loss: of ``CANDIDATES`` sectors,
+            drawn uniformly, the one that was worst when last trained on; otherwise it is drawn uniformly
+        Raises LookupError without trainable examples
         """
         choice, place = self._generator.random(2)
         if not self._trainable:
             raise LookupError("replay buffer: no example has an outcome at the primary horizon yet")
         earlier = len(self._trainable) - 1
-        index = earlier if choice < newest_share or earlier == 0 else int(place * earlier)
+        if choice < newest_share or earlier == 0:
+            return self._trainable_at(earlier), None
+        if hard_share and self._generator.random() < hard_share:
+            return self._hardest(earlier)
+        return self._trainable_at(int(place * earlier)), None
+
+    def _hardest(self, earlier: int) -> tuple[Example, int]:
+        candidates = [
+            self._trainable_at(int(index)) for index in self._generator.integers(earlier, size=CANDIDATES)
+        ]
+        parts = [
+            int(place * len(some.loss))
+            for some, place in zip(candidates, self._generator.random(CANDIDATES), strict=True)
+        ]
+        losses = [some.loss[part] for some, part in zip(candidates, parts, strict=True)]
+        worst = int(np.argmax(np.nan_to_num(losses, nan=-np.inf)))
+        return candidates[worst], parts[worst]
+
+    def _trainable_at(self, index: int) -> Example:
         return self._examples[self._trainable[index][1]]
 
     def _evict(self) -> None:

@@ -508,6 +508,12 @@ octa_error octa_search_rows(const octa_search *search, size_t capacity, int32_t 
 octa_error octa_search_pool(const octa_search *search, const float *x, size_t width, uint32_t *counts,
                             float *pooled);
 
+/** Rows of a table, copied in the order of an index.
+ *  @param table  rows x width; out  n x width
+ *  @return OCTA_E_DOMAIN (an index that is not 0 .. rows - 1; out is then as before) */
+octa_error octa_gather(const float *table, size_t rows, size_t width, const int64_t *index, size_t n,
+                       float *out);
+
 /* ---- coarser levels ---------------------------------------------------------------------------------- */
 
 /* Cells of one level with what fell into them; a coarse cell is the union of its finest cells. */

@@ -279,6 +279,7 @@ def labelled_example(number: int) -> Example:
         neighbor_index=sweep.neighbor_index,
         azimuth=sweep.azimuth,
         label=label,
+        loss=np.full(4, np.nan, np.float32),
     )
 
 
@@ -347,6 +348,7 @@ def test_the_schedule_is_the_configuration() -> None:
             "weight_decay": 0.5,
             "warmup_steps": 1,
             "newest_share": 0.0,
+            "hard_share": 1.0,
             "auxiliary_weight": 0.0,
             "averaging": 0.5,
             "sector_degrees": 180.0,

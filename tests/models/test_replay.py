@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.training.replay import Example, ReplayBuffer
+from models.training.replay import CANDIDATES, Example, ReplayBuffer
 
 ROWS = 4
-BYTES = ROWS * (2 * 3 + 4 * 14 + 4 + 2)
+PARTS = 4
+BYTES = ROWS * (2 * 3 + 4 * 14 + 4 + 2) + 4 * PARTS
 
 
 def example(name: str, stamp_ns: int, rows: int = ROWS) -> Example:
@@ -21,7 +22,14 @@ def example(name: str, stamp_ns: int, rows: int = ROWS) -> Example:
         neighbor_index=np.full((rows, 14), rows, np.int32),
         azimuth=np.zeros(rows, np.float32),
         label=np.full((rows, 2), -1, np.int8),
+        loss=np.full(PARTS, np.nan, np.float32),
     )
+
+
+def drawn(buffer: ReplayBuffer, newest_share: float) -> Example:
+    found, part = buffer.draw(newest_share)
+    assert part is None
+    return found
 
 
 def buffer_of(examples: int, seed: int = 0) -> ReplayBuffer:
@@ -93,7 +101,7 @@ def test_the_newest_trainable_and_the_pending_stay() -> None:
             assert label(buffer, f"p{stamp - 2}"), stamp
         assert buffer.nbytes <= 4 * BYTES
     assert buffer.evicted == 36
-    assert buffer.draw(1.0).prediction_id == "p37"
+    assert drawn(buffer, 1.0).prediction_id == "p37"
 
 
 def test_eviction_is_random_but_seeded() -> None:
@@ -102,7 +110,7 @@ def test_eviction_is_random_but_seeded() -> None:
         for stamp in range(60):
             buffer.add(example(f"p{stamp}", stamp))
             label(buffer, f"p{stamp}")
-        return sorted({buffer.draw(0.0).prediction_id for _ in range(300)})
+        return sorted({drawn(buffer, 0.0).prediction_id for _ in range(300)})
 
     assert survivors(1) == survivors(1)
     assert survivors(1) != survivors(2)
@@ -115,7 +123,7 @@ def test_draws_newest_with_its_share_and_the_others_evenly() -> None:
     for stamp in (3, 1, 2, 0):
         buffer.add(example(f"p{stamp}", stamp))
         label(buffer, f"p{stamp}")
-    names = [buffer.draw(0.5).prediction_id for _ in range(6000)]
+    names = [drawn(buffer, 0.5).prediction_id for _ in range(6000)]
     share = {name: names.count(name) / len(names) for name in set(names)}
     assert share["p3"] == pytest.approx(0.5, abs=0.03)
     for name in ("p0", "p1", "p2"):
@@ -126,7 +134,65 @@ def test_a_single_example_is_always_drawn() -> None:
     buffer = buffer_of(10)
     buffer.add(example("a", 1))
     label(buffer, "a")
-    assert {buffer.draw(0.0).prediction_id for _ in range(20)} == {"a"}
+    assert {drawn(buffer, 0.0).prediction_id for _ in range(20)} == {"a"}
+
+
+def with_losses(seed: int = 0) -> ReplayBuffer:
+    """Sweeps 0 to 9, of which all but the newest were trained on: their sectors' losses are 0.0 to 1.1."""
+    buffer = buffer_of(10, seed)
+    for stamp in range(10):
+        some = example(f"p{stamp}", stamp)
+        if stamp < 9:
+            some.loss[:] = (stamp + np.arange(PARTS)) / 10
+        buffer.add(some)
+        label(buffer, f"p{stamp}")
+    return buffer
+
+
+def test_hard_sectors_are_drawn_more_often_than_easy_ones() -> None:
+    buffer = with_losses()
+    found = [buffer.draw(0.25, 1.0) for _ in range(4000)]
+    newest = [some for some, part in found if part is None]
+    assert {some.prediction_id for some in newest} == {"p9"}
+    assert len(newest) / len(found) == pytest.approx(0.25, abs=0.03)
+    losses = np.array([some.loss[part] for some, part in found if part is not None])
+    every = np.sort(np.add.outer(np.arange(9), np.arange(PARTS)).ravel() / 10)
+    expected = np.mean(
+        [every[places].max() for places in np.random.default_rng(1).integers(36, size=(4000, CANDIDATES))]
+    )
+    assert losses.mean() == pytest.approx(expected, abs=0.02)
+    assert expected > every.mean() + 0.2
+
+
+def test_sectors_that_were_not_trained_on_are_no_harder_than_known_ones() -> None:
+    buffer = buffer_of(10)
+    for stamp in range(5):
+        some = example(f"p{stamp}", stamp)
+        if stamp == 2:
+            some.loss[3] = 0.1
+        buffer.add(some)
+        label(buffer, f"p{stamp}")
+    found = [buffer.draw(0.0, 1.0) for _ in range(2000)]
+    known = sum((some.prediction_id, part) == ("p2", 3) for some, part in found)
+    assert known / len(found) == pytest.approx(1 - (15 / 16) ** CANDIDATES, abs=0.03)
+
+
+def test_hard_draws_repeat_with_their_seed() -> None:
+    def names(seed: int) -> list[tuple[str, int | None]]:
+        buffer = with_losses(seed)
+        return [(some.prediction_id, part) for some, part in (buffer.draw(0.3, 0.5) for _ in range(50))]
+
+    assert names(1) == names(1)
+    assert names(1) != names(2)
+
+
+def test_without_a_hard_share_draws_are_what_they_were() -> None:
+    plain, losses = buffer_of(10), with_losses()
+    for stamp in range(10):
+        plain.add(example(f"p{stamp}", stamp))
+        label(plain, f"p{stamp}")
+    for _ in range(50):
+        assert drawn(plain, 0.5).prediction_id == drawn(losses, 0.5).prediction_id
 
 
 @given(st.lists(st.tuples(st.integers(0, 12), st.integers(1, 6), st.booleans()), max_size=40))
@@ -139,7 +205,7 @@ def test_never_above_the_cap(actions: list[tuple[int, int, bool]]) -> None:
         assert 0 <= buffer.nbytes <= 3 * BYTES
         assert buffer.trainable <= len(buffer)
         if buffer.trainable:
-            assert buffer.draw(0.3).label[0, 1] == 1
+            assert drawn(buffer, 0.3).label[0, 1] == 1
 
 
 def test_capacity_is_checked() -> None:

@@ -13,6 +13,7 @@ from native import (
     coarse,
     deskew,
     galactic128,
+    gather,
     hilbert64,
     index64,
     lattice,
@@ -162,6 +163,11 @@ def cases() -> list[Case]:
             name="search.pool",
             call=lambda **arrays: search.pool(radius=1.0, **arrays),
             arrays={"cell_id": CELLS, "x": np.ones((N, 2), np.float32), "queries": np.zeros((2, 3))},
+        ),
+        Case(
+            name="gather.gather",
+            call=gather.gather,
+            arrays={"table": np.ones((N, 2), np.float32), "index": np.zeros(3, np.int64)},
         ),
         Case(
             name="points.point_map",

@@ -136,6 +136,7 @@ def test_overrides_come_after_the_file_and_state_only_differences(tmp_path: Path
         ("learn.budget_ms=0", "learn.budget_ms"),
         ("learn.learning_rate=.nan", "learn.learning_rate"),
         ("learn.newest_share=1.1", "learn.newest_share"),
+        ("learn.hard_share=-0.1", "learn.hard_share"),
         ("learn.averaging=-0.1", "learn.averaging"),
         ("learn.sector_degrees=361", "learn.sector_degrees"),
         ("learn.normalisers.range=log", "learn.normalisers.range"),

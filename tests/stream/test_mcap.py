@@ -257,14 +257,19 @@ def test_unfinished_recording_is_read_and_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "compression", [CompressionType.ZSTD, pytest.param(CompressionType.NONE, marks=pytest.mark.long)]
+    ("compression", "step"),
+    [
+        (CompressionType.ZSTD, 7),
+        pytest.param(CompressionType.ZSTD, 1, marks=pytest.mark.long),
+        pytest.param(CompressionType.NONE, 1, marks=pytest.mark.long),
+    ],
 )
-def test_truncation_at_every_byte(tmp_path: Path, compression: CompressionType) -> None:
+def test_truncation_anywhere(tmp_path: Path, compression: CompressionType, step: int) -> None:
     """Every prefix gives whole sweeps and one Damage at its end, or one clear line."""
     whole = Path(write(tmp_path / "a.mcap", drive(3), compression=compression)).read_bytes()
     path = tmp_path / "cut.mcap"
     delivered = []
-    for end in range(len(whole)):
+    for end in range((len(whole) - 1) % step, len(whole), step):
         path.write_bytes(whole[:end])
         try:
             items = read(str(path))

@@ -1,4 +1,4 @@
-/* Cells from anywhere: neighbours are mutual, and a coarser level loses nothing. */
+/* Cells from anywhere: neighbours are mutual, a coarser level loses nothing, rows are those asked for. */
 #include "../bytes.h"
 
 enum { MOST = 24 };
@@ -48,6 +48,20 @@ static void check_coarsen(fuzz_bytes *bytes, const uint64_t *ids, size_t n, uint
     REQUIRE(total == up_total && intensity == up_intensity);
 }
 
+static void check_gather(fuzz_bytes *bytes) {
+    float table[MOST], out[MOST];
+    int64_t index[MOST];
+    const size_t width = fuzz_up_to(bytes, 3), rows = width ? MOST / width : 0, n = rows;
+    for (size_t i = 0; i < MOST; i++)
+        table[i] = (float)i;
+    const int wide = fuzz_u8(bytes) < 32;
+    for (size_t i = 0; i < n; i++)
+        index[i] = wide ? (int64_t)fuzz_u64(bytes) : fuzz_i8(bytes);
+    if (octa_gather(table, rows, width, index, n, out) == OCTA_OK)
+        for (size_t i = 0; i < n * width; i++)
+            REQUIRE(out[i] == (float)((size_t)index[i / width] * width + i % width));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     fuzz_bytes bytes = {data, size};
     uint64_t ids[MOST] = {0};
@@ -55,5 +69,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const size_t n = fuzz_ids(&bytes, &grid, ids, MOST);
     check_neighbors(ids, n);
     check_coarsen(&bytes, ids, n, (uint8_t)(grid.lod + fuzz_up_to(&bytes, 9) - fuzz_up_to(&bytes, 1)));
+    check_gather(&bytes);
     return 0;
 }

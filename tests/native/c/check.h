@@ -45,6 +45,7 @@ void test_features(void);
 void test_container(void);
 void test_freecells(void);
 void test_search(void);
+void test_gather(void);
 void test_invalid(void);
 void test_memory(void);
 void test_container_memory(void);

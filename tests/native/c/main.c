@@ -32,6 +32,7 @@ int main(void) {
     test_container();
     test_freecells();
     test_search();
+    test_gather();
     test_invalid();
 #ifdef OCTA_TEST_ALLOC
     test_memory();
