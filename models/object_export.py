@@ -13,13 +13,15 @@ from torch import Tensor, nn
 from models.net_export import traced
 from models.nets.convolution import BCCConvolution
 from models.nets.trajectory import TrajectoryForecaster
-from models.objects.detector import DETECT_INPUTS, DETECT_OUTPUTS, KINDS
+from models.objects.detector import DETECT_INPUTS, DETECT_OUTPUTS
+from models.objects.kinds import KINDS
 from models.objects.onnx_models import FORECAST_INPUTS, FORECAST_OUTPUTS, METADATA
 
 
-def export_forecaster(net: TrajectoryForecaster) -> bytes:
+def export_forecaster(net: TrajectoryForecaster, pooled_from: Mapping[str, Any]) -> bytes:
     """Serialised ONNX model of a forecaster with its present weights, for ``ForecastModel``; any N from 1.
 
+    pooled_from : as of ``models.objects.surroundings``, what it has learnt from; others refuse it
     Deterministic: equal networks give equal bytes, without names of files
     """
     config = net.model_config
@@ -27,7 +29,10 @@ def export_forecaster(net: TrajectoryForecaster) -> bytes:
         torch.zeros(2, config["steps"], 2), torch.ones(2, config["steps"]), torch.ones(2, 3),
         torch.ones(2, config["around_width"]),
     )  # fmt: skip
-    facts = {"kind": "trajectories", "horizons_s": config["horizons_s"], "encoder": config["encoder"]}
+    facts = {
+        "kind": "trajectories", "horizons_s": config["horizons_s"], "encoder": config["encoder"],
+        "pooled_from": dict(pooled_from),
+    }  # fmt: skip
     return export(net, sample, FORECAST_INPUTS, FORECAST_OUTPUTS, facts)
 
 

@@ -49,14 +49,17 @@ def find(
     from agents.objects.examples import Find
     from agents.objects.find import find_objects
     from models.objects.components import find_moving
-    from models.objects.detector import KINDS, DetectorModel
+    from models.objects.detector import DetectorModel
+    from models.objects.kinds import KINDS
     from models.objects.onnx_models import ForecastModel
 
     finder: Find = find_moving
     if detector is not None:
         finder = DetectorModel(detector.name, detector.read_bytes()).find
     source, config = log.open(log_name), settings.load()
-    model = None if forecaster is None else ForecastModel(forecaster.name, forecaster.read_bytes())
+    model = None
+    if forecaster is not None:
+        model = ForecastModel(forecaster.name, forecaster.read_bytes()).check(config)
     forecast = None if model is None else model.forecast
     with console.progress_bar("finding objects") as progress:
         counts = find_objects(
@@ -97,7 +100,7 @@ def train(
         drives = [examples_of(location, config, progress=progress) for location in forecast.DRIVES]
     with console.progress_bar("training", unit="steps") as progress:
         if what == "forecaster":
-            data = forecast.train(drives, paths, encoder, seed, progress)
+            data = forecast.train(drives, paths, config, encoder, seed, progress)
         else:
             from models.object_export import export_detector
             from models.training.detection import train_detector
@@ -135,7 +138,7 @@ def score(
         return
     config, loaded = settings.load(), {}
     for path in models or []:
-        loaded[path.stem] = ForecastModel(path.name, path.read_bytes())
+        loaded[path.stem] = ForecastModel(path.name, path.read_bytes()).check(config)
     with console.progress_bar("driving") as progress:
         drives = [examples_of(place, config, progress=progress) for place in drive or forecast.HELD_OUT]
     motions, futures = forecast.gathered([(one.motions, one.futures) for one in drives])

@@ -11,10 +11,8 @@ from agents.objects.truth import MOVING_MPS
 from models.objects.boxes import Boxes
 from models.objects.components import find_moving
 from models.objects.detection_scores import DetectionScores
-from models.objects.detector import KINDS
+from models.objects.kinds import KINDS, SIZES
 
-SIZES = np.array([[4.5, 1.9, 1.6], [1.75, 0.6, 1.75], [0.55, 0.55, 1.75], [7.0, 2.2, 2.9]])
-"""Usual size of each class, metres: components have no class, so the nearest of these gives them one."""
 WARM_UP = 15
 """Sweeps of a robot before what is free is known; they are not scored."""
 
@@ -22,7 +20,7 @@ Scores = dict[str, dict[str, dict[str, float | None]]]
 
 
 def by_size(boxes: Boxes) -> Boxes:
-    """Boxes with the class whose usual size is nearest, by ratio."""
+    """Boxes with the class whose usual size is nearest, by ratio: components have none of their own."""
     away = np.abs(np.log(boxes.size[:, None] / SIZES)).sum(2)
     kind = away.argmin(1).astype(np.int32) if len(boxes) else np.zeros(0, np.int32)
     return Boxes.of(boxes.centre, boxes.size, boxes.yaw, boxes.velocity, kind, boxes.score)

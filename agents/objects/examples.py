@@ -14,19 +14,10 @@ from agents.replay import with_map_frame
 from models.objects.boxes import Boxes, into_frame
 from models.objects.cells import CellExample, SweepCells, cell_inputs
 from models.objects.components import Found, find_moving
-from models.objects.motion import (
-    HORIZONS_S,
-    STEPS,
-    Motions,
-    heading,
-    history_of,
-    is_followed,
-    joined_motions,
-)
-from models.objects.surroundings import COLUMNS, WIDTH, surroundings
+from models.objects.motion import HORIZONS_S, STEPS, Motions, is_followed, joined_motions, motions_of
+from models.objects.surroundings import WIDTH, pooled_columns
 from models.objects.tracking import Track, Tracker
 from stream.config import Config
-from stream.features import schema_of
 from stream.progress import Progress
 from stream.sources import open_source
 from stream.sources.base import SourceError, SourceOptions
@@ -90,29 +81,6 @@ def drive(location: str, config: Config) -> Iterator[Seen]:
         yield Seen(cells=cells, truth=truth, visible=visible(cells, truth))
 
 
-def motions_of(tracks: list[Track], cells: SweepCells | None, columns: NDArray[np.intp]) -> Motions:
-    """Tracks of one sweep as forecasters read them. cells : None where what lies around is not known"""
-    place = np.array([(*track.state[:2], track.z) for track in tracks]).reshape(-1, 3)
-    yaw = np.array([heading(track) for track in tracks])
-    pairs = [history_of(track) for track in tracks]
-    around = np.zeros((len(tracks), WIDTH), np.float32)
-    if cells is not None:
-        around = surroundings(cells.window, columns, cells.half_edge_m, place, yaw)
-    return Motions(
-        place=place, yaw=yaw,
-        history=np.array([history for history, _ in pairs], np.float32).reshape(len(tracks), -1, 2),
-        known=np.array([known for _, known in pairs], np.float32).reshape(len(tracks), -1),
-        size=np.array([track.size for track in tracks], np.float32).reshape(-1, 3),
-        kind=np.array([track.kind for track in tracks], np.int32),
-        around=around,
-    )  # fmt: skip
-
-
-def pooled_columns(config: Config) -> NDArray[np.intp]:
-    """Where the features that are pooled lie."""
-    return np.array([schema_of(config).names.index(name) for name in COLUMNS])
-
-
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class DriveExamples:
     """What a drive has to teach."""
@@ -144,7 +112,7 @@ class _Following:
     """Tracks of every robot of a drive, and the moments at which they were forecast."""
 
     def __init__(self, config: Config) -> None:
-        self._columns = pooled_columns(config)
+        self._columns, self._half_edge_m = pooled_columns(config), config.grid.half_edge_m
         self._trackers: dict[str, Tracker] = {}
         self._truths: dict[tuple[str, int], Truth] = {}
         self._moments: list[tuple[str, int, list[str], Motions]] = []
@@ -168,7 +136,9 @@ class _Following:
         names = [_nearest(track, truth) for track in chosen]
         own = [place for place, name in enumerate(names) if name]
         if own:
-            motions = motions_of([chosen[place] for place in own], cells, self._columns)
+            window = cells.window if cells is not None else None
+            followed = [chosen[place] for place in own]
+            motions = motions_of(followed, window, self._columns, self._half_edge_m)
             self._moments.append((robot_id, stamp_ns, [names[place] for place in own], motions))
 
     def examples(self) -> tuple[Motions, Futures]:

@@ -10,14 +10,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from agents.objects.examples import Find, motions_of, pooled_columns
+from agents.objects.examples import Find
 from agents.objects.sight import Sight
 from agents.replay import with_map_frame
 from models.objects.boxes import out_of_frame
 from models.objects.cells import SweepCells
 from models.objects.components import Found, find_moving
 from models.objects.forecasts import Modes
-from models.objects.motion import HORIZONS_S, Motions, heading, is_followed
+from models.objects.motion import HORIZONS_S, Motions, heading, is_followed, motions_of
+from models.objects.surroundings import pooled_columns
 from models.objects.tracking import Track, Tracker
 from stream.config import Config
 from stream.progress import Progress
@@ -139,7 +140,7 @@ def _forecasts(
     chosen = [track for track in seen if is_followed(track)]
     if forecast is None or not chosen:
         return {}
-    motions = motions_of(chosen, cells, columns)
+    motions = motions_of(chosen, cells.window, columns, cells.half_edge_m)
     modes = forecast(motions)
     path = out_of_frame(modes.path, motions.yaw[:, None, None]) + motions.place[:, None, None, :2]
     flat = path.reshape(len(chosen), -1, 2 * len(HORIZONS_S)).astype(np.float32)

@@ -11,6 +11,8 @@ from agents.objects.examples import DriveExamples, Futures
 from models.objects.forecasts import Modes, constant_turn, constant_velocity, forecast_scores
 from models.objects.motion import Motions, joined_motions
 from models.objects.onnx_models import ForecastModel
+from models.objects.surroundings import pooled_from
+from stream.config import Config
 from stream.progress import Progress
 
 SPAN = 4
@@ -44,11 +46,12 @@ def gathered(parts: Sequence[tuple[Motions, Futures]]) -> tuple[Motions, Futures
 
 
 def train(
-    drives: Sequence[DriveExamples], paths: Sequence[tuple[Motions, Futures]], encoder: str, seed: int,
-    progress: Progress,
+    drives: Sequence[DriveExamples], paths: Sequence[tuple[Motions, Futures]], config: Config, encoder: str,
+    seed: int, progress: Progress,
 ) -> bytes:  # fmt: skip
     """An ONNX model that has learnt from drives. Deterministic on one machine type and one thread
 
+    config : of the drives
     Raises ValueError for an encoder that does not exist, or without examples
     """
     from models.nets.trajectory import Encoder
@@ -60,7 +63,7 @@ def train(
     kind: Encoder = "gru" if encoder == "gru" else "transformer"
     motions, futures = gathered([*paths, *((drive.motions, drive.futures) for drive in drives)])
     net = train_forecaster(motions, futures.path, futures.turns, encoder=kind, seed=seed, progress=progress)
-    return export_forecaster(net)
+    return export_forecaster(net, pooled_from(config))
 
 
 def score(motions: Motions, futures: Futures, models: dict[str, ForecastModel]) -> Scores:

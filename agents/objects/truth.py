@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from models.objects.boxes import Boxes, inside
 from models.objects.cells import SweepCells
-from models.objects.detector import KINDS
+from models.objects.kinds import KINDS
 from stream.sources.simulator import Simulator
 
-_KIND_OF = {**{name: code for code, name in enumerate(KINDS)}, "robot": KINDS.index("car")}
+_KIND_OF: dict[str, int] = {**{name: code for code, name in enumerate(KINDS)}, "robot": KINDS.index("car")}
 
 MOVING_MPS = 0.3
 """Whatever is faster moves."""

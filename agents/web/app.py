@@ -20,6 +20,7 @@ from agents.web.routes_explain import explain_routes
 from agents.web.routes_labels import label_routes
 from agents.web.routes_live import add_page
 from agents.web.routes_models import model_routes
+from agents.web.routes_trajectories import trajectory_routes
 from agents.web.routes_watch import watch_routes
 from agents.web.service import Service
 
@@ -48,7 +49,7 @@ def build_app(service: Service, access: Access | None = None, limits: Limits | N
     )
     add_problems(app)
     app.include_router(watch_routes(service))
-    for routes in (cell_routes, explain_routes, model_routes, ab_routes, label_routes):
+    for routes in (cell_routes, trajectory_routes, explain_routes, model_routes, ab_routes, label_routes):
         app.include_router(routes(service))
     add_page(app, service)
     access, limits = access or Access(), limits or Limits()

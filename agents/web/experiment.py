@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,7 +40,11 @@ class Experiment:
     An observation is the mean log loss of a block of event time. Arms are compared with the first one, block
     by block where both answered, so that what is hard for all makes no difference. An arm that stands for
     another model begins everything anew. Any thread may call.
+
+    on_block : called with ``state`` after each block, by the thread that folds
     """
+
+    on_block: Callable[[dict[str, Any]], None] | None = None
 
     def __init__(self, primary_horizon_ns: int) -> None:
         self._primary_ns = primary_horizon_ns
@@ -47,10 +52,15 @@ class Experiment:
         self._waiting: OrderedDict[tuple[str, str], NDArray[np.float32]] = OrderedDict()
         self._begin()
 
+    def begin_again(self) -> None:
+        """Nothing is known of any arm."""
+        with self._lock:
+            self._begin()
+
     def _begin(self) -> None:
         self._arms: dict[str, _Arm] = {}
         self._differences: dict[str, MeanOverTime] = {}
-        self._block = -1
+        self._block = self._counted = -1
         self._waiting.clear()
 
     def answered(
@@ -76,6 +86,8 @@ class Experiment:
         if outcome.horizon_ns != self._primary_ns or not len(outcome.row):
             return
         with self._lock:
+            if outcome.stamp_ns // BLOCK_NS <= self._counted:
+                return  # of before a restart, and read again
             for name in self._arms:
                 probability = self._waiting.pop((outcome.prediction_id, name), None)
                 if probability is not None:
@@ -85,6 +97,8 @@ class Experiment:
         block = outcome.stamp_ns // BLOCK_NS
         if block > self._block:
             self._close()
+            if self.on_block is not None and self._block >= 0:
+                self.on_block(self._state())
             self._block = block
         p = np.clip(probability.astype(np.float64), CLIP, 1 - CLIP)
         loss = float(-np.log(np.where(outcome.occupied, p, 1 - p)).mean())
@@ -103,6 +117,45 @@ class Experiment:
             self._arms[name].block = (0.0, 0)
             if name != first and first in means:
                 self._differences.setdefault(name, MeanOverTime(ALPHA)).add(mean - means[first])
+
+    def _state(self) -> dict[str, Any]:
+        """Closed blocks as plain values, for ``restore``."""
+        arms = [
+            {
+                "name": name, "model_id": arm.model_id, "forecasts": arm.forecasts, "cells": arm.cells,
+                "brier": arm.brier, "loss": arm.loss.to_dict(),
+            }
+            for name, arm in self._arms.items()
+        ]  # fmt: skip
+        differences = {name: mean.to_dict() for name, mean in self._differences.items()}
+        return {
+            "primary_horizon_ns": self._primary_ns, "block_ns": BLOCK_NS, "block": self._block, "arms": arms,
+            "differences": differences,
+        }  # fmt: skip
+
+    def restore(self, values: Mapping[str, Any]) -> None:
+        """Go on from a state that ``on_block`` was called with; forecasts up to its block count no more.
+
+        Raises AttributeError, KeyError, TypeError, ValueError for what is none, or one of another horizon
+        """
+        for name, own in (("primary_horizon_ns", self._primary_ns), ("block_ns", BLOCK_NS)):
+            if values[name] != own:
+                raise ValueError(f"{name}: is {values[name]}, needed is {own}")
+        arms, differences = {}, {}
+        for item in values["arms"]:
+            arm = _Arm(
+                model_id=str(item["model_id"]), forecasts=int(item["forecasts"]), cells=int(item["cells"]),
+                brier=float(item["brier"]),
+            )  # fmt: skip
+            arm.loss.restore(item["loss"])
+            arms[str(item["name"])] = arm
+        for name, mean in values["differences"].items():
+            differences[str(name)] = MeanOverTime(ALPHA)
+            differences[str(name)].restore(mean)
+        with self._lock:
+            self._begin()
+            self._arms, self._differences = arms, differences
+            self._block = self._counted = int(values["block"])
 
     def results(self) -> dict[str, Any]:
         """Plain values; bounds are null before FIRST blocks."""

@@ -95,6 +95,11 @@ class Forecaster:
                     self._made.popitem(last=False)
             return prediction, model_id, self._made[key]
 
+    def features(self, robot: Robot) -> tuple[Prediction, CellFeatures]:
+        """The newest forecast, and the features that it was made of, to the bit.  Raises NotWhole"""
+        with self._lock:
+            return self._newest(robot)
+
     def _newest(self, robot: Robot) -> tuple[Prediction, CellFeatures]:
         view = robot.view
         if view is not None and view.prediction.prediction_id in self._features:

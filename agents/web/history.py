@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agents.in_order import epoch_of
 from stream.records import Binned, Outcome, Prediction
@@ -85,6 +86,14 @@ class History:
             window=self._window_of(prediction),
             outcomes=dict(self._outcomes[prediction_id]),
         )
+
+    def poses(self, epoch: int) -> dict[str, dict[int, NDArray[np.float64]]]:
+        """Poses of sweeps by stream and stamp, float64 (3, 4), sensor to map, of one epoch of the map."""
+        found: dict[str, dict[int, NDArray[np.float64]]] = {}
+        for record in self._binned:
+            if epoch_of(record.seq) == epoch:
+                found.setdefault(record.stream_id, {})[record.stamp_ns] = record.pose.reshape(3, 4)
+        return found
 
     def _window_of(self, prediction: Prediction) -> list[Binned]:
         epoch, first_ns = epoch_of(prediction.seq), prediction.stamp_ns - self._keep_ns

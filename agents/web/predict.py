@@ -167,6 +167,16 @@ class Predictor:
             raise Problem(404, f"robot: {name[:80]!r} has no forecast; those that have: {listed or 'none'}")
         return robot
 
+    def only(self, name: str | None) -> Robot:
+        """The robot that is named, or the only one there is.  Raises Problem"""
+        known = self._world.robots()
+        if name is None and not known:
+            raise Problem(503, "no robot has a forecast yet; /ready says when", RETRY)
+        if name is None and len(known) > 1:
+            listed = ", ".join(known[:8]) + (", …" if len(known) > 8 else "")
+            raise Problem(422, f"robot: name one of {listed}")
+        return self.robot(known[0] if name is None else name)
+
     def _routed(self, robot: Robot, user_id: str | None) -> Asked:
         """By the model that has a key, by default the stream's; what comes of it is scored."""
         assert robot.view is not None

@@ -158,6 +158,14 @@ class Robot:
                 return None
             return prediction, self._container.features(record)
 
+    def poses(self) -> dict[str, dict[int, NDArray[np.float64]]]:
+        """Where sensors were at remembered sweeps, by stream and stamp: float64 (3, 4), sensor to map.
+
+        None from before the map was begun anew
+        """
+        with self._lock:
+            return {} if self._last is None else self._history.poses(epoch_of(self._last.seq))
+
     def cells(self, lod: int) -> CellTable | None:
         """Every cell that is kept, at the grid's level or a coarser one; None before the first forecast.
 

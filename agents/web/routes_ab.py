@@ -51,7 +51,7 @@ class Comparison(BaseModel):
 
 
 class AbAnswer(BaseModel):
-    """A split, no arms where there is none, and its results since this server began."""
+    """A split, no arms where there is none, and its results: of this server, and of --ab-results before."""
 
     salt: str
     arms: list[SplitArm]

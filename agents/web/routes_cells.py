@@ -55,7 +55,7 @@ def cell_routes(service: Service) -> APIRouter:
         grid = service.world.config.grid
         lod = grid.lod if lod is None else lod
         predictor.check_lod(lod)
-        found = predictor.robot(_only(service, robot))
+        found = predictor.only(robot)
         table, view = found.cells(lod), found.view
         assert table is not None and view is not None
         if lowest is not None or highest is not None:
@@ -76,18 +76,6 @@ def cell_routes(service: Service) -> APIRouter:
         )
 
     return router
-
-
-def _only(service: Service, robot: str | None) -> str:
-    """The robot that is named, or the only one there is.  Raises Problem"""
-    known = service.world.robots()
-    if robot is not None:
-        return robot
-    if not known:
-        raise Problem(503, "no robot has a forecast yet; /ready says when", {"Retry-After": "1"})
-    if len(known) > 1:
-        raise Problem(422, f"robot: name one of {', '.join(known[:8])}" + (", …" if len(known) > 8 else ""))
-    return known[0]
 
 
 def _corner(name: str, text: str | None) -> NDArray[np.float64]:

@@ -31,10 +31,14 @@ class ModelAnswer(BaseModel):
 
 
 class ModelsAnswer(BaseModel):
-    """Models that serve, by stream, and all that are known, the newest at the end."""
+    """Models that serve, by stream, and all that are known, the newest at the end.
+
+    trajectories: the forecaster of objects' ways; null where the server was given none
+    """
 
     serving: dict[str, str]
     champion: str | None
+    trajectories: str | None
     models: list[ModelAnswer]
 
 
@@ -107,6 +111,7 @@ def model_routes(service: Service) -> APIRouter:
             {
                 "serving": world.news.serving(),
                 "champion": registry.champion() if registry else None,
+                "trajectories": service.trajectories.model_id,
                 "models": [_facts(item) for item in facts.values()],
             }
         )

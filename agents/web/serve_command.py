@@ -18,7 +18,10 @@ from agents.web.options import LimitOptions, ListenOptions
 from agents.web.page_options import PageOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from agents.web.feed import Feed
+    from models.objects.onnx_models import ForecastModel
     from stream.config import Config
 
 
@@ -58,6 +61,19 @@ def serve(
         typer.Option(metavar="NAME", help="ONNX Runtime execution provider; may be repeated. Default: CPU."),
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Of one forecast that is made here.")] = 1,
+    ab_results: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Keep what comes of an A/B in it, and go on from it. One server a file."
+        ),
+    ] = None,
+    forecaster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL[#sha256=HEX]",
+            help="ONNX file of `objects train forecaster`, for /trajectories; refused with another sha256.",
+        ),
+    ] = None,
 ) -> None:
     """Answer over HTTP and on a live page what is forecast, mapped and scored: of a log, or a cluster."""
     from agents.listener import listen, url_of
@@ -68,13 +84,16 @@ def serve(
 
     if (replay is None) == (not kafka):
         raise ConfigError("serve: give --replay LOG, --replay RUN or --kafka, one of them")
+    providers = _providers(provider or [])
     options = ServerOptions(
         access=listen_on.access(),
         limits=limit.to_limits(),
         world=WorldOptions(history_s=history),
         page=page,
-        providers=_providers(provider or []),
+        providers=providers,
         threads=threads,
+        results=ab_results,
+        trajectories=_forecaster(forecaster, threads, providers) if forecaster is not None else None,
         tls=listen_on.tls(),
     )
     feed: Feed
@@ -145,6 +164,26 @@ def _config(settings: ConfigOptions, speed: float | None, no_learn: bool) -> Con
     if config.learn.enabled:
         require_learning()
     return config
+
+
+def _forecaster(given: str, threads: int, providers: Sequence[str]) -> ForecastModel:
+    """A forecaster of trajectories; its digest is in its id.  Raises ConfigError, ModelRefused"""
+    from models.manifest import ModelRefused, sha256_of
+    from models.objects.onnx_models import ForecastModel
+    from stream.config import ConfigError
+
+    path, pinned, wanted = given.partition("#sha256=")
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"--forecaster {path}: {error.strerror}") from error
+    digest = sha256_of(data)
+    if pinned and wanted.lower() != digest:
+        raise ModelRefused(f"--forecaster {path}: has sha256 {digest}, wanted is {wanted or 'none'}")
+    try:
+        return ForecastModel(f"trajectories-{digest[:12]}", data, threads, providers)
+    except ModelRefused as error:
+        raise ModelRefused(f"--forecaster {path}: {error}") from error
 
 
 def _providers(named: list[str]) -> list[str]:

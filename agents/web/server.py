@@ -8,8 +8,9 @@ import ssl
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -27,8 +28,11 @@ from agents.web.metrics import WebMetrics
 from agents.web.page_options import PageOptions
 from agents.web.patience import protocol_of, quiet_about_clients
 from agents.web.predict import Predictor
+from agents.web.results_file import results_kept
 from agents.web.service import Service
+from agents.web.trajectories import Trajectories
 from agents.web.world import World, WorldOptions
+from models.objects.onnx_models import ForecastModel
 
 SWITCH_SECONDS = 0.0005
 """Feed and server take turns so often: a request would wait up to 5 ms while a sweep is folded."""
@@ -43,6 +47,7 @@ class ServerOptions:
     """How to serve.
 
     providers : ONNX Runtime's, in order of preference; threads : of one forecast; tls : None for plain HTTP
+    trajectories : the forecaster of objects' ways, None for none; results : file of what comes of an A/B
     """
 
     access: Access
@@ -52,6 +57,8 @@ class ServerOptions:
     providers: Sequence[str]
     threads: int = 1
     tls: ssl.SSLContext | None = None
+    trajectories: ForecastModel | None = None
+    results: Path | None = None
 
 
 def service_of(
@@ -62,14 +69,17 @@ def service_of(
     page: PageOptions | None = None,
     threads: int = 1,
     most_cells: int = 20_000,
+    trajectories: ForecastModel | None = None,
 ) -> Service:
     """What routes need, on a world and where it comes from."""
     forecaster = Forecaster(world.config, feed.models, providers, threads)
+    predictor = Predictor(world, forecaster, most_cells)
     return Service(
         world=world,
         feed=feed,
-        predictor=Predictor(world, forecaster, most_cells),
+        predictor=predictor,
         forecaster=forecaster,
+        trajectories=Trajectories(world.config, predictor, forecaster, trajectories),
         metrics=WebMetrics(world, feed),
         labels=Labels(feed.folder),
         live=live_of(world, feed, page or PageOptions()),
@@ -136,6 +146,7 @@ def serve(feed: Feed, listener: socket.socket, options: ServerOptions) -> None:
         page=options.page,
         threads=options.threads,
         most_cells=options.limits.cells,
+        trajectories=options.trajectories,
     )
     config = uvicorn.Config(
         build_app(service, options.access, options.limits),
@@ -156,10 +167,12 @@ def serve(feed: Feed, listener: socket.socket, options: ServerOptions) -> None:
         server.should_exit = True
 
     thread = FeedThread(feed, world, end)
-    thread.start()
-    try:
-        server.run(sockets=[listener])
-    finally:
-        thread.stop()
+    kept = results_kept(world.experiment, options.results) if options.results else nullcontext()
+    with kept:
+        thread.start()
+        try:
+            server.run(sockets=[listener])
+        finally:
+            thread.stop()
     if thread.error is not None:
         raise thread.error

@@ -15,6 +15,7 @@ from agents.web.labels import Labels
 from agents.web.live import Live
 from agents.web.metrics import WebMetrics
 from agents.web.predict import Predictor
+from agents.web.trajectories import Trajectories
 from agents.web.world import World
 
 ARROW = "application/vnd.apache.arrow.stream"
@@ -29,6 +30,7 @@ class Service:
     feed: Feed
     predictor: Predictor
     forecaster: Forecaster
+    trajectories: Trajectories
     metrics: WebMetrics
     labels: Labels
     live: Live

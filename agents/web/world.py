@@ -76,13 +76,13 @@ class World:
         self.passes = 1
         self.stages = Stages()
         self._listeners: list[Callable[[str], None]] = []
+        self.experiment = Experiment(self.config.task.primary_horizon_ns)
         self._begin()
 
     def _begin(self) -> None:
         self.scoreboard = Scoreboard(self.config)
         self.news = News(self.options.events, self.options.models)
         self.wanted = Wanted()
-        self.experiment = Experiment(self.config.task.primary_horizon_ns)
 
     def begin_again(self) -> None:
         """The log begins anew, as do scores, models and events; forecasts stay until there are new ones."""
@@ -90,6 +90,7 @@ class World:
             robots = list(self._robots.values())
         for robot in robots:
             robot.begin_again()
+        self.experiment.begin_again()
         self._begin()
         self.passes += 1
 

@@ -11,10 +11,9 @@ from models.manifest import ModelRefused
 from models.objects.boxes import Boxes
 from models.objects.cells import SweepCells, cell_inputs
 from models.objects.components import Found
+from models.objects.kinds import KINDS
 from models.objects.onnx_models import ObjectModel
 
-KINDS = ("car", "cyclist", "pedestrian", "truck")
-"""Classes, by code."""
 AGREE_M = np.array([1.5, 0.9, 0.7, 3.0])
 """Votes of one object of a class lie so near to each other."""
 LEAST = 0.2

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.objects.boxes import into_frame
+from models.objects.surroundings import WIDTH, surroundings
 from models.objects.tracking import Track
+from native.window import CellFeatures
 
 Floats = NDArray[np.float64]
 
@@ -77,3 +79,30 @@ def history_of(track: Track) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     own = into_frame(at - track.state[:2], heading(track))
     own[~known] = 0.0
     return own.astype(np.float32), known.astype(np.float32)
+
+
+def motions_of(
+    tracks: Sequence[Track],
+    window: CellFeatures | None,
+    columns: NDArray[np.intp],
+    half_edge_m: float,
+) -> Motions:
+    """Tracks as forecasters read them.
+
+    window : features of the cells around, None where what lies around is not known; columns : of those that
+    are pooled
+    """
+    place = np.array([(*track.state[:2], track.z) for track in tracks]).reshape(-1, 3)
+    yaw = np.array([heading(track) for track in tracks])
+    pairs = [history_of(track) for track in tracks]
+    around = np.zeros((len(tracks), WIDTH), np.float32)
+    if window is not None:
+        around = surroundings(window, columns, half_edge_m, place, yaw)
+    return Motions(
+        place=place, yaw=yaw,
+        history=np.array([history for history, _ in pairs], np.float32).reshape(-1, STEPS, 2),
+        known=np.array([known for _, known in pairs], np.float32).reshape(-1, STEPS),
+        size=np.array([track.size for track in tracks], np.float32).reshape(-1, 3),
+        kind=np.array([track.kind for track in tracks], np.int32),
+        around=around,
+    )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,31 +12,40 @@ from numpy.typing import NDArray
 
 from models.manifest import ModelRefused
 from models.objects.forecasts import Modes
-from models.objects.motion import HORIZONS_S, Motions
-from models.runtime import ModelFailed
+from models.objects.motion import HORIZONS_S, STEPS, Motions
+from models.objects.surroundings import WIDTH, pooled_from
+from models.runtime import CPU, ModelFailed
+from stream.config import Config
 
 METADATA = "octastream"
 FORECAST_INPUTS = ("history", "known", "size", "around")
 FORECAST_OUTPUTS = ("path", "probability")
+
+_AT_REST = Motions(
+    place=np.zeros((1, 3)), yaw=np.zeros(1), history=np.zeros((1, STEPS, 2), np.float32),
+    known=np.ones((1, STEPS), np.float32), size=np.ones((1, 3), np.float32), kind=np.zeros(1, np.int32),
+    around=np.zeros((1, WIDTH), np.float32),
+)  # fmt: skip
 
 
 class ObjectModel:
     """A model file of one kind, loaded.
 
     name : for messages; data : the file's bytes; kind : as the file must say
+    threads, providers : as of ``models.runtime.OnnxModel``
     Raises ModelRefused for what is no model, or one of another kind
     """
 
-    def __init__(self, name: str, data: bytes, kind: str) -> None:
+    def __init__(
+        self, name: str, data: bytes, kind: str, threads: int = 1, providers: Sequence[str] = (CPU,)
+    ) -> None:
         self.name = name
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.use_deterministic_compute = True
         options.log_severity_level = 4
         try:
-            self._session: Any = onnxruntime.InferenceSession(
-                data, options, providers=["CPUExecutionProvider"]
-            )
+            self._session: Any = onnxruntime.InferenceSession(data, options, providers=list(providers))
             self.facts = json.loads(self._session.get_modelmeta().custom_metadata_map.get(METADATA, "{}"))
         except Exception as error:  # ONNX Runtime's own exceptions share no narrower base
             raise ModelRefused(
@@ -56,12 +66,33 @@ class ObjectModel:
 
 
 class ForecastModel(ObjectModel):
-    """A forecaster of trajectories. Raises ModelRefused for other horizons than HORIZONS_S, too"""
+    """A forecaster of trajectories.
 
-    def __init__(self, name: str, data: bytes) -> None:
-        super().__init__(name, data, "trajectories")
+    Raises ModelRefused for other horizons than HORIZONS_S, too, and where an object at rest is not answered
+    """
+
+    def __init__(self, name: str, data: bytes, threads: int = 1, providers: Sequence[str] = (CPU,)) -> None:
+        super().__init__(name, data, "trajectories", threads, providers)
         if tuple(self.facts.get("horizons_s", ())) != HORIZONS_S:
             raise ModelRefused(f"{name}: forecasts {self.facts.get('horizons_s')} s, needed is {HORIZONS_S}")
+        try:
+            modes = self.forecast(_AT_REST)
+        except (ModelFailed, ValueError) as error:  # also for another number of outputs
+            raise ModelRefused(f"{name}: does not answer: {error}") from error
+        ways = modes.probability.shape[-1:]
+        if (modes.probability.shape, modes.path.shape) != ((1, *ways), (1, *ways, len(HORIZONS_S), 2)):
+            raise ModelRefused(f"{name}: answers {modes.path.shape}, needed is (1, K, {len(HORIZONS_S)}, 2)")
+
+    def check(self, config: Config) -> ForecastModel:
+        """The model itself. Raises ModelRefused where it learnt from another grid, or other features"""
+        own = self.facts.get("pooled_from", {})
+        for name, needed in pooled_from(config).items():
+            if own.get(name) != needed:
+                raise ModelRefused(
+                    f"{self.name}: {name}: has learnt with {own.get(name)}, this run needs {needed}; train "
+                    "it anew with this configuration"
+                )
+        return self
 
     def forecast(self, motions: Motions) -> Modes:
         """Ways on of every object, of none for none. Raises ModelFailed"""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from models.objects.boxes import out_of_frame
 from native.search import pool
 from native.window import CellFeatures
+from stream.config import Config
+from stream.features import schema_of
 
 PLACES_M = ((0.0, 0.0), (8.0, 0.0), (16.0, 0.0), (8.0, 8.0), (8.0, -8.0))
 """Where cells are pooled: ahead of an object and to its left."""
@@ -15,6 +19,16 @@ RADIUS_M = 4.0
 COLUMNS = ("height_in_block", "evidence_recent", "neighbors_hit")
 """Features of the window cells that are pooled."""
 WIDTH = len(PLACES_M) * (3 * len(COLUMNS) + 1)
+
+
+def pooled_columns(config: Config) -> NDArray[np.intp]:
+    """Where COLUMNS lie among the features of a configuration."""
+    return np.array([schema_of(config).names.index(name) for name in COLUMNS])
+
+
+def pooled_from(config: Config) -> dict[str, Any]:
+    """What surroundings are pooled from, as a model that has learnt from them says it: plain values."""
+    return {"half_edge_m": config.grid.half_edge_m, "feature_schema": schema_of(config).hash}
 
 
 def surroundings(

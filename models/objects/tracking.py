@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from models.objects.boxes import Boxes
 
@@ -103,19 +102,15 @@ class Tracker:
         return [track for track in self._tracks if track.seen >= self._options.confirm]
 
     def _forecast(self, track: Track, stamp_ns: int) -> None:
-        dt = (stamp_ns - track.stamp_ns) * 1e-9
-        move = np.eye(4)
-        move[0, 2] = move[1, 3] = dt
-        q = self._options.acceleration_mps2**2
-        noise = np.zeros((4, 4))
-        for axis in (0, 1):
-            noise[axis, axis], noise[axis + 2, axis + 2] = q * dt**4 / 4, q * dt**2
-            noise[axis, axis + 2] = noise[axis + 2, axis] = q * dt**3 / 2
-        track.state, track.cov = move @ track.state, move @ track.cov @ move.T + noise
+        track.state, track.cov = moved_on(
+            track.state, track.cov, (stamp_ns - track.stamp_ns) * 1e-9, self._options
+        )
         track.stamp_ns, track.box = stamp_ns, -1
 
     def _assign(self, boxes: Boxes) -> list[tuple[int, int]]:
         """Tracks and detections that belong together, at least cost in all."""
+        from scipy.optimize import linear_sum_assignment  # whoever brings tracks of their own does without
+
         if not self._tracks or not len(boxes):
             return []
         state = np.array([track.state for track in self._tracks])
@@ -127,20 +122,17 @@ class Tracker:
         return [(int(r), int(c)) for r, c in zip(rows, columns, strict=True) if within[r, c]]
 
     def _correct(self, track: Track, boxes: Boxes, row: int) -> None:
-        gain = track.cov[:, :2] @ np.linalg.inv(track.cov[:2, :2] + np.eye(2) * self._options.noise_m**2)
-        track.state = track.state + gain @ (boxes.centre[row, :2] - track.state[:2])
-        track.cov = track.cov - gain @ track.cov[:2]
+        track.state, track.cov = corrected(track.state, track.cov, boxes.centre[row, :2], self._options)
         track.seen, track.seen_ns, track.box = track.seen + 1, track.stamp_ns, row
         track.size, track.yaw = 0.8 * track.size + 0.2 * boxes.size[row], float(boxes.yaw[row])
         track.z = float(boxes.centre[row, 2])
         _vote(track, boxes, row)
 
     def _start(self, stamp_ns: int, boxes: Boxes, row: int) -> Track:
-        x, y, z = (float(value) for value in boxes.centre[row])
-        spread = [self._options.noise_m**2] * 2 + [self._options.start_mps**2] * 2
+        state, cov = started(boxes.centre[row, :2], self._options)
         track = Track(
-            id=self._next, stamp_ns=stamp_ns, seen_ns=stamp_ns, state=np.array([x, y, 0.0, 0.0]),
-            cov=np.diag(spread), size=boxes.size[row].copy(), z=z, yaw=float(boxes.yaw[row]), box=row,
+            id=self._next, stamp_ns=stamp_ns, seen_ns=stamp_ns, state=state, cov=cov,
+            size=boxes.size[row].copy(), z=float(boxes.centre[row, 2]), yaw=float(boxes.yaw[row]), box=row,
         )  # fmt: skip
         _vote(track, boxes, row)
         self._next += 1
@@ -151,6 +143,43 @@ class Tracker:
         oldest = track.stamp_ns - round(1e9 * self._options.history_s)
         while track.history[0][0] < oldest:
             track.history.popleft()
+
+
+def started(place: Floats, options: TrackOptions) -> tuple[Floats, Floats]:
+    """State and covariance of an object that is seen for the first time. place : float64 (2,)"""
+    spread = [options.noise_m**2] * 2 + [options.start_mps**2] * 2
+    return np.array([place[0], place[1], 0.0, 0.0]), np.diag(spread)
+
+
+def moved_on(state: Floats, cov: Floats, dt: float, options: TrackOptions) -> tuple[Floats, Floats]:
+    """The same so many seconds later, nothing seen of it."""
+    move = np.eye(4)
+    move[0, 2] = move[1, 3] = dt
+    q = options.acceleration_mps2**2
+    noise = np.zeros((4, 4))
+    for axis in (0, 1):
+        noise[axis, axis], noise[axis + 2, axis + 2] = q * dt**4 / 4, q * dt**2
+        noise[axis, axis + 2] = noise[axis + 2, axis] = q * dt**3 / 2
+    return move @ state, move @ cov @ move.T + noise
+
+
+def corrected(state: Floats, cov: Floats, place: Floats, options: TrackOptions) -> tuple[Floats, Floats]:
+    """The same once it is seen at a place, float64 (2,)."""
+    gain = cov[:, :2] @ np.linalg.inv(cov[:2, :2] + np.eye(2) * options.noise_m**2)
+    return state + gain @ (place - state[:2]), cov - gain @ cov[:2]
+
+
+def filtered(stamps_ns: NDArray[np.int64], places: Floats, options: TrackOptions = TrackOptions()) -> Floats:
+    """States of one object that is seen at some stamps, as Tracker has them then, float64 (N, 4).
+
+    stamps_ns : int64 (N,), ascending, N >= 1; places : float64 (N, 2)
+    """
+    state, cov = started(places[0], options)
+    states = [state]
+    for dt, place in zip(np.diff(stamps_ns) * 1e-9, places[1:], strict=True):
+        state, cov = corrected(*moved_on(state, cov, float(dt), options), place, options)
+        states.append(state)
+    return np.array(states)
 
 
 def _vote(track: Track, boxes: Boxes, row: int) -> None:

@@ -9,6 +9,7 @@ Koomen, Pekelis and Walsh, "Peeking at A/B tests" (KDD 2017).
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 ALPHA = 0.05
@@ -54,6 +55,15 @@ class MeanOverTime:
         self.mean += step / self.n
         self._squares += step * (value - self.mean)
         self._p = min(self._p, self._p_now())
+
+    def to_dict(self) -> dict[str, float]:
+        """All that is known, as plain values."""
+        return {"n": self.n, "mean": self.mean, "squares": self._squares, "p_value": self._p}
+
+    def restore(self, values: Mapping[str, float]) -> None:
+        """Go on from what ``to_dict`` gave. Raises KeyError, TypeError, ValueError for what is none"""
+        self.n = int(values["n"])
+        self.mean, self._squares, self._p = (float(values[name]) for name in ("mean", "squares", "p_value"))
 
     @property
     def deviation(self) -> float:

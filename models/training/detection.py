@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from models.nets.convolution import BCCConvolution
 from models.objects.cells import CellExample
-from models.objects.detector import KINDS
+from models.objects.kinds import KINDS
 from models.training.fit import fit
 from stream.progress import Progress
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from models.objects.cells import CellExample, cell_inputs
-from models.objects.detector import KINDS, DetectorModel, decode_votes
+from models.objects.detector import DetectorModel, decode_votes
+from models.objects.kinds import KINDS
 from tests.models.objects import cells_of, cuboid
 
 OUTPUTS = len(KINDS) + 8

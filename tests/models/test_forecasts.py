@@ -7,9 +7,11 @@ import pytest
 
 from models.objects.forecasts import Modes, constant_turn, constant_velocity, forecast_scores
 from models.objects.motion import HORIZONS_S, STEP_S, STEPS, Motions
-from models.objects.surroundings import WIDTH
+from models.objects.surroundings import WIDTH, pooled_from
+from stream.config import load_config
 
 T = np.array(HORIZONS_S)
+POOLED = pooled_from(load_config(None, []))
 
 
 def motions_on(speed: float, rate: float, count: int = 1) -> Motions:
@@ -75,8 +77,8 @@ def test_a_network_answers_as_its_file_does(encoder: str) -> None:
     net = TrajectoryForecaster(
         encoder=encoder, around_width=WIDTH, horizons_s=HORIZONS_S, steps=STEPS, hidden_dim=16, seed=3
     ).eval()
-    data = export_forecaster(net)
-    assert data == export_forecaster(net) and b"/home" not in data and b".py" not in data
+    data = export_forecaster(net, POOLED)
+    assert data == export_forecaster(net, POOLED) and b"/home" not in data and b".py" not in data
     model = ForecastModel("forecaster", data)
     rng = np.random.default_rng(0)
     for count in (0, 1, 15):
@@ -155,8 +157,8 @@ def test_a_forecaster_learns_to_turn_and_the_seed_decides() -> None:
             training=ForecastTraining(epochs=12, batch=32, lr=5e-3),
         )  # fmt: skip
 
-    data = export_forecaster(train())
-    assert data == export_forecaster(train())
+    data = export_forecaster(train(), POOLED)
+    assert data == export_forecaster(train(), POOLED)
     learnt = forecast_scores(ForecastModel("f", data).forecast(motions), path)["min_fde_m"]
     straight = forecast_scores(constant_velocity(motions), path)["min_fde_m"]
     assert learnt is not None and straight is not None and learnt < 0.4 * straight

@@ -104,6 +104,17 @@ def client_of(service: Service) -> TestClient:
     return TestClient(build_app(service), base_url=URL, raise_server_exceptions=False)
 
 
+def post(client: TestClient, path: str, question: dict[str, Any], status: int) -> dict[str, Any]:
+    """What is answered to a question in JSON, with that status; any but 200 is a problem."""
+    answer = client.post(path, json=question)
+    assert answer.status_code == status, answer.text
+    found: dict[str, Any] = answer.json()
+    if status != 200:
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert found["status"] == status
+    return found
+
+
 def play(
     logs: Sequence[tuple[str, str]],
     folder: Path,

@@ -15,20 +15,14 @@ from agents.web.service import ARROW
 from native.index64 import ancestor, decode, encode, to_text
 from stream.records import Binned, Prediction
 from tests.data import data_path
-from tests.web.played import Played, play
+from tests.web.played import Played, play, post
 
 KITTI = "kitti_0005_000-053.mcap"
 Rows = list[dict[str, Any]]
 
 
 def ask(client: TestClient, question: dict[str, Any], status: int = 200) -> dict[str, Any]:
-    answer = client.post("/predict", json=question)
-    assert answer.status_code == status, answer.text
-    found: dict[str, Any] = answer.json()
-    if status != 200:
-        assert answer.headers["content-type"] == "application/problem+json"
-        assert found["status"] == status
-    return found
+    return post(client, "/predict", question, status)
 
 
 def bits(rows: Rows) -> bytes:

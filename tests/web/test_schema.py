@@ -19,9 +19,11 @@ from schemathesis.specs.openapi.checks import content_type_conformance, response
 from agents.web.app import build_app
 from agents.web.server import service_of
 from agents.web.service import ARROW
+from models.objects.onnx_models import ForecastModel
 from models.runtime import CPU
 from stream.config import load_config
 from stream.features import schema_of
+from tests.web.forecasters import forecaster
 from tests.web.played import Played, Still
 
 EXAMPLES = int(os.environ.get("OCTA_EXAMPLES", "0"))
@@ -63,13 +65,15 @@ schemathesis.openapi.media_type(ARROW, tensors())
 def described(city: Played, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The description, and the application that it is of; its labels go to a folder of their own."""
     folder: Path = tmp_path_factory.mktemp("labels")
-    service = service_of(Still(city.world.config, folder), city.world, providers=[CPU])
+    model = ForecastModel("trajectories-test", forecaster())
+    feed = Still(city.world.config, folder)
+    service = service_of(feed, city.world, providers=[CPU], trajectories=model)
     return schemathesis.openapi.from_asgi("/openapi.json", build_app(service))
 
 
 def test_no_request_breaks_the_server(described: Any) -> None:
     operations = [found.ok() for found in described.get_all_operations()]
-    assert len(operations) == 16
+    assert len(operations) == 17
     for operation in operations:
 
         @given(case=operation.as_strategy(generation_mode=GenerationMode.POSITIVE))
@@ -90,6 +94,7 @@ def test_no_request_breaks_the_server(described: Any) -> None:
 def test_every_route_is_described(described: Any) -> None:
     paths = set(described.raw_schema["paths"])
     assert paths == {
-        "/health", "/ready", "/metrics", "/predict", "/map", "/explain/{prediction_id}", "/infer", "/models",
-        "/models/{model_id}", "/ab", "/scores", "/regions/worst", "/events", "/robots", "/labels",
+        "/health", "/ready", "/metrics", "/predict", "/trajectories", "/map", "/explain/{prediction_id}",
+        "/infer", "/models", "/models/{model_id}", "/ab", "/scores", "/regions/worst", "/events",
+        "/robots", "/labels",
     }  # fmt: skip
