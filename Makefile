@@ -20,7 +20,7 @@ NATIVE := $(C_CODE) native/octa.cdef.txt native/build_ffi.py setup.py
 BENCH  := $(filter-out bench_kafka,$(sort $(notdir $(basename $(wildcard tests/bench/bench_*.py)))))
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo up test test-long test-kafka up-test kill-test faults kafka simulate lint sanitize fuzz coverage bench bench-core bench-ids bench-swap bench-pace bench-kafka bench-serve bench-data test-browser fuzz-serve wheel constraints clean
+.PHONY: help setup demo up test test-long test-kafka up-test kill-test faults audit kafka simulate lint sanitize fuzz coverage bench bench-core bench-ids bench-swap bench-pace bench-kafka bench-serve bench-data test-browser fuzz-serve wheel constraints clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -56,6 +56,9 @@ kill-test: setup ## workers killed again and again on a broker; nothing may be l
 
 faults: setup ## what may go wrong, by number, and whether the tests of it pass: make faults ROWS='7 42'
 	@$(BIN)/python -m tests.faults $(ROWS)
+
+audit: setup ## pinned versions against known advisories (pip-audit, in an environment of its own); 2 and why where nobody answers
+	@$(BIN)/python -m tests.audit
 
 kafka: setup ## a Kafka broker on 127.0.0.1:9092 in the foreground; needs Java 17 and Maven
 	$(BIN)/python -m tests.kafka.broker

@@ -225,6 +225,10 @@ class Archive(Agent):
         step.effects.append(WriteTable(dataset=dataset, table=table, chunk=self._chunks[dataset]))
         self._chunks[dataset] += 1
 
+    def chunks(self, dataset: str) -> int:
+        """Chunks of a dataset that were written so far; the next one has this number."""
+        return self._chunks[dataset]
+
     def state(self) -> dict[str, Any]:
         """Counts, digest and the records of the open chunk."""
         return {

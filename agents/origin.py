@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from agents.sources import add_digests, sweep_digest
 from models.manifest import Manifest, SourceRange
 from stream.records import robot_of
+from stream.tables import OUTCOME_SCHEMA
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +41,8 @@ def check_sources(run: Path, manifest: Manifest) -> list[Checked]:
         run / "sweeps.parquet",
         columns=["prediction_id", "stream_id", "stamp_ns", "feature_digest", "state_digest"],
     )
-    outcomes = ds.dataset(run / "outcomes", format="parquet").to_table(columns=["prediction_id"])
+    stored = ds.dataset(run / "outcomes", schema=OUTCOME_SCHEMA, format="parquet")
+    outcomes = stored.to_table(columns=["prediction_id"])
     observed = set(pc.unique(outcomes["prediction_id"]).to_pylist())
     rows = [row for row in table.to_pylist() if row["prediction_id"] in observed]
     return [_checked(source, rows) for source in manifest.training.sources]

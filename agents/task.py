@@ -120,7 +120,17 @@ def together(outputs: Sequence[Any]) -> list[tuple[Any, ...]]:
 
 
 class TakenOver(Exception):
-    """Another process has claimed the task; whoever drives it must end."""
+    """Another process has claimed the task; whoever drives it must end. ``by`` names that process."""
+
+    def __init__(self, text: str, by: str = "") -> None:
+        super().__init__(text)
+        self.by = by
+
+
+def newest_claimer(entries: Iterable[Entry]) -> str:
+    """The process that has claimed a task last in these journal entries, empty for none."""
+    claims = [entry.record.process for entry in entries if isinstance(entry.record, Claim)]
+    return claims[-1] if claims else ""
 
 
 class Task:
@@ -223,7 +233,7 @@ class Task:
         if number > self.expected:  # a zombie's void entries lie before it, or a claim
             others: Sequence[Entry] = yield ReadJournal(self.expected, number)
             if self.taken_over(others):
-                raise TakenOver(f"{self.identity}: claimed by another process")
+                raise TakenOver(f"{self.identity}: claimed by another process", newest_claimer(others))
         self.expected = number + 1
         self.pending = []
         return number

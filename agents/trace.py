@@ -75,10 +75,12 @@ def spans_of_run(folder: Path) -> Iterator[dict[str, Any]]:
     import pyarrow.dataset as ds
     import pyarrow.parquet as pq
 
+    from stream.tables import OUTCOME_SCHEMA
+
     sweeps = pq.read_table(folder / "sweeps.parquet").to_pylist()
     for row in sweeps:
         yield from spans_of_sweep(row)
-    outcomes = ds.dataset(folder / "outcomes").to_table(
+    outcomes = ds.dataset(folder / "outcomes", schema=OUTCOME_SCHEMA, format="parquet").to_table(
         columns=["prediction_id", "horizon_ns", "observed_stamp_ns", "occupied"]
     )
     outcomes = outcomes.set_column(3, "occupied", pc.cast(outcomes["occupied"], "int64"))

@@ -9,16 +9,19 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.ipc as ipc
 import pyarrow.parquet as pq
 
+from stream.container_file import read_containers, write_containers
+from stream.damage import damage_of
 from stream.files import replacing, sync
 from stream.records import Binned
-from stream.tables import BINNED_SCHEMA, TableError, binned_from_batch, check_binned_schema
+from stream.tables import BINNED_SCHEMA
 
 CONTAINERS = "containers"
 SWEEPS = "sweeps"
 LABELS = "labels"
+QUARANTINE = "quarantine"
+"""Where damaged files lie, each with a note of why; nothing reads rows from there."""
 
 
 class RunFolder:
@@ -54,7 +57,7 @@ class RunFolder:
         suffix = "arrow" if dataset == CONTAINERS else "parquet"
         path = self.path / dataset / f"part-{chunk:05d}.{suffix}"
         path.parent.mkdir(exist_ok=True)
-        write = _write_arrow if dataset == CONTAINERS else _write_parquet
+        write = write_containers if dataset == CONTAINERS else _write_parquet
         with replacing(path, durable=durable) as temporary:
             write(temporary, table)
 
@@ -62,12 +65,32 @@ class RunFolder:
         """sweeps.parquet is one file by contract and small: a chunk is added by rewriting it, rows known by
         their prediction once; the first chunk begins it anew."""
         path = self.path / "sweeps.parquet"
+        if chunk > 0 and path.exists() and (reason := damage_of(path)):
+            self.set_aside(path, reason)  # a writer that could not go on would lose what comes, too
         if chunk > 0 and path.exists():
             before = pq.read_table(path)
             known = pc.is_in(before["prediction_id"], table["prediction_id"])
             table = pa.concat_tables([before.filter(pc.invert(known)), table])
         with replacing(path, durable=durable) as temporary:
             _write_parquet(temporary, table)
+
+    def set_aside(self, path: Path, reason: str) -> Path:
+        """Move a damaged file of the run into quarantine, with a note of why beside it and an event.
+
+        Returns where it lies now; what was moved from the same place before stays beside it
+        """
+        name = path.relative_to(self.path).as_posix()
+        place = self.path / QUARANTINE / f"{name}.1"
+        while place.exists():
+            place = place.with_suffix(f".{int(place.suffix[1:]) + 1}")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        note = {"file": name, "reason": reason, "rebuilt": False}
+        self.write_text(f"{place.relative_to(self.path)}.json", json.dumps(note) + "\n", durable=True)
+        path.replace(place)
+        sync(place.parent)
+        sync(path.parent)
+        self.append_event({"event": "quarantined", "stamp_ns": 0, "file": name, "reason": reason})
+        return place
 
     def append_event(self, event: Mapping[str, Any]) -> None:
         """Append one JSON line."""
@@ -97,7 +120,7 @@ class RunFolder:
         Raises TableError when one is damaged or of another version, OSError when it cannot be opened
         """
         for path in sorted((self.path / CONTAINERS).glob("*.arrow")):
-            for record in _read_containers(path):
+            for record in read_containers(path):
                 if (
                     record.robot_id == robot_id
                     and record.stamp_ns >= first_stamp_ns
@@ -109,29 +132,6 @@ class RunFolder:
 def container_table(batches: Sequence[pa.RecordBatch]) -> pa.Table:
     """A chunk of binned sweeps, one record batch each."""
     return pa.Table.from_batches(batches, BINNED_SCHEMA)
-
-
-def _read_containers(path: Path) -> Iterator[Binned]:
-    try:
-        with pa.memory_map(str(path)) as source:
-            reader = ipc.open_file(source)
-            check_binned_schema(reader.schema, str(path))
-            for number in range(reader.num_record_batches):
-                batch = reader.get_batch(number)
-                batch.validate(full=True)  # lengths in a damaged file may point anywhere
-                yield binned_from_batch(batch)
-    except TableError:
-        raise
-    except (ValueError, TypeError, pa.ArrowException, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        raise TableError(f"{path}: damaged: {' '.join(str(error).split())}") from error
-
-
-def _write_arrow(path: Path, table: pa.Table) -> None:
-    with ipc.new_file(str(path), table.schema) as writer:
-        for batch in table.to_batches():
-            writer.write_batch(batch)
 
 
 def _write_parquet(path: Path, table: pa.Table) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.data import ROOT
-from tests.faults import FAULTS, UNTESTED, Rows, table_of
+from tests.faults import FAULTS, UNTESTED, Rows, chosen_of, table_of
 
 NAMED = re.compile(r"pytest\.mark\.fault\(([\d, ]+)\)")
 
@@ -18,6 +18,14 @@ def test_every_fault_has_a_test_or_a_reason_and_no_other_number_is_named() -> No
     named = {int(row) for text in texts for found in NAMED.findall(text) for row in found.split(",")}
     assert sorted(FAULTS) == list(range(1, 45))
     assert named == set(FAULTS) - set(UNTESTED)
+
+
+def test_a_command_line_names_rows_or_means_all() -> None:
+    assert chosen_of([]) == set(FAULTS)
+    assert chosen_of(["7", "42", "7"]) == {7, 42}
+    for wrong in ("45", "0", "x"):
+        with pytest.raises(SystemExit):
+            chosen_of([wrong])
 
 
 TESTS = """

@@ -1,4 +1,4 @@
-"""Commands that look after stored data: ``octastream data show | delete | prune``."""
+"""Commands that look after stored data: ``octastream data show | delete | prune | repair``."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from agents.cluster_options import ClusterOptions
-from agents.options import ConfigOptions, spread
+from agents.failure import EXIT_ERROR
+from agents.options import ConfigOptions, LogOptions, spread
 
 if TYPE_CHECKING:
     from agents.care.receipt import Receipt
+    from agents.care.repair import Rebuild
+    from stream.progress import Progress
 
 data = typer.Typer(
-    no_args_is_help=True, help="See what is kept of whom; delete it, with a receipt; prune it."
+    no_args_is_help=True, help="See what is kept of whom; delete it, with a receipt; prune it; repair it."
 )
 
 Runs = Annotated[list[Path] | None, typer.Argument(metavar="[RUN]...", help="Run folders.")]
@@ -136,6 +139,69 @@ def prune(
             _show(place, receipt, dry_run)
         if not receipts:
             console.show(f"{place}: nothing to prune")
+
+
+@data.command()
+@spread
+def repair(
+    cluster: ClusterOptions,
+    log: LogOptions,
+    run: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="A run folder.")] = None,
+    logs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[LOG]...", help="The logs of the run, as it was given them."),
+    ] = None,
+    folder: Workers = None,
+    sweeps: Annotated[int | None, typer.Option(min=1, help="Where the run was told to stop.")] = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Set damaged files aside, and build them again: a run from its logs, an archive from its topics."""
+    from agents import console
+    from agents.care import repair as care
+    from agents.care import tables
+    from agents.care.inventory import places_of
+    from agents.care.subject import CareError
+
+    if run is not None and folder is not None:
+        raise CareError(
+            "a run folder and --folder: name one of them, their files are built from other things"
+        )
+    places = places_of([run] if run is not None else [], folder)
+    with console.progress_bar("repair", unit="files") as progress:
+        if dry_run:
+            found = {place: [*care.find(place, progress), *care.waiting(place)] for place in places}
+        else:
+            build = _builder(cluster, log, logs or [], folder, sweeps, progress)
+            found = {place: care.repair(place, build, progress) for place in places}
+    for place, damaged in found.items():
+        console.show(*tables.repair_lines(place, damaged, dry_run))
+    if (dry_run and any(found.values())) or any(item.lost for damaged in found.values() for item in damaged):
+        raise typer.Exit(EXIT_ERROR)
+
+
+def _builder(
+    cluster: ClusterOptions,
+    log: LogOptions,
+    logs: list[str],
+    folder: Path | None,
+    sweeps: int | None,
+    progress: Progress,
+) -> Rebuild | None:
+    """What builds lost files again, None where nobody said from what."""
+    if folder is not None:
+        from agents.kafka.admin import run as run_in
+        from agents.kafka.care_topics import require_stopped
+        from agents.kafka.refold import rebuild_partition
+
+        settings = dataclasses.replace(cluster.to_settings(), folder=folder)
+        require_stopped(settings)
+        return lambda place, names: run_in(rebuild_partition(settings, place, names))
+    if not logs:
+        return None
+    from agents.care.again import rebuild_from
+
+    sources = [log.open(location) for location in logs]
+    return lambda place, names: rebuild_from(place, names, sources, sweeps, progress)
 
 
 def _show(place: Path, receipt: Receipt, dry_run: bool) -> None:

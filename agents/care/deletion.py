@@ -23,7 +23,7 @@ from agents.care.rows import files_of, read_rows
 from agents.care.subject import CareError, Subject
 from agents.explain import run_config
 from stream.config import Config
-from stream.run_folder import CONTAINERS, SWEEPS, RunFolder, container_table
+from stream.run_folder import CONTAINERS, QUARANTINE, SWEEPS, RunFolder, container_table
 
 
 def plan(run: Path, subject: Subject, now_ns: int) -> Receipt:
@@ -39,6 +39,7 @@ def plan(run: Path, subject: Subject, now_ns: int) -> Receipt:
         if chosen.any():
             changes.append(change_of(run, path, int(chosen.sum())))
             spans.append(rows.span(chosen))
+    changes += [change_of(run, path, 0) for path in _set_aside(run)]
     lines = small_files.event_lines(run, subject)
     if lines or (changes and (run / small_files.EVENTS).is_file()):
         changes.append(change_of(run, run / small_files.EVENTS, lines))
@@ -88,6 +89,8 @@ def _carry_out(run: Path, subject: Subject, receipt: Receipt) -> None:
         chosen = read_rows(dataset, path).covered(subject)
         if chosen.any():
             drop_rows(RunFolder(run), dataset, path, chosen)
+    for path in _set_aside(run):
+        RunFolder(run).remove(path)
     named = {item.file for item in receipt.files}
     if small_files.EVENTS in named:
         small_files.rewrite_events(run, subject, receipt)
@@ -142,6 +145,11 @@ def finished(run: Path, receipt: Receipt) -> Receipt:
         else:
             files.append(replace(item, removed=True))
     return replace(receipt, files=files, done=True)
+
+
+def _set_aside(run: Path) -> list[Path]:
+    """Damaged files, with their notes: nobody can say whose rows they hold, so they go whole."""
+    return sorted(path for path in (run / QUARANTINE).rglob("*") if path.is_file())
 
 
 def _require_gone(run: Path, subject: Subject) -> None:

@@ -12,7 +12,9 @@ from rich.table import Table
 
 from agents.care.inventory import Kept
 from agents.care.receipt import FOLDER, WHY, FileChange, Receipt
+from agents.care.repair import Damaged
 from agents.care.subject import iso_of
+from stream.run_folder import QUARANTINE
 
 
 def kept_table(place: Path, kept: Sequence[Kept]) -> Table | str:
@@ -59,6 +61,20 @@ def workers_lines(folder: Path, snapshots: dict[str, list[str]]) -> Iterator[str
     yield escape(f"{models}: {count:,} models; manifests say of which time, not of which robots, they learnt")
 
 
+def repair_lines(place: Path, damaged: Sequence[Damaged], dry_run: bool) -> Iterator[str]:
+    """Each damaged file with what is wrong and what became of it, then how many there were of each fate."""
+    for item in damaged:
+        fate = f"[red]lost[/red]: {escape(item.lost)}" if item.lost else "built again"
+        yield f"{escape(item.file)}: {escape(item.reason)}" + ("" if dry_run else f"; {fate}")
+    lost = sum(bool(item.lost) for item in damaged)
+    if dry_run or not damaged:
+        yield escape(f"{place}: {len(damaged)} damaged files")
+    else:
+        yield escape(
+            f"{place}: {len(damaged)} damaged files set aside, {len(damaged) - lost} built again, {lost} lost"
+        )
+
+
 def receipt_parts(place: Path, receipt: Receipt, dry_run: bool) -> Iterator[RenderableType]:
     """A receipt for people: what went, what did not, and where the whole of it lies."""
     if not receipt.files and not receipt.models and not receipt.left:
@@ -94,10 +110,11 @@ def _file_table(files: Sequence[FileChange], dry_run: bool) -> Table:
             title, justify="right" if title in ("rows", "bytes before") else "left", no_wrap=True
         )
     for item in files:
+        without_rows = "unreadable" if item.file.startswith(QUARANTINE) else "made again"
         after = "gone" if item.removed else "" if item.bytes_after is None else f"{item.bytes_after:,}"
         table.add_row(
             escape(item.file),
-            f"{item.rows:,}" if item.rows else "made again",
+            f"{item.rows:,}" if item.rows else without_rows,
             f"{item.bytes_before:,}",
             "" if dry_run else after,
             item.sha256_before[:12],

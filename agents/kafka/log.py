@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
 from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaTimeoutError
 
 from agents.journal import Place, Receipt
 from agents.kafka.messages import Headers, Message, message_of
@@ -16,7 +17,8 @@ from agents.kafka.partitions import POLL_MS, new_reader
 from agents.kafka.settings import KafkaSettings
 from stream.topics import MAX_MESSAGE_BYTES
 
-REQUEST_MS = 60_000
+REQUEST_MS = 80_000
+"""A broker may be silent for a minute. Shorter than what a driver waits for an operation."""
 
 
 class LogError(Exception):
@@ -32,6 +34,20 @@ class Outgoing:
     key: bytes | None = None
     partition: int | None = None
     headers: Headers = ()
+
+
+async def _patiently(
+    ask: Callable[[list[TopicPartition]], Awaitable[dict[TopicPartition, int]]], places: Sequence[Place]
+) -> dict[TopicPartition, int]:
+    """Ask once more where the broker was silent for as long as the client waits, 40 s: it may come back.
+
+    Raises KafkaError
+    """
+    asked = [TopicPartition(*place) for place in places]
+    try:
+        return await ask(asked)
+    except KafkaTimeoutError:
+        return await ask(asked)
 
 
 class KafkaLog:
@@ -101,12 +117,12 @@ class KafkaLog:
 
     async def end(self, places: Sequence[Place]) -> dict[Place, int]:
         """The offset that the next message of each partition will have."""
-        found = await self._reader.end_offsets([TopicPartition(*place) for place in places])
+        found = await _patiently(self._reader.end_offsets, places)
         return {(at.topic, at.partition): offset for at, offset in found.items()}
 
     async def beginning(self, places: Sequence[Place]) -> dict[Place, int]:
         """The offset of the first message that each partition still has; its end, when it has none."""
-        found = await self._reader.beginning_offsets([TopicPartition(*place) for place in places])
+        found = await _patiently(self._reader.beginning_offsets, places)
         return {(at.topic, at.partition): offset for at, offset in found.items()}
 
     async def read(self, place: Place, first: int, end: int) -> list[Message]:
@@ -119,7 +135,7 @@ class KafkaLog:
         at = TopicPartition(*place)
         async with self._reading:
             self._reader.assign([at])
-            beginning = (await self._reader.beginning_offsets([at]))[at]
+            beginning = (await _patiently(self._reader.beginning_offsets, [place]))[at]
             if beginning > first:
                 raise LogError(f"{place[0]}-{place[1]}: begins at {beginning}, {first} is needed; "
                                "its retention is too short")  # fmt: skip

@@ -12,6 +12,9 @@ from typing import Any
 from agents.effects import LocalEffects
 from agents.protocol import Request, Train
 
+REQUEST_SECONDS = 600.0
+"""A request that takes longer hangs: a thread cannot be ended, so the process is, and begins again."""
+
 Answered = Callable[[str, Any], Awaitable[None]]
 """Takes the name of a request and what came of it."""
 
@@ -19,7 +22,8 @@ Answered = Callable[[str, Any], Awaitable[None]]
 class Requests:
     """Starts requests, each in a thread of its kind, and tells what came of them.
 
-    failed : told of an exception that no answer stands for; the process cannot go on then
+    failed : told of an exception that no answer stands for, and of a request that hangs; the process cannot
+        go on then
     on_answer : called after each answer, so that it is folded
 
     Trainings that wait for one that is under way are merged: their examples and labels all count, but steps
@@ -56,12 +60,10 @@ class Requests:
             self._failed(task.exception() or RuntimeError("request failed"))
 
     async def _load(self, request: str, effect: Request, effects: LocalEffects, answered: Answered) -> None:
-        loop = asyncio.get_running_loop()
-        await answered(request, await loop.run_in_executor(self._loader, effects.perform, effect))
+        await answered(request, await _perform(self._loader, effects, effect))
         self._on_answer()
 
     async def _train(self) -> None:
-        loop = asyncio.get_running_loop()
         while self._waiting:
             batch, name = [], self._waiting[0][1].lineage
             while self._waiting and self._waiting[0][1].lineage == name:
@@ -73,7 +75,7 @@ class Requests:
                 labels=tuple(labels for _, train, *_ in batch for labels in train.labels),
                 steps=max(train.steps for _, train, *_ in batch),
             )
-            result = await loop.run_in_executor(self._trainer, effects.perform, merged)
+            result = await _perform(self._trainer, effects, merged)
             for earlier, *_ in batch[:-1]:
                 await answered(earlier, None)
             await answered(request, result)
@@ -85,3 +87,12 @@ class Requests:
             task.cancel()
         self._loader.shutdown(wait=False, cancel_futures=True)
         self._trainer.shutdown(wait=False, cancel_futures=True)
+
+
+async def _perform(thread: ThreadPoolExecutor, effects: LocalEffects, effect: Request) -> Any:
+    """What comes of a request.  Raises RuntimeError for one that hangs"""
+    asked = asyncio.get_running_loop().run_in_executor(thread, effects.perform, effect)
+    try:
+        return await asyncio.wait_for(asked, REQUEST_SECONDS)
+    except TimeoutError as error:
+        raise RuntimeError(f"{type(effect).__name__} hangs: no end after {REQUEST_SECONDS:g} s") from error

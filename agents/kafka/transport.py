@@ -1,4 +1,4 @@
-"""Faust's transport, mended in three places.
+"""Faust's transport, mended in four places.
 
 During a rebalance Faust drops what it has fetched already, and goes back to the committed offset afterwards.
 Where nothing is committed yet, aiokafka goes nowhere: what was dropped would never be read.
@@ -10,6 +10,8 @@ that counts.
 
 Faust waits a second for the partitions that flow when it begins to wait. One that was held up meanwhile, and
 is let go, is not asked for until then: at ten sweeps a second the next ones are held up again, and so on.
+
+What a broker says of a worker whose name in the group another one has taken is unknown to aiokafka.
 """
 
 from __future__ import annotations
@@ -17,10 +19,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from aiokafka.errors import BrokerResponseError, kafka_errors
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
 
 POLL_SECONDS = 0.05
+
+
+class FencedInstanceIdError(BrokerResponseError):  # type: ignore[misc]
+    """Another member of the group has come with the same ``group.instance.id``."""
+
+    errno = 82
+    message = "FENCED_INSTANCE_ID"
+    description = "The consumer has a static group instance id that another one has taken over"
+
+
+kafka_errors.setdefault(FencedInstanceIdError.errno, FencedInstanceIdError)
 
 
 class _Thread(driver.AIOKafkaConsumerThread):

@@ -22,13 +22,14 @@ from aiokafka.errors import KafkaError
 from faust.types import TP, EventT
 
 from agents.effects import LocalEffects
+from agents.failure import EXIT_ERROR
 from agents.journal import Place
 from agents.kafka.credentials import credentials_of
-from agents.kafka.driver import Driver
+from agents.kafka.driver import Driver, Entry
 from agents.kafka.holds import first_of_hold
 from agents.kafka.host import Failpoint, FoldThread, Host
 from agents.kafka.log import KafkaLog, LogError
-from agents.kafka.messages import Message
+from agents.kafka.messages import Message, decode_entry
 from agents.kafka.meter import MeteredSnapshots, MeteredTask, standings
 from agents.kafka.metrics import Metrics
 from agents.kafka.poison import Crashes
@@ -36,12 +37,12 @@ from agents.kafka.probe import Probe
 from agents.kafka.quiet_log import QuietFilter
 from agents.kafka.requests import Requests
 from agents.kafka.settings import KafkaSettings
-from agents.kafka.transport import Transport
+from agents.kafka.transport import FencedInstanceIdError, Transport
 from agents.kafka.vitals import HANDLER_SECONDS, RECOVERING, REVOKED, STOPPING, Vitals
 from agents.listener import url_of
 from agents.logs import JsonLines, in_json
 from agents.protocol import Agent
-from agents.task import TakenOver
+from agents.task import TakenOver, newest_claimer
 from agents.task_id import TaskId
 from models.model import Model
 from stream.codecs.content_type import CDR
@@ -51,6 +52,7 @@ LOGGER = logging.getLogger(__name__)
 
 EXIT_FAILED = 70
 """An error that going on would hide: the process ends, unacknowledged inputs come again."""
+ANOTHER = "%s: another worker has the name --instance %s, so this one ends"
 SWITCH_SECONDS = 0.001
 """Threads of the client, the loop and the agent take turns so often: a sweep passes from one to the next a
 dozen times, and would wait up to 5 ms each time."""
@@ -113,7 +115,7 @@ class Worker:
         self, agent: str, settings: KafkaSettings, play: Play, listener: socket.socket | None = None
     ) -> None:
         self.agent, self._settings, self._play, self._listener = agent, settings, play, listener
-        self._process = f"{socket.gethostname()}-{os.getpid()}"
+        self._process = f"{socket.gethostname()}-{os.getpid()}{_marked(settings.instance)}"
         self._running: dict[int, Running] = {}
         self._failpoint = Failpoint()
         self._thread = FoldThread()
@@ -137,8 +139,19 @@ class Worker:
         try:
             with self._probe():
                 worker.execute_from_commandline()
+        except SystemExit as ended:
+            raise SystemExit(self._code_of(worker.crash_reason) if ended.code else 0) from None
         finally:
             self._crashes.close()
+
+    def _code_of(self, reason: BaseException | None) -> int:
+        """Of a worker whose client gave up: to be started again, but where that would not help."""
+        why = repr(reason)
+        if FencedInstanceIdError.__name__ in why:
+            LOGGER.critical(ANOTHER, self.agent, self._settings.instance)
+            return EXIT_ERROR
+        LOGGER.critical("%s: cannot go on: %s", self.agent, why)
+        return EXIT_ERROR if "AuthorizationFailedError" in why else EXIT_FAILED
 
     def _probe(self) -> AbstractContextManager[Any]:
         if self._listener is None:
@@ -277,10 +290,22 @@ class Worker:
         """Whether another process had the task and gave it back, as this one was stopped or cut off.
 
         What was acknowledged meanwhile will not be delivered here, so the task has to recover.
+        Raises TakenOver where that one has our name: Kafka would give the task to each in turn, for ever
         """
-        task = running.driver.task
+        task, journal = running.driver.task, running.driver.task.identity.journal
         async with running.turn:
-            return (await host.log.end([task.identity.journal]))[task.identity.journal] > task.expected
+            end = (await host.log.end([journal]))[journal]
+            written = await host.log.read(journal, task.expected, end)
+        entries = [Entry(item.place, item.offset, decode_entry(item.value or b"")) for item in written]
+        claimer = newest_claimer(entries)
+        if self._is_namesake(claimer):
+            raise TakenOver(f"{task.identity}: claimed by another process", claimer)
+        return end > task.expected
+
+    def _is_namesake(self, process: str) -> bool:
+        """Whether it is another one with the same name in the group."""
+        mark = _marked(self._settings.instance)
+        return bool(mark) and process.endswith(mark) and process != self._process
 
     def _require_all(self, partitions: Iterable[int]) -> None:
         missing = sorted(set(range(self._settings.partitions)) - set(partitions))
@@ -365,11 +390,15 @@ class Worker:
 
     def _fail(self, error: BaseException | None) -> None:
         """End now: what is not acknowledged comes again, to whoever goes on."""
-        if isinstance(error, TakenOver):
+        code = EXIT_FAILED
+        if isinstance(error, TakenOver) and self._is_namesake(error.by):
+            LOGGER.critical(ANOTHER, self.agent, self._settings.instance)
+            code = EXIT_ERROR
+        elif isinstance(error, TakenOver):
             LOGGER.error("%s", error)
         else:
             LOGGER.critical("%s: cannot go on", self.agent, exc_info=error)
-        self._exit()
+        self._exit(code)
 
     def _watch(self) -> None:
         """End the process when a handler hangs: Kafka's client would keep its partitions for ever."""
@@ -382,11 +411,16 @@ class Worker:
                     self._crashes.count_hung()
                 self._exit()
 
-    def _exit(self) -> None:
+    def _exit(self, code: int = EXIT_FAILED) -> None:
         if self._crashes is not None:
             self._crashes.close()
         logging.shutdown()
-        os._exit(EXIT_FAILED)
+        os._exit(code)
+
+
+def _marked(instance: str | None) -> str:
+    """How the name of a process ends that has a stable name in its group."""
+    return "" if instance is None else f"@{instance}"
 
 
 def _message(event: EventT[Any], settings: KafkaSettings) -> Message:

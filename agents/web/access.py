@@ -6,7 +6,7 @@ import hmac
 import ipaddress
 from base64 import urlsafe_b64decode
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from urllib.parse import urlsplit
 
@@ -27,13 +27,14 @@ Refusal = tuple[int, str]
 class Access:
     """Rules.
 
-    keys : one of these must be sent, as ``Authorization: Bearer KEY`` or ``X-API-Key: KEY``, if there are any
+    keys : if there are any, one must be sent, as ``Authorization: Bearer KEY`` or ``X-API-Key: KEY``;
+        never shown
     hosts : names by which this host may be asked for; None takes any. A page of a stranger whose name leads
         to the loopback would otherwise be taken for our own
     origins : pages of these may read answers (CORS); "*" are all
     """
 
-    keys: Sequence[str] = ()
+    keys: Sequence[str] = field(default=(), repr=False)
     hosts: frozenset[str] | None = None
     origins: Sequence[str] = ()
 

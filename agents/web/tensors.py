@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from models.canary import NEIGHBORS
+from stream.codecs.inflated import is_compressed
 
 Tensors = tuple[NDArray[np.float32], NDArray[np.int32]]
 
@@ -67,35 +67,6 @@ def _read(data: bytes, features: int, most_rows: int) -> pa.Table:
             raise TensorError(f"rows: more than the {most_rows:,} of one request")
         batches.append(batch)
     return pa.Table.from_batches(batches, schema).combine_chunks()
-
-
-def is_compressed(metadata: bytes) -> bool:
-    """Whether the metadata of a record batch, a flatbuffer of Arrow's format, says that it is compressed.
-
-    Compressed buffers say themselves how much memory they want, which a sender must not decide.
-    Source: Arrow's Message.fbs: a Message's third field is its header, a RecordBatch's fourth its compression
-    Raises TensorError for what is no such flatbuffer
-    """
-    try:
-        message = struct.unpack_from("<I", metadata, 0)[0]
-        header = _field(metadata, message, 2)
-        if not header:
-            return True
-        batch = header + struct.unpack_from("<I", metadata, header)[0]
-        return _field(metadata, batch, 3) != 0
-    except struct.error as error:
-        raise TensorError(f"body: no Arrow message: {error}") from error
-
-
-def _field(data: bytes, table: int, number: int) -> int:
-    """Place of a field of a flatbuffer's table, 0 where it is left out."""
-    vtable = table - struct.unpack_from("<i", data, table)[0]
-    if vtable < 0:
-        raise TensorError("body: no Arrow message")
-    size = struct.unpack_from("<H", data, vtable)[0]
-    slot = 4 + 2 * number
-    offset: int = struct.unpack_from("<H", data, vtable + slot)[0] if slot + 2 <= size else 0
-    return table + offset if offset else 0
 
 
 def _matrix(table: pa.Table, name: str, columns: int) -> NDArray[Any]:

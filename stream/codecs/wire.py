@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from stream.codecs.formats import FORMATS, Format
+from stream.codecs.inflated import require_bounded
 from stream.codecs.promises import check
 from stream.codecs.rows import from_batch, to_batch
 from stream.topics import RECORDS
@@ -152,6 +153,7 @@ def _read(form: Format, stream: pa.Buffer) -> pa.RecordBatch:
         raise WireError("schema", f"record {found}, expected {expected}")
     if not reader.schema.equals(form.schema):
         raise WireError("schema", f"columns are not those of record {expected}")
+    require_bounded(stream)
     batches = [batch for batch, _ in zip(reader, range(2), strict=False)]
     if len(batches) != 1 or batches[0].num_rows == 0 or source.tell() != stream.size:
         raise ValueError("expected one batch of at least one row and nothing after it")

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from agents.failure import EXIT_ERROR
 from agents.journal import Place
 from agents.kafka.admin import admin_client
 from agents.kafka.lag import lags
@@ -41,6 +45,103 @@ def test_the_broker_is_killed_in_mid_stream_and_comes_back_with_its_data(
         driving.join()
         here.assert_complete()
         assert here.workers.ended() == {}
+
+
+@pytest.mark.fault(9)
+@pytest.mark.parametrize(
+    "seconds", [pytest.param(1, marks=pytest.mark.long), 10, pytest.param(60, marks=pytest.mark.long)]
+)
+def test_a_broker_that_falls_silent_for_a_while_stops_nobody(
+    local_kafka: LocalBroker, tmp_path: Path, seconds: float
+) -> None:
+    """Connections stay open and nothing comes over them, as where a network drops packets."""
+    with scene(local_kafka, tmp_path, "perceive-0", "judge-0") as here:
+        here.robots.drive(8)  # more than is done when it falls silent
+        with silent(local_kafka):
+            time.sleep(seconds)
+        here.assert_complete()
+        assert here.workers.ended() == {}
+
+
+@contextmanager
+def silent(broker: LocalBroker) -> Iterator[None]:
+    """A broker that is stopped, and goes on."""
+    pid = broker.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.fault(41)
+@pytest.mark.long
+def test_ten_times_the_sweeps_at_once_are_told_as_lag_and_none_is_lost(
+    local_kafka: LocalBroker, tmp_path: Path
+) -> None:
+    pace = 10
+    with scene(local_kafka, tmp_path, "perceive-0", "judge-0") as here:
+        here.robots.drive(pace)
+        wait_for_rest(here.workers, here.settings, ["perceive", "judge"], REST_SECONDS)
+        here.robots.drive(10 * pace)
+        assert left_to(PERCEIVE, here.settings) > pace, "it was as fast as the burst, which shows nothing"
+        here.assert_complete()
+        assert here.workers.ended() == {}
+
+
+SLOW = """
+import sys, time
+from agents.kafka import driver
+from tests.kafka import launch
+whole = driver.record_of
+def record_of(message):
+    time.sleep(0.2)
+    return whole(message)
+driver.record_of = record_of
+launch.main(*sys.argv[1:])
+"""
+"""A worker that the broker could hand messages to far faster than it takes them."""
+MESSAGE_BYTES, MESSAGES = 2 * 2**20, 250
+GROWTH_BYTES = 300 * 2**20
+"""Queues of 32, buffers of 16 and two fetches are 110 MiB of these messages, of which there are 500 MiB."""
+
+
+@pytest.mark.fault(41)
+@pytest.mark.long
+def test_what_a_slow_worker_has_not_come_to_waits_in_the_log_and_not_in_its_memory(
+    local_kafka: LocalBroker, tmp_path: Path
+) -> None:
+    with scene(local_kafka, tmp_path, "perceive-0", launcher=("-c", SLOW)) as here:
+        pid, settings = here.workers.processes["perceive-0"].pid, here.settings
+        usual = peak_bytes(pid)
+        asyncio.run(send_large(settings))
+        assert left_to(PERCEIVE, settings) > MESSAGES // 2, "it was as fast as the burst, which shows nothing"
+        wait_for_rest(here.workers, settings, ["perceive"], REST_SECONDS)
+        grown = peak_bytes(pid) - usual
+        print(f"peak memory grew by {grown >> 20} MiB")
+        assert grown < GROWTH_BYTES < MESSAGES * MESSAGE_BYTES
+        assert [letter.reason for letter in read(settings, REJECTED)] == ["corrupt"] * MESSAGES
+        assert here.workers.ended() == {}
+
+
+async def send_large(settings: KafkaSettings) -> None:
+    """Large messages that are no sweeps, all of one robot."""
+    value = os.urandom(MESSAGE_BYTES)
+    async with AIOKafkaProducer(**settings.clients(), max_request_size=2 * MESSAGE_BYTES) as producer:
+        for _ in range(MESSAGES):
+            await producer.send_and_wait(SWEEPS, value, key=b"robot0")
+
+
+def left_to(agent: str, settings: KafkaSettings) -> int:
+    """Messages that an agent has not acknowledged yet."""
+    return sum(lag.left for lag in asyncio.run(lags(settings)) if lag.agent == agent)
+
+
+def peak_bytes(pid: int) -> int:
+    """The most memory that a process has had resident."""
+    [line] = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if "VmHWM" in line]
+    return 1024 * int(line.split()[1])
 
 
 @pytest.mark.fault(8)
@@ -84,6 +185,27 @@ def test_a_worker_that_was_stopped_and_goes_on_doubles_nothing(
         here.wait(lambda: time.monotonic() > after, "15 s pass")
         here.assert_complete()
         assert workers.ended() in ({}, {"perceive-0": EXIT_FAILED})
+
+
+@pytest.mark.fault(44)
+@pytest.mark.long
+def test_of_two_workers_with_one_name_the_first_ends_and_says_why(
+    local_kafka: LocalBroker, tmp_path: Path
+) -> None:
+    with scene(local_kafka, tmp_path, "perceive-0", "judge-0") as here:
+        workers = here.workers
+        first = workers.processes.pop("perceive-0")
+        try:
+            workers.start("perceive-0")
+            first.wait(180)
+            assert first.returncode == EXIT_ERROR
+            said = workers.log("perceive-0")
+            assert "perceive: another worker has the name --instance perceive-0, so this one ends" in said
+            here.assert_complete()
+            assert workers.ended() == {}
+        finally:
+            first.kill()
+            first.wait()
 
 
 # ---- kills ---------------------------------------------------------------------------------------------

@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from agents.judge import Judge
+from stream.codecs import inflated
 from stream.codecs.formats import FORMATS
+from stream.codecs.inflated import inflated_bytes
 from stream.codecs.wire import MAGIC, WireError, decode, decode_all, encode, encode_all
 from stream.records import (
     Binned,
@@ -627,3 +629,25 @@ def test_damage_with_a_checksum_that_fits_is_an_error_or_a_valid_record() -> Non
             decoded += 1
     assert refused > 1000
     assert decoded > 50
+
+
+def test_every_message_says_how_large_it_becomes() -> None:
+    for kind, message in MESSAGES:
+        stream = pa.py_buffer(message[FRAME_BYTES:])
+        sizes = [inflated_bytes(found) for found in pa.ipc.MessageReader.open_stream(stream)]
+        plain = pa.ipc.open_stream(stream).read_all().nbytes
+        assert plain <= sum(sizes) <= plain + len(message), kind
+
+
+@pytest.mark.fault(23)
+def test_a_message_that_would_fill_the_memory_is_not_decompressed(monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep = sweep_of(0)
+    points = np.zeros((200_000, 3), np.float32)
+    bomb = encode(dataclasses.replace(sweep, points=points, intensity=np.zeros(len(points), np.float32)))
+    assert len(bomb) < 20_000
+    assert len(decode(Sweep, bomb).points) == len(points)
+    monkeypatch.setattr(inflated, "MAX_INFLATED_BYTES", 2**20)
+    before = pa.total_allocated_bytes()
+    with pytest.raises(WireError, match=r"corrupt: Sweep: 3\d{6} bytes once decompressed, at most 1048576"):
+        decode(Sweep, bomb)
+    assert pa.total_allocated_bytes() - before < 2**20

@@ -154,8 +154,9 @@ def test_a_process_that_was_replaced_ends_at_its_next_step() -> None:
     new, new_steps = bench.task()
     until(new_steps, "waiting")
     bench.send(2)
-    with pytest.raises(TakenOver, match="perceive-0"):
+    with pytest.raises(TakenOver, match="perceive-0") as taken:
         until(old_steps, "sent")
+    assert taken.value.by == new._process
     until(new_steps, "waiting")
     assert bench.outs() == [sweep.stamp_ns for sweep in [bench.sweeps[0], *bench.sweeps[:3]]]
     valid = [entry.offset for entry in new.valid_orders(bench.log.read(bench.identity.journal))]

@@ -1,0 +1,53 @@
+"""Requests that run beside the folding, and one that never ends."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+from agents.kafka import requests
+from agents.kafka.requests import Requests
+from agents.protocol import LoadModel, Request, Train
+
+
+@pytest.mark.fault(35)
+@pytest.mark.parametrize(
+    "effect",
+    [
+        Train(lineage="network", stamp_ns=7, examples=(), labels=(), steps=1),
+        LoadModel(model_id="bcc-1", stamp_ns=7),
+    ],
+)
+def test_a_request_that_hangs_ends_the_process_and_is_not_answered(
+    effect: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requests, "REQUEST_SECONDS", 0.05)
+    answers: list[Any] = []
+    release, effects = threading.Event(), _Effects()
+    effects.perform = lambda _: release.wait(20)
+
+    async def answered(request: str, record: Any) -> None:
+        answers.append((request, record))
+
+    async def run() -> BaseException:
+        failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        asked = Requests(failed.set_result, lambda: None)
+        asked.start("learn-0/1/0", effect, effects, answered)
+        try:
+            return await asyncio.wait_for(failed, 10)
+        finally:
+            release.set()
+            asked.close()
+
+    error = asyncio.run(run())
+    assert str(error) == f"{type(effect).__name__} hangs: no end after 0.05 s"
+    assert answers == []
+
+
+class _Effects:
+    """As LocalEffects, with one that never comes back."""
+
+    perform: Any

@@ -1,0 +1,53 @@
+"""Our sources use nothing that runs code which lies in data."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.test_house import MODULES, imported, relative
+
+RUN_CODE = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "xml"}
+"""Modules whose readers run what they read, or blow up on it."""
+ALLOWED = {("stream/annotations/tracklets.py", "xml.etree.ElementTree")}
+"""A type; defusedxml reads."""
+SAFE = {"torch.load": "weights_only=True"}
+REFUSED = {"eval", "exec", "yaml.load", "yaml.unsafe_load", "yaml.full_load", "os.system", "numpy.load"}
+"""numpy does without pickle unless told otherwise."""
+
+
+def trust(path: str, source: str) -> Iterator[str]:
+    """What in one file would run code out of data."""
+    tree = ast.parse(source)
+    for name in imported(tree):
+        if name.split(".")[0] in RUN_CODE and (path, name) not in ALLOWED:
+            yield f"imports {name}"
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        name, given = ast.unparse(call.func), {item.arg: item.value for item in call.keywords}
+        if name in REFUSED:
+            yield f"calls {name}"
+        said = {f"{option}={ast.unparse(value)}" for option, value in given.items()}
+        if name in SAFE and SAFE[name] not in said:
+            yield f"calls {name} without {SAFE[name]}"
+        if "allow_pickle=True" in said or "shell=True" in said:
+            yield f"calls {name} with {' '.join(said)}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_no_source_runs_code_out_of_data(path: Path) -> None:
+    assert list(trust(relative(path), path.read_text())) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pickle", "from xml.etree import ElementTree", "torch.load(path)", "eval(text)",
+        "yaml.load(text)", "torch.load(path, weights_only=False)",
+        "np.load(path, allow_pickle=True)", "run('ls', shell=True)",
+    ],
+)  # fmt: skip
+def test_what_would_is_found(source: str) -> None:
+    assert list(trust("stream/x.py", source))
