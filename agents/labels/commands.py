@@ -174,8 +174,13 @@ def project(
         Path | None, typer.Option(metavar="FILE.yaml", help="Classes of .label files by number.")
     ] = None,
     within: Annotated[
-        float, typer.Option(min=0.0, max=2.0, help="Seconds that a box may be from a sweep it labels.")
+        float,
+        typer.Option(min=0.0, max=2.0, help="Seconds that a box may be from a sweep that lies between none."),
     ] = 0.05,
+    between: Annotated[
+        float,
+        typer.Option(min=0.0, max=2.0, help="Seconds between two boxes of a thing that is put between them."),
+    ] = 1.0,
 ) -> None:
     """Labels of points or boxes to labels of cells: a label container."""
     from rich.markup import escape
@@ -184,16 +189,18 @@ def project(
     from agents.labels.project import open_annotations
     from agents.labels.project import project as run
     from agents.replay import with_map_frame
+    from stream.annotations.between import BoxTimes
 
     source = log.open(location)
     config = with_map_frame(settings.load(), [source.info().root_frame])
-    said = open_annotations(annotations, source, names=names, within_ns=round(within * 1e9))
+    times = BoxTimes(between_ns=round(between * 1e9), within_ns=round(within * 1e9))
+    said = open_annotations(annotations, source, names=names, times=times)
     with console.progress_bar("projecting") as progress:
         found = run(source, said, config, out, progress)
     console.show(
         f"{found.sweeps:,} sweeps with {found.cells:,} labelled cells; {found.silent:,} without",
         *[f"  {count:,} {escape(name)}" for name, count in found.by_class.items()],
-        *map(escape, found.left_out.lines()),
+        *map(escape, [*found.lines, *found.left_out.lines()]),
         f"label container: {escape(str(out))}",
     )
     if found.left_out.damage is not None:

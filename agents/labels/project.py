@@ -16,7 +16,8 @@ from models.datasets.writer import ContainerWriter
 from native.grid import Grid
 from native.schema import MismatchError
 from stream.annotations.base import AnnotationError
-from stream.annotations.boxes import labels_of_boxes, nearest_in_time
+from stream.annotations.between import BoxTimes
+from stream.annotations.boxes import labels_of_boxes
 from stream.annotations.cell_labels import CellLabels, labels_of_points
 from stream.annotations.scene import Scene, read_scene
 from stream.annotations.semantic_kitti import NAMES, SUFFIX, LabelFolder, open_label_folder, read_names
@@ -52,29 +53,39 @@ class Annotations(Protocol):
         """
         ...
 
+    def lines(self) -> list[str]:
+        """How what was said was come by, in words, a line each."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Projected:
     """What came of a log.
 
     sweeps : with labels; silent : without; cells : labelled ones, of all sweeps together
-    by_class : cells by class
+    by_class : cells by class; lines : how boxes were come by, in words
     """
 
     sweeps: int
     silent: int
     cells: int
     by_class: dict[str, int]
+    lines: list[str]
     left_out: LeftOut
 
 
 def open_annotations(
-    path: Path, source: Source, *, names: Path | None = None, within_ns: int = 0
+    path: Path,
+    source: Source,
+    *,
+    names: Path | None = None,
+    times: BoxTimes | None = None,
 ) -> Annotations:
     """What a file or folder says about a log.
 
     source : the log; frames of KITTI are its files by number, or its sweeps from 0
-    names : YAML file with the classes of ``.label`` files; within_ns : as ``nearest_in_time``, for scenes
+    names : YAML file with the classes of ``.label`` files
+    times : which boxes of scenes are of a sweep, None for those drawn at the very stamp
     Raises AnnotationError, SourceError, OSError
     """
     numbers = _file_numbers(source)
@@ -86,7 +97,7 @@ def open_annotations(
     if path.suffix.lower() == ".xml":
         return TrackletAnnotations(read_tracklets(path), numbers)
     if path.suffix.lower() == ".mcap":
-        return SceneAnnotations(read_scene(path), within_ns)
+        return SceneAnnotations(read_scene(path), times or BoxTimes(between_ns=0, within_ns=0))
     if not path.exists():
         raise AnnotationError(f"{path}: no such file or folder")
     raise AnnotationError(f"{path}: unknown kind of labels; expected {KINDS}")
@@ -130,6 +141,7 @@ def project(
         by_class={
             name: count for name, count in zip(annotations.classes, by_class.tolist(), strict=True) if count
         },
+        lines=annotations.lines(),
         left_out=left_out,
     )
 
@@ -179,6 +191,9 @@ class PointAnnotations:
         except ValueError as error:
             raise AnnotationError(f"{path}: {posed.sweep.prediction_id}: {error}") from error
 
+    def lines(self) -> list[str]:
+        return []
+
 
 @dataclass(frozen=True, slots=True)
 class TrackletAnnotations:
@@ -200,25 +215,34 @@ class TrackletAnnotations:
         boxes = self.tracklets.boxes_at(_number_of(posed, self.numbers), sweep.frame, sweep.stamp_ns)
         return labels_of_boxes(self.classes, grid, map_frame, boxes, posed.frames, told) if boxes else None
 
+    def lines(self) -> list[str]:
+        return []
+
 
 @dataclass(frozen=True, slots=True)
 class SceneAnnotations:
     """Boxes with stamps of their own."""
 
     scene: Scene
-    ahead_ns: int
-    """Also how much earlier."""
+    times: BoxTimes
 
     @property
     def classes(self) -> tuple[str, ...]:
         return self.scene.classes
 
+    @property
+    def ahead_ns(self) -> int:
+        return self.times.reach_ns
+
     def labels(self, posed: PosedSweep, grid: Grid, map_frame: str, left_out: LeftOut) -> CellLabels | None:
         if posed.sweep.part > 0:
             return None
         told = partial(left_out.refuse, "boxes")
-        boxes = nearest_in_time(self.scene.boxes, posed.sweep.stamp_ns, self.ahead_ns)
+        boxes = self.times.boxes_at(self.scene.boxes, posed.sweep.stamp_ns, map_frame, posed.frames)
         return labels_of_boxes(self.classes, grid, map_frame, boxes, posed.frames, told) if boxes else None
+
+    def lines(self) -> list[str]:
+        return self.times.lines()
 
 
 def _file_numbers(source: Source) -> list[int] | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import yaml
+from numpy.typing import NDArray
 
 from agents.explain import run_config
 from agents.labels.queue import LabelError
@@ -57,8 +58,14 @@ def _simulator(run: Path) -> Simulator:
     return simulator
 
 
-def _words(simulator: Simulator, index: int, config: Config) -> Iterator[LabelGiven]:
-    """One word a class, on the cells that are of it in one sweep."""
+def truth_of_cells(
+    simulator: Simulator, index: int, config: Config
+) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Cells that the first robot's returns of one sweep lie in, and what most of these are of.
+
+    config : with the map frame resolved
+    Returns uint64 (M,), ascending, and int64 (M,), places in ``CLASSES``. What is off the map is left out
+    """
     points, code = point_classes(simulator, 0, index)
     sites, kind = cell_classes(points, code, config.grid.half_edge_m)
     inside = ((sites >= COORDINATE_MIN) & (sites <= COORDINATE_MAX)).all(1)
@@ -66,9 +73,16 @@ def _words(simulator: Simulator, index: int, config: Config) -> Iterator[LabelGi
     cell_id = encode(
         np.ascontiguousarray(sites[inside]), frame=frame, tier=config.grid.tier, lod=config.grid.lod
     )
+    order = np.argsort(cell_id)
+    return cell_id[order], kind[inside][order]
+
+
+def _words(simulator: Simulator, index: int, config: Config) -> Iterator[LabelGiven]:
+    """One word a class, on the cells that are of it in one sweep."""
+    cell_id, kind = truth_of_cells(simulator, index, config)
     stamp_ns = simulator.shot(0, index).sweep.stamp_ns
     for place, name in enumerate(CLASSES):
-        own = np.sort(cell_id[kind[inside] == place])
+        own = cell_id[kind == place]
         if len(own):
             yield LabelGiven(
                 robot_id=simulator.config.robot_ids[0], stamp_ns=stamp_ns, author=AUTHOR, label=name,

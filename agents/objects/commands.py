@@ -21,6 +21,13 @@ objects = typer.Typer(
     no_args_is_help=True, help="Find moving objects, follow them and forecast where they go."
 )
 
+HEADS = {
+    "min_ade_m": "minADE, m", "min_fde_m": "minFDE, m", "miss_rate": "miss rate",
+    "top_ade_m": "likeliest: ADE, m", "top_fde_m": "FDE, m",
+}  # fmt: skip
+"""Of columns of scores, as the literature names them."""
+COUNTS = ("objects", "detections", "n")
+
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the program."""
@@ -89,27 +96,33 @@ def train(
     from rich.markup import escape
 
     from agents import console
-    from agents.objects import forecast
+    from agents.objects import detection, forecast
     from agents.objects.examples import examples_of, path_examples
 
     require_learning()
     config = settings.load()
+    places, seen = (forecast.PATHS, forecast.DRIVES) if what == "forecaster" else ((), detection.DRIVES)
     with console.progress_bar("driving") as progress:
-        places = forecast.PATHS if what == "forecaster" else ()
-        paths = [path_examples(location, config, progress) for location in places]
-        drives = [examples_of(location, config, progress=progress) for location in forecast.DRIVES]
+        told = _over([*places, *seen], progress)
+        paths = [path_examples(location, config, next(told)) for location in places]
+        drives = [examples_of(location, config, progress=next(told)) for location in seen]
     with console.progress_bar("training", unit="steps") as progress:
         if what == "forecaster":
-            data = forecast.train(drives, paths, config, encoder, seed, progress)
+            motions, futures = forecast.examples(paths, drives)
+            moments = sum(len(own) for own, _ in paths) + sum(len(drive.motions) for drive in drives)
+            said = f"{moments:,} moments of objects"
+            data = forecast.train(motions, futures, config, encoder, seed, progress)
         else:
             from models.object_export import export_detector
             from models.training.detection import train_detector
 
             cells = [example for drive in drives for example in drive.cells]
+            on = sum(int((example.kind >= 0).sum()) for example in cells)
+            said = f"{len(cells):,} sweeps, {on:,} cells of objects"
             data = export_detector(train_detector(cells, seed=seed, progress=progress))
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_bytes(data)
-    console.show(escape(str(out)))
+    console.show(f"learnt from {said}, on {len(places) + len(drives)} drives", escape(str(out)))
 
 
 @objects.command()
@@ -136,11 +149,12 @@ def score(
     if detector is not None:
         _score_detector(detector, settings, drive or list(forecast.HELD_OUT))
         return
-    config, loaded = settings.load(), {}
+    config, loaded, places = settings.load(), {}, drive or list(forecast.HELD_OUT)
     for path in models or []:
         loaded[path.stem] = ForecastModel(path.name, path.read_bytes()).check(config)
     with console.progress_bar("driving") as progress:
-        drives = [examples_of(place, config, progress=progress) for place in drive or forecast.HELD_OUT]
+        told = _over(places, progress)
+        drives = [examples_of(place, config, progress=next(told)) for place in places]
     motions, futures = forecast.gathered([(one.motions, one.futures) for one in drives])
     console.show(_table(forecast.score(motions, futures, loaded), "forecasts of 3 s"))
 
@@ -155,16 +169,29 @@ def _score_detector(path: Path, settings: ConfigOptions, places: list[str]) -> N
     config, model = settings.load(), DetectorModel(path.name, path.read_bytes())
 
     def sweeps(progress: Progress) -> Iterator[Seen]:
-        done = 0
-        for place in places:
-            for seen in open_drive(place, config):
-                done += 1
-                progress(done, None, place)
+        for place, told in zip(places, _over(places, progress), strict=True):
+            for done, seen in enumerate(open_drive(place, config), 1):
+                told(done, None, place)
                 yield seen
 
     with console.progress_bar("driving") as progress:
         scores = detection.score(sweeps(progress), {path.stem: model.find})
     console.show(_table(scores, "objects found"))
+
+
+def _over(places: list[str], progress: Progress) -> Iterator[Progress]:
+    """One progress a drive, that together count all their sweeps."""
+    from functools import partial
+
+    from agents.objects.examples import sweeps_of
+
+    lengths = [sweeps_of(place) for place in places]
+
+    def told(before: int, done: int, total: int | None, note: str) -> None:
+        progress(before + done, sum(lengths), note)
+
+    for number in range(len(places)):
+        yield partial(told, sum(lengths[:number]))
 
 
 def _table(scores: Scores, title: str) -> Table:
@@ -175,9 +202,15 @@ def _table(scores: Scores, title: str) -> Table:
     table.add_column("what, which objects", no_wrap=True)
     keys = list(next(iter(next(iter(scores.values())).values())))
     for key in keys:
-        table.add_column(key.replace("_", " "), justify="right", no_wrap=True)
+        table.add_column(HEADS.get(key, key.replace("_", " ")), justify="right", no_wrap=True)
     for name, groups in scores.items():
         for group, values in groups.items():
-            cells = ["-" if values[key] is None else f"{values[key]:.3g}" for key in keys]
+            cells = [_shown(key, values[key]) for key in keys]
             table.add_row(f"{name.replace('_', ' ')}, {group}", *cells)
     return table
+
+
+def _shown(key: str, value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if key in COUNTS else f"{value:.3f}"

@@ -13,6 +13,8 @@ from models.objects.components import find_moving
 from models.objects.detection_scores import DetectionScores
 from models.objects.kinds import KINDS, SIZES
 
+DRIVES = ("sim:city?seed=101&sweeps=120&robots=2&azimuths=512", "sim:yard?seed=101&sweeps=120&azimuths=512")
+"""Drives to learn from."""
 WARM_UP = 15
 """Sweeps of a robot before what is free is known; they are not scored."""
 

@@ -21,7 +21,7 @@ from stream.config import Config
 from stream.progress import Progress
 from stream.sources import open_source
 from stream.sources.base import SourceError, SourceOptions
-from stream.sources.simulator import Simulator
+from stream.sources.simulator import Simulator, parse_location
 
 Find = Callable[[SweepCells], Found]
 
@@ -71,6 +71,12 @@ def open_drive(location: str, config: Config) -> tuple[Simulator, Config]:
     if not isinstance(source, Simulator):
         raise SourceError(f"{location}: only a simulated drive (sim:WORLD?...) tells where objects are")
     return source, with_map_frame(config, [source.info().root_frame])
+
+
+def sweeps_of(location: str) -> int:
+    """How many sweeps a simulated drive has, of all its robots. Raises SourceError"""
+    drive = parse_location(location, SourceOptions())
+    return drive.sweeps * drive.robots
 
 
 def drive(location: str, config: Config) -> Iterator[Seen]:
@@ -201,7 +207,7 @@ def examples_of(
         if count[robot_id] % CELLS_EVERY == 0:
             cells.append(cell_example(seen))
         if progress is not None:
-            progress(done + 1, None, location)
+            progress(done + 1, sweeps_of(location), location)
     motions, futures = following.examples()
     return DriveExamples(cells=cells, motions=motions, futures=futures)
 
@@ -219,7 +225,7 @@ def path_examples(location: str, config: Config, progress: Progress | None = Non
         truth = truth_at(simulator, "", stamp_ns)
         following.step("", stamp_ns, truth, blur.seen(truth), None, keep=sweep % PATHS_EVERY == 0)
         if progress is not None:
-            progress(sweep + 1, simulator.config.sweeps, location)
+            progress((sweep + 1) * simulator.config.robots, sweeps_of(location), location)
     return following.examples()
 
 

@@ -27,8 +27,17 @@ PATHS = (
     "sim:yard?seed=111&sweeps=600",
 )
 """Drives whose objects are followed without rays, to learn from."""
-DRIVES = ("sim:city?seed=101&sweeps=120&robots=2&azimuths=512", "sim:yard?seed=101&sweeps=120&azimuths=512")
+DRIVES = (
+    "sim:city?seed=101&sweeps=120&robots=2&azimuths=512",
+    "sim:yard?seed=101&sweeps=120&azimuths=512",
+    "sim:city?seed=102&sweeps=120&robots=2&azimuths=512",
+    "sim:city?seed=103&sweeps=120&robots=2&azimuths=512",
+    "sim:city?seed=104&sweeps=120&robots=2&azimuths=512",
+)
 """Drives with rays, to learn from."""
+SEEN_WEIGHT = 3
+"""How often a moment seen by rays is learnt from, for one without: forecasts are made of such tracks, whose
+objects are near the sensor, go otherwise there, and are blurred otherwise."""
 HELD_OUT = ("sim:city?seed=301&sweeps=120&robots=2&azimuths=512", "sim:yard?seed=301&sweeps=120&azimuths=512")
 """Drives that nothing was learnt from or chosen on."""
 
@@ -45,11 +54,17 @@ def gathered(parts: Sequence[tuple[Motions, Futures]]) -> tuple[Motions, Futures
     )
 
 
+def examples(
+    paths: Sequence[tuple[Motions, Futures]], drives: Sequence[DriveExamples]
+) -> tuple[Motions, Futures]:
+    """What a forecaster learns from: drives without rays, and those with them, which count for more."""
+    return gathered([*paths, *[(drive.motions, drive.futures) for drive in drives] * SEEN_WEIGHT])
+
+
 def train(
-    drives: Sequence[DriveExamples], paths: Sequence[tuple[Motions, Futures]], config: Config, encoder: str,
-    seed: int, progress: Progress,
-) -> bytes:  # fmt: skip
-    """An ONNX model that has learnt from drives. Deterministic on one machine type and one thread
+    motions: Motions, futures: Futures, config: Config, encoder: str, seed: int, progress: Progress
+) -> bytes:
+    """An ONNX model that has learnt from what objects did. Deterministic on one machine type and one thread
 
     config : of the drives
     Raises ValueError for an encoder that does not exist, or without examples
@@ -61,7 +76,6 @@ def train(
     if encoder not in ("gru", "transformer"):
         raise ValueError(f"encoder: {encoder!r} must be gru or transformer")
     kind: Encoder = "gru" if encoder == "gru" else "transformer"
-    motions, futures = gathered([*paths, *((drive.motions, drive.futures) for drive in drives)])
     net = train_forecaster(motions, futures.path, futures.turns, encoder=kind, seed=seed, progress=progress)
     return export_forecaster(net, pooled_from(config))
 

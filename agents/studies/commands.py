@@ -1,4 +1,5 @@
-"""Commands: ``octastream study online | drift | ablation | delay | horizon | poison | lattice``."""
+"""Commands: ``octastream study online | drift | ablation | delay | horizon | poison | lattice |
+segmentation``."""
 
 from __future__ import annotations
 
@@ -104,6 +105,48 @@ def lattice(
     claim_study(out, force=force)
     with console.progress_bar("study lattice", unit="networks") as progress:
         result = conduct_lattice(LatticeOptions(steps=steps, seeds=seeds), out, progress)
+    _show(result, out)
+
+
+@study.command()
+@spread
+def segmentation(
+    settings: ConfigOptions,
+    out: Annotated[Path, typer.Option(help="Folder.")] = Path("runs/study-segmentation"),
+    drive: Annotated[
+        str | None, typer.Option(metavar="LOG", help="A simulated drive; its seed and length do not count.")
+    ] = None,
+    train_seed: Annotated[
+        list[int] | None, typer.Option(min=0, help="World to learn from; repeatable. Default: 101, 102, 103.")
+    ] = None,
+    held_out_seed: Annotated[int, typer.Option(min=0, help="World to be scored on.")] = 301,
+    sweeps: Annotated[int, typer.Option(min=5, help="Of each drive; one in five is used.")] = 30,
+    steps: Annotated[int, typer.Option(min=1, help="Of training, of each network.")] = 100,
+    seeds: Annotated[int, typer.Option(min=1, help="Weights and orders drawn anew.")] = 2,
+    force: Annotated[bool, typer.Option("--force", help="Replace a study that lies there.")] = False,
+) -> None:
+    """Whether networks can tell what cells lie on, in a world that they have never seen."""
+    from agents import console
+    from agents.studies.drives import StudyError
+
+    if settings.config is not None:
+        raise StudyError(f"--config {settings.config}: give --set key=value, so that the study states it")
+    require_learning()
+    from agents.studies.conduct import claim_study, conduct_segmentation
+    from agents.studies.segmentation import DRIVE, SegmentationOptions
+
+    options = SegmentationOptions(
+        drive=drive or DRIVE,
+        train_seeds=tuple(train_seed or (101, 102, 103)),
+        held_out_seed=held_out_seed,
+        sweeps=sweeps,
+        steps=steps,
+        seeds=seeds,
+        settings=tuple(settings.set),
+    )
+    claim_study(out, force=force)
+    with console.progress_bar("study segmentation", unit="steps") as progress:
+        result = conduct_segmentation(options, out, progress)
     _show(result, out)
 
 

@@ -21,6 +21,7 @@ from stream.progress import Progress
 
 if TYPE_CHECKING:
     from agents.studies.lattice import LatticeOptions
+    from agents.studies.segmentation import SegmentationOptions
 
 RESULT, PAGE = "study.json", "study.html"
 
@@ -69,6 +70,17 @@ def conduct_lattice(options: LatticeOptions, out: Path, progress: Progress) -> S
     from agents.studies import lattice  # needs torch
 
     return _written(lattice.run(options, progress), dataclasses.asdict(options), out)
+
+
+def conduct_segmentation(options: SegmentationOptions, out: Path, progress: Progress) -> StudyResult:
+    """Conduct the study of what cells lie on, and write the same files.
+
+    Deterministic and raises as ``conduct``
+    """
+    from agents.studies import segmentation  # needs torch
+
+    values = {name: list(v) if isinstance(v, tuple) else v for name, v in dataclasses.asdict(options).items()}
+    return _written(segmentation.run(options, progress), values, out)
 
 
 def _written(result: StudyResult, options: dict[str, Any], out: Path) -> StudyResult:

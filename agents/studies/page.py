@@ -68,6 +68,12 @@ def _figure(chart: Chart) -> Figure:
     traces: list[dict[str, Any]] = []
     for place, shown in enumerate(chart.lines):
         colour, dash, width = _look(shown.name, place)
+        if chart.kind == "bars":
+            traces.append({
+                "type": "bar", "name": plain(shown.name), "x": [plain(str(name)) for name in shown.x],
+                "y": list(shown.y), "marker": {"color": colour}, "hovertemplate": "%{y:.4f}",
+            })  # fmt: skip
+            continue
         traces.append({
             "type": "scatter", "mode": "lines" if chart.kind == "line" else "markers",
             "name": plain(shown.name), "x": list(shown.x), "y": list(shown.y),

@@ -25,10 +25,10 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One line of a chart; None is a gap."""
+    """One line of a chart, or the bars of one colour; None is a gap. x : numbers, or names of bars"""
 
     name: str
-    x: tuple[float, ...]
+    x: tuple[float | str, ...]
     y: tuple[float | None, ...]
 
 
@@ -42,14 +42,14 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """Lines over one axis."""
+    """Lines, points or bars over one axis."""
 
     title: str
     x_title: str
     y_title: str
     lines: tuple[Line, ...]
     marks: tuple[Mark, ...] = ()
-    kind: Literal["line", "points"] = "line"
+    kind: Literal["line", "points", "bars"] = "line"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

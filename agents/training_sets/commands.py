@@ -13,6 +13,7 @@ from agents.options import ConfigOptions, spread
 
 if TYPE_CHECKING:
     from agents.training_sets.build import RunSource
+    from agents.training_sets.objects import Things
     from models.training_sets.merge import Merged
 
 dataset = typer.Typer(
@@ -51,24 +52,33 @@ def build(
     region_lod: Annotated[
         int | None, typer.Option(min=0, max=15, help="LOD of the regions. Default: that of the error map.")
     ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(metavar="LABELS", help="Label container: its instances into a table of objects, too."),
+    ] = None,
+    found: Annotated[
+        Path | None,
+        typer.Option(metavar="TABLE", help="Of `objects find`: its objects into a table of objects, too."),
+    ] = None,
 ) -> None:
     """Write what runs predicted from, and what came of it, as Parquet; add what is new to a set."""
     from agents import console
     from agents.training_sets.build import build as build_set
 
     sources = _sources(settings, runs or [], folder, from_run or [], where)
+    things = _things(sources, labels, found)
     with console.progress_bar("building") as progress:
-        found = build_set(sources, out, region_lod=region_lod, progress=progress)
-    rest = [f"{found.known:,} sweeps were in it"] if found.known else []
-    rest += [f"{found.waiting:,} wait for their outcomes"] if found.waiting else []
-    rest += [f"features of {found.skewed:,} could not be rebuilt"] if found.skewed else []
-    rest += [f"no values yet in {', '.join(found.empty)}"] if found.empty else []
+        rows = build_set(sources, out, region_lod=region_lod, progress=progress)
+    rest = [f"{rows.known:,} sweeps were in it"] if rows.known else []
+    rest += [f"{rows.waiting:,} wait for their outcomes"] if rows.waiting else []
+    rest += [f"features of {rows.skewed:,} could not be rebuilt"] if rows.skewed else []
+    rest += [f"no values yet in {', '.join(rows.empty)}"] if rows.empty else []
     console.show(
-        escape(
-            "; ".join([f"{found.sweeps:,} sweeps, {found.rows:,} rows in {found.parts:,} new files", *rest])
-        ),
+        escape("; ".join([f"{rows.sweeps:,} sweeps, {rows.rows:,} rows in {rows.parts:,} new files", *rest])),
         f"training set: {escape(str(out))}",
     )
+    if things:
+        _build_objects(sources, things, out)
 
 
 @dataset.command()
@@ -209,6 +219,36 @@ def _sources(
     if not found:
         raise ConfigError("build: no run is named, or no sweep is archived yet")
     return found
+
+
+def _things(sources: list[RunSource], labels: Path | None, found: Path | None) -> list[Things]:
+    """Who says what is an object; none where nobody was named."""
+    if labels is None and found is None:
+        return []
+    from agents.training_sets.objects import FoundThings, LabelledThings
+    from stream.config import ConfigError
+
+    if any(source.cells is not None for source in sources):
+        raise ConfigError("--labels, --found: objects are of whole runs; leave --from-run and --where out")
+    things: list[Things] = [] if labels is None else [LabelledThings(labels, sources[0].config)]
+    return things if found is None else [*things, FoundThings(found)]
+
+
+def _build_objects(sources: list[RunSource], things: list[Things], out: Path) -> None:
+    from agents import console
+    from agents.training_sets.objects import build_objects, table_beside
+    from models.training_sets.manifest import read_manifest
+
+    place = table_beside(out)
+    with console.progress_bar("building objects") as progress:
+        found = build_objects(sources, things, place, read_manifest(out).region_lod, progress)
+    rest = [f"{found.known:,} times a sweep was in it"] if found.known else []
+    rest += [f"features of {found.skewed:,} sweeps could not be rebuilt"] if found.skewed else []
+    rest += [f"{found.apart:,} without a cell that was predicted"] if found.apart else []
+    console.show(
+        "; ".join([f"{found.rows:,} objects of {found.sweeps:,} sweeps", *rest]),
+        f"table of objects: {escape(str(place))}",
+    )
 
 
 def _merged_line(found: Merged) -> str:

@@ -57,12 +57,12 @@ class TrajectoryForecaster(nn.Module):
     """K ways on for each object.
 
     The last place is first told among coarse cells of the lattice, laid around where the object would be if
-    it went straight on, in the object's own frame; of the probable cells, no two of them near each other,
-    each then gives a path by regression.
+    it went straight on, in the object's own frame; each group of probable cells that lie near each other then
+    gives a path by regression.
 
     encoder : of the history, ``gru`` or ``transformer``
     around_width : of what lies around; horizons_s : ascending; steps : of a history, 0.1 s each
-    modes : K; half_edge_m, reach : of the coarse cells; apart_m : ends of two modes are farther apart
+    modes : K; half_edge_m, reach : of the coarse cells; apart_m : cells of a group lie so near to its middle
     seed : decides the weights alone; torch's global generator is untouched
     """
 
@@ -138,8 +138,8 @@ class TrajectoryForecaster(nn.Module):
         all as in ``models.objects.motion.Motions``; the last SPAN + 1 steps are known
         """
         state, straight = self.encode(history, known, size, around), self.straight(history)
-        cells, probability = self.choose(torch.softmax(self.end(state), 1))
-        paths = [self.path(state, straight, self.cells[cells[:, k]]) for k in range(self.modes)]
+        ends, probability = self.choose(torch.softmax(self.end(state), 1))
+        paths = [self.path(state, straight, ends[:, k]) for k in range(self.modes)]
         return torch.stack(paths, 1), probability
 
     def encode(self, history: Tensor, known: Tensor, size: Tensor, around: Tensor) -> Tensor:
@@ -174,29 +174,38 @@ class TrajectoryForecaster(nn.Module):
         return path
 
     def choose(self, probability: Tensor) -> tuple[Tensor, Tensor]:
-        """The likeliest cell, then the likeliest that is not near it, and so on: int64 (N, K).
+        """Where most of the probability lies near each other, then most of what is left, and so on.
 
-        And the probability of all cells near it that no mode before has, float32 (N, K), over their sum
+        probability : float32 (N, C), of the cells
+        Returns the mean end of each of these groups of cells, float32 (N, K, 2), and the probability of each,
+        float32 (N, K), over their sum, descending. A single cell may be the likeliest by chance, and lie at
+        the edge of where ends are likely; what is near a place counts together
         """
-        left, cells, shares = probability, [], []
+        left, ends, shares = probability, [], []
         for _ in range(self.modes):
-            cell = left.argmax(1)
+            cell = (left @ self.near).argmax(1)
             around = left * self.near[cell]
-            cells.append(cell)
-            shares.append(around.sum(1))
+            share = around.sum(1)
+            ends.append((around @ self.cells) / share.clamp(min=1e-12)[:, None])
+            shares.append(share)
             left = left - around
         share = torch.stack(shares, 1)
-        return torch.stack(cells, 1), share / share.sum(1, keepdim=True)
+        return torch.stack(ends, 1), share / share.sum(1, keepdim=True)
 
-    def loss(self, history: Tensor, known: Tensor, size: Tensor, around: Tensor, path: Tensor) -> Tensor:
+    def loss(
+        self, history: Tensor, known: Tensor, size: Tensor, around: Tensor, path: Tensor, weight: Tensor
+    ) -> Tensor:
         """Cross-entropy of the end's cell, plus the error of the path through the right one; a scalar.
 
         path : float32 (N, T, 2), where the objects went, in their own frame
+        weight : float32 (N,), of examples in the cross-entropy: less for those that come more often than they
+            happen, since otherwise what is told would be likelier than it is
         """
         state, straight = self.encode(history, known, size, around), self.straight(history)
         end = path[:, -1] - straight[:, -1]
         square = ((end[:, None] - self.cells) ** 2).sum(2)
         wanted = torch.softmax(-square / (2 * SPREAD_M**2), 1)
-        coarse = functional.cross_entropy(self.end(state), wanted)
+        each = functional.cross_entropy(self.end(state), wanted, reduction="none")
+        coarse = (each * weight).sum() / weight.sum()
         refined = self.path(state, straight, self.cells[square.argmin(1)])
         return coarse + functional.smooth_l1_loss(refined, path)

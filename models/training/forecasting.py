@@ -25,7 +25,8 @@ class ForecastTraining:
     """How to train.
 
     epochs, batch, lr : of AdamW with a cosine to zero
-    turn_weight : how often an example whose path bends is drawn, for one that does not
+    turn_weight : how often an example whose path bends is drawn, for one that does not; in what is told to be
+        likely it weighs so much less
     scale : lengths of an example are multiplied by 1 / (1 + scale) .. 1 + scale, drawn anew each time
     hide : share of examples whose surroundings are hidden, so that the network does without
     """
@@ -70,11 +71,13 @@ def train_forecaster(
         net.set_scale(told)
     inputs, wanted = tensors(motions), torch.from_numpy(path.astype(np.float32))
     rows = np.concatenate([np.arange(len(motions)), *[np.flatnonzero(turns)] * (training.turn_weight - 1)])
+    weight = torch.from_numpy(np.where(turns, 1 / training.turn_weight, 1.0).astype(np.float32))
 
     def loss(numbers: Sequence[int], generator: torch.Generator) -> Tensor:
         chosen = torch.from_numpy(rows[list(numbers)])
         history, known, size, around = (values[chosen] for values in inputs)
-        return net.loss(*_varied(history, known, size, around, wanted[chosen], training, generator))
+        varied = _varied(history, known, size, around, wanted[chosen], training, generator)
+        return net.loss(*varied, weight[chosen])
 
     fit(
         net, loss, len(rows), epochs=training.epochs, batch=training.batch, lr=training.lr, seed=seed,

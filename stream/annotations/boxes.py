@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -56,7 +55,7 @@ def labels_of_boxes(
     placed: list[tuple[Box, NDArray[np.float64]]] = []
     for box in boxes:
         try:
-            placed.append((box, _in_map(box, map_frame, frames)))
+            placed.append((box, in_map(box, map_frame, frames)))
         except FrameError as error:
             if unposed is None:
                 raise
@@ -76,24 +75,12 @@ def labels_of_boxes(
     )  # fmt: skip
 
 
-def _in_map(box: Box, map_frame: str, frames: FrameRegistry) -> NDArray[np.float64]:
+def in_map(box: Box, map_frame: str, frames: FrameRegistry) -> NDArray[np.float64]:
+    """Pose matrix of a box in the map, float64 (12,), by where its frame was at its stamp.
+
+    Raises FrameError, PoseError
+    """
     own = pose.matrix(np.array(box.pose, np.float64))
     if box.frame == map_frame:
         return own
     return pose.compose(frames.look_up(map_frame, box.frame, box.stamp_ns), own)
-
-
-def nearest_in_time(boxes: Sequence[Box], stamp_ns: int, within_ns: int) -> list[Box]:
-    """Of every instance the boxes whose stamp is nearest, if it is within so long; in order of instances.
-
-    boxes : ascending by stamp. Of two equally near stamps the earlier one counts
-    """
-    first = bisect_left(boxes, stamp_ns - within_ns, key=lambda box: box.stamp_ns)
-    last = bisect_right(boxes, stamp_ns + within_ns, key=lambda box: box.stamp_ns)
-    best: dict[int, tuple[int, int]] = {}
-    near = boxes[first:last]
-    for box in near:
-        away = (abs(box.stamp_ns - stamp_ns), box.stamp_ns)
-        best[box.instance] = min(best.get(box.instance, away), away)
-    chosen = [box for box in near if box.stamp_ns == best[box.instance][1]]
-    return sorted(chosen, key=lambda box: box.instance)

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from agents.cli import main
 from agents.objects.examples import drive, path_examples
 from agents.objects.find import OBJECT_SCHEMA, find_objects
 from agents.objects.truth import instances
@@ -84,6 +85,44 @@ def test_paths_of_a_drive_follow_from_its_seed() -> None:
 def test_only_a_simulator_tells_where_objects_are() -> None:
     with pytest.raises(SourceError, match="only a simulated drive"):
         next(drive(str(data_path("kitti_0005_000-053.mcap")), load_config(None, [])))
+
+
+def test_one_bar_counts_the_sweeps_of_all_drives() -> None:
+    from agents.objects.commands import _over
+
+    seen: list[tuple[int, int | None, str]] = []
+    told = _over(["sim:city?sweeps=20&robots=2", "sim:yard?sweeps=5"], lambda *said: seen.append(said))
+    for place in ("city", "yard"):
+        next(told)(3, None, place)
+    assert seen == [(3, 45, "city"), (43, 45, "yard")]
+
+
+@pytest.mark.learn
+@pytest.mark.slow
+@pytest.mark.long
+def test_commands_train_and_score_end_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from agents.objects import detection, forecast
+
+    monkeypatch.setattr(forecast, "PATHS", ("sim:yard?seed=5&sweeps=80",))
+    monkeypatch.setattr(detection, "DRIVES", ("sim:yard?seed=5&sweeps=48&azimuths=256",))
+    monkeypatch.setattr(forecast, "DRIVES", ("sim:yard?seed=5&sweeps=48&azimuths=256",))
+    monkeypatch.setattr(forecast, "HELD_OUT", ("sim:yard?seed=6&sweeps=48&azimuths=256",))
+    models = [tmp_path / "gru.onnx", tmp_path / "detector.onnx"]
+    assert main(["objects", "train", "forecaster", "--out", str(models[0])]) == 0
+    assert "moments of objects" in capsys.readouterr().out
+    assert main(["objects", "train", "detector", "--out", str(models[1])]) == 0
+    assert "cells of objects, on 1 drives" in capsys.readouterr().out
+    assert main(["objects", "score", str(models[0])]) == 0
+    shown = capsys.readouterr().out
+    for name in ("constant velocity", "constant turn", "gru"):
+        assert f"{name}, turning" in shown and f"{name}, straight" in shown
+    assert "minADE, m" in shown and "miss rate" in shown
+    assert main(["objects", "score", "--detector", str(models[1])]) == 0
+    shown = capsys.readouterr().out
+    for name in ("components, all, pedestrian", "detector, all, pedestrian", "detector, moving, truck"):
+        assert name in shown
 
 
 @pytest.mark.data

@@ -160,6 +160,8 @@ def test_boxes_label_the_sweep_that_they_are_near(tmp_path: Path, monkeypatch, c
     assert main([*project, "data/labels"]) == 0
     shown = capsys.readouterr().out
     assert "3 sweeps with" in shown
+    # Of the last sweep the moving car's later box has no pose any more, so it is taken from the nearest.
+    assert "boxes: 3 between two stamps, 3 taken from the nearest stamp, 1 times no pose" in shown
     assert f"1 boxes left out, the first: car 1 at {sweeps[3].sweep.stamp_ns + 20_000_000}: " in shown, (
         "the log has ended"
     )
@@ -177,7 +179,7 @@ def test_boxes_label_the_sweep_that_they_are_near(tmp_path: Path, monkeypatch, c
     assert np.array_equal(x[:, :2].argmax(axis=1), x[:, 2]), "they are columns to train on"
     names = run_page("labelled-cells.md", {"Path": Path})
     assert len(names["sweep"].cell_id) == len(names["sweep"].fractions) > 0
-    assert main([*project, str(tmp_path / "none"), "--within", "0.01"]) == 0
+    assert main([*project, str(tmp_path / "none"), "--within", "0.01", "--between", "0"]) == 0
     assert "0 sweeps with 0 labelled cells; 4 without" in capsys.readouterr().out
 
 

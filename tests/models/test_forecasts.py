@@ -128,11 +128,47 @@ def test_ends_of_modes_lie_apart_among_the_cells() -> None:
     assert (snap(sites / 0.8) * 0.8 == sites).all()  # they are cells of the lattice
     net = TrajectoryForecaster(encoder="gru", around_width=WIDTH, horizons_s=HORIZONS_S, steps=STEPS)
     drawn = torch.rand(4, len(net.cells), generator=torch.Generator().manual_seed(1))
-    cells, share = net.choose(drawn / drawn.sum(1, keepdim=True))
-    ends = net.cells[cells]
-    between = torch.cdist(ends, ends) + 10 * torch.eye(net.modes)
-    assert between.min() > 1.7
+    ends, share = net.choose(drawn / drawn.sum(1, keepdim=True))
+    assert (torch.cdist(ends, ends) + 10 * torch.eye(net.modes)).min() > 0.8
     assert torch.allclose(share.sum(1), torch.ones(4))
+    assert (share.diff(dim=1) <= 0).all()  # so the first way on is the likeliest
+
+
+@pytest.mark.learn
+def test_the_likeliest_end_is_amid_most_of_the_probability_and_no_lone_cell() -> None:
+    """A broad hill left of the straight way, and a spike to its right that is higher than any cell of it."""
+    import torch
+
+    from models.nets.trajectory import TrajectoryForecaster
+
+    net = TrajectoryForecaster(encoder="gru", around_width=WIDTH, horizons_s=HORIZONS_S, steps=STEPS)
+    hill, spike = torch.tensor([0.0, 3.3]), torch.tensor([0.0, -4.8])
+    away = (net.cells - hill).norm(dim=1)
+    probability = torch.exp(-(away**2) / 2)
+    probability[(net.cells - spike).norm(dim=1).argmin()] = 1.5
+    ends, share = net.choose((probability / probability.sum())[None])
+    assert (ends[0, 0] - hill).norm() < 0.2
+    assert (ends[0] - spike).norm(dim=1).min() < 0.5  # it is one of the ways on
+    assert share[0, 0] > 2 * share[0, 1]
+
+
+@pytest.mark.learn
+def test_what_is_drawn_more_often_is_not_told_to_be_likelier() -> None:
+    """Of the same history one in four turns: however often turns are drawn, that is what is told."""
+    from models.objects.motion import joined_motions
+    from models.training.forecasting import ForecastTraining, tensors, train_forecaster
+
+    motions = joined_motions([motions_on(6.0, 0.0, 40)])
+    turns = np.arange(40) % 4 == 0
+    path = np.where(turns[:, None, None], circle(6.0, 0.4, T), circle(6.0, 0.0, T))
+    path[turns, :, 1] *= np.where(np.arange(turns.sum()) % 2, 1, -1)[:, None]  # to either side
+    net = train_forecaster(
+        motions, path, turns, encoder="gru", seed=1, progress=lambda *_: None,
+        training=ForecastTraining(epochs=25, batch=60, lr=2e-2, turn_weight=5, scale=0.0, hide=0.0),
+    )  # fmt: skip
+    ways, probability = net(*tensors(motions.take(np.arange(1))))
+    straight = np.abs(ways[0, :, -1, 1].detach().numpy()) < 2.0
+    assert probability[0].detach().numpy()[straight].sum() == pytest.approx(0.75, abs=0.08)
 
 
 @pytest.mark.learn

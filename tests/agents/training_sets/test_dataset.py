@@ -24,19 +24,11 @@ from models.training_sets.flight import TrainingSetServer
 from native.window import feature_names
 from stream.config import with_overrides
 from stream.run_folder import RunFolder
+from tests.agents.training_sets.conftest import LOG
 from tests.data import ROOT
 from tests.guide import run_page
 from tests.models.graphs.containers import container
 from tests.models.training_sets.rows import chunk_bytes
-
-LOG = "sim:city?sweeps=14&beams=32&azimuths=64&seed=3"
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("dataset") / "run"
-    assert main(["replay", LOG, "--out", str(out), "--no-learn", "--set", "task.warmup_sweeps=2"]) == 0
-    return out
 
 
 def test_a_run_becomes_what_it_was_predicted_from(run: Path, tmp_path: Path, capsys) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from native.grid import Grid
 from native.index64 import decode
-from stream.annotations.boxes import Box, labels_of_boxes, nearest_in_time
+from stream.annotations.boxes import Box, labels_of_boxes
 from stream.frames import FrameRegistry, GapError, NoChainError
 from stream.transform import Transform
 
@@ -69,15 +69,3 @@ def test_a_cell_of_two_boxes_is_of_that_with_more_of_it() -> None:
     row = int(np.flatnonzero((decode(found.cell_id).sites == 0).all(axis=1))[0])
     assert found.instance[row] == 1 and found.fractions[row, 0] > found.fractions[row, 1] > 0
     assert 2 in found.instance
-
-
-def test_of_every_instance_the_nearest_boxes_label_a_sweep() -> None:
-    boxes = [box(1, 100), box(1, 160), box(2, 90), box(2, 110), box(2, 110, label="trailer"), box(3, 300)]
-    chosen = nearest_in_time(boxes, 135, 40)
-    assert [(each.instance, each.stamp_ns, each.label) for each in chosen] == [
-        (1, 160, "car"), (2, 110, "car"), (2, 110, "trailer"),
-    ]  # fmt: skip
-    assert [each.stamp_ns for each in nearest_in_time(boxes, 130, 30)] == [100, 110, 110], (
-        "the earlier of two"
-    )
-    assert nearest_in_time(boxes, 135, 10) == []
