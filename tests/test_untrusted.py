@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -18,9 +18,14 @@ SAFE = {"torch.load": "weights_only=True"}
 REFUSED = {"eval", "exec", "yaml.load", "yaml.unsafe_load", "yaml.full_load", "os.system", "numpy.load"}
 """numpy does without pickle unless told otherwise."""
 
+SUSPECT = re.compile(r"pickle|marshal|shelve|dill|joblib|xml|load\(|eval\(|exec\(|system|shell=")
+"""Files without any of these words need not be parsed."""
+
 
 def trust(path: str, source: str) -> Iterator[str]:
     """What in one file would run code out of data."""
+    if not SUSPECT.search(source):
+        return
     tree = ast.parse(source)
     for name in imported(tree):
         if name.split(".")[0] in RUN_CODE and (path, name) not in ALLOWED:
@@ -36,9 +41,9 @@ def trust(path: str, source: str) -> Iterator[str]:
             yield f"calls {name} with {' '.join(said)}"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=relative)
-def test_no_source_runs_code_out_of_data(path: Path) -> None:
-    assert list(trust(relative(path), path.read_text())) == []
+def test_no_source_runs_code_out_of_data() -> None:
+    found = {relative(path): list(trust(relative(path), path.read_text())) for path in MODULES}
+    assert {path: said for path, said in found.items() if said} == {}
 
 
 @pytest.mark.parametrize(
