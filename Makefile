@@ -19,6 +19,9 @@ C_TESTS := $(wildcard tests/native/c/*.[ch] tests/native/c/*/*.c tests/fuzz/*.[c
 NATIVE := $(C_CODE) native/octa.cdef.txt native/build_ffi.py setup.py
 BENCH  := $(filter-out bench_kafka,$(sort $(notdir $(basename $(wildcard tests/bench/bench_*.py)))))
 
+# Tests begin hundreds of processes: with bytecode kept, each begins seconds sooner.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DELETE_ON_ERROR:
 .PHONY: help setup demo up test test-long test-kafka up-test kill-test faults audit kafka simulate lint sanitize fuzz coverage bench bench-core bench-ids bench-swap bench-pace bench-kafka bench-serve bench-data test-browser fuzz-serve wheel constraints clean
 

@@ -14,7 +14,7 @@ LEARNING_MODULES = (
     "models.object_export.", "agents.targets.tasks.",
     "agents.targets.train.", "models.datasets.collate.", "models.datasets.device.", "models.datasets.loader.",
     "models.datasets.module.", "models.datasets.slots.", "agents.networks.settings.",
-    "agents.networks.train.", "agents.studies.lattice.",
+    "agents.networks.train.", "agents.studies.lattice.", "agents.studies.segmentation.",
 )  # fmt: skip
 """Modules that are imported only when learning is on; everything else must do without."""
 

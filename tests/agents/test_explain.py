@@ -161,13 +161,13 @@ def test_other_containers_do_not_match(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # arithmetic on what damage makes of numbers
-def test_a_flipped_bit_is_an_error_or_a_mismatch_and_never_other_features(tmp_path: Path) -> None:
+def test_a_flipped_bit_is_an_error_and_never_other_features(tmp_path: Path) -> None:
     loop = run_of(tmp_path, drive(10))
     made = loop.perceive.outputs(Prediction)[-1]
     whole = explain(tmp_path, made.prediction_id)
     path = tmp_path / "containers" / "part-00000.arrow"
     data, rng = path.read_bytes(), random.Random(8)
-    seen = {"error": 0, "mismatch": 0, "unread": 0}
+    seen = {"error": 0, "unread": 0}
     for _ in range(70):
         damaged = bytearray(data)
         place = rng.choice(
@@ -181,12 +181,10 @@ def test_a_flipped_bit_is_an_error_or_a_mismatch_and_never_other_features(tmp_pa
             assert "\n" not in str(error)
             seen["error"] += 1
             continue
-        if found.matches:  # a byte that features do not read
-            assert found.features.tobytes() == whole.features.tobytes()
-            assert np.array_equal(found.cell_id, whole.cell_id)
-            seen["unread"] += 1
-        else:
-            seen["mismatch"] += 1
+        assert found.matches  # a byte of another sweep, or one that nothing is read from
+        assert found.features.tobytes() == whole.features.tobytes()
+        assert np.array_equal(found.cell_id, whole.cell_id)
+        seen["unread"] += 1
     assert min(seen.values()) > 5, seen
 
 
