@@ -325,6 +325,7 @@ def test_doctor_shows_the_measurements_and_the_command(capsys: pytest.CaptureFix
 
 
 @pytest.mark.learn
+@pytest.mark.long
 def test_the_demo_replaces_its_own_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

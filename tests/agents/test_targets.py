@@ -70,6 +70,7 @@ def test_change_is_forecast_better_than_its_rate(run: Path, tmp_path: Path) -> N
     assert scores["network"]["log_loss"] < scores["base_rate"]["log_loss"]
 
 
+@pytest.mark.long
 def test_intensity_is_forecast_better_than_its_mean(run: Path, tmp_path: Path) -> None:
     """Over all sweeps, the first ones included, of which a network without a prior knows nothing."""
     scores = trained(run, tmp_path / "intensity", "intensity", "--steps", "48")["scores"]

@@ -153,6 +153,7 @@ def test_the_likeliest_end_is_amid_most_of_the_probability_and_no_lone_cell() ->
 
 
 @pytest.mark.learn
+@pytest.mark.long
 def test_what_is_drawn_more_often_is_not_told_to_be_likelier() -> None:
     """Of the same history one in four turns: however often turns are drawn, that is what is told."""
     from models.objects.motion import joined_motions

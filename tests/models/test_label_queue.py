@@ -90,6 +90,7 @@ def test_the_same_seed_draws_the_same_regions_and_none_twice() -> None:
     assert {request.inclusion for request in one[:5]} == {1.0}
 
 
+@pytest.mark.long
 def test_weights_take_out_the_bias_of_the_choice() -> None:
     """What the queue picks is hard; weighted by 1 / inclusion its mean loss is that of all regions."""
     shares = np.random.default_rng(0).uniform(0.02, 0.5, 60)

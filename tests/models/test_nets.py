@@ -235,6 +235,7 @@ def test_a_transformer_learns_to_look_two_rings_ahead() -> None:
     assert explained(small("transformer", rings=1), graph, target, 80) < 0.3  # that is too near
 
 
+@pytest.mark.long
 def test_a_transformer_tells_levels_apart() -> None:
     graph = graph_of(two_levels(5))
     sign = torch.where(graph["lod"] == 7, 1.0, -1.0)

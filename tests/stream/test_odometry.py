@@ -78,6 +78,7 @@ def test_recorded_sweeps_get_the_poses_that_kiss_icp_gave_them(name: str, rate_h
     assert max(errors_m(found, true)) < 1e-6
 
 
+@pytest.mark.long
 def test_a_drive_through_a_city_is_found_again() -> None:
     """Poses are known here, and not by odometry."""
     found, true = compared(CITY)

@@ -13,9 +13,11 @@ MOST_SEEDS = 30
 
 
 LONG = {
-    "archive what comes again", "drop a training", "drop output on rebalance", "join across maps",
-    "lose a request", "no journal", "number chunks anew", "replay an entry twice", "replay in any order",
-    "send and forget", "skip a removal", "wrong partition",
+    "acknowledge a held sweep", "archive what comes again", "drop a training", "drop output on rebalance",
+    "drop without a dead letter", "join across maps", "lose a request", "never fenced", "no journal",
+    "number chunks anew", "replay an entry twice", "replay in any order", "replay without dedupe",
+    "send and forget", "skip a removal", "swap without canary", "take a jump for motion",
+    "train from nothing", "wrong partition",
 }  # fmt: skip
 """Bugs that take many seeds to come out."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from agents.simulation.faults import RATES
 from agents.simulation.many import run_many
 from agents.simulation.run import Cut, simulate, stage
@@ -41,6 +43,7 @@ def test_every_kind_of_fault_has_its_opportunities() -> None:
     assert sorted(set(RATES) - asked) == []
 
 
+@pytest.mark.long
 def test_a_failure_shrinks_to_less_that_still_fails() -> None:
     bug = BUGS["dedupe by stamp without part"]
     whole = simulate(0, bug.focused)
