@@ -34,7 +34,7 @@ from agents.web.trajectories import Trajectories
 from agents.web.world import World, WorldOptions
 from models.objects.onnx_models import ForecastModel
 
-SWITCH_SECONDS = 0.0005
+SWITCH_SECONDS = 0.0001
 """Feed and server take turns so often: a request would wait up to 5 ms while a sweep is folded."""
 STOP_SECONDS = 10
 KEEP_ALIVE_SECONDS = 15
