@@ -71,7 +71,8 @@ def audit(command: Sequence[str], pinned: Path) -> tuple[list[Advisory], dict[st
         raise NotRunError(last_line(ran.stderr) or f"exit code {ran.returncode}") from error
     skipped = {item["name"]: item["skip_reason"] for item in found if "skip_reason" in item}
     if len(skipped) == len(found) > 0:
-        raise NotRunError(f"advisories came for none of {len(found)} packages: {next(iter(skipped.values()))}")
+        why = next(iter(skipped.values()))
+        raise NotRunError(f"advisories came for none of {len(found)} packages: {why}")
     advisories = [
         Advisory(name=item["name"], version=item["version"], id=one["id"], fixed=one["fix_versions"])
         for item in found

@@ -43,7 +43,9 @@ def test_an_index_that_knows_no_advisories_is_no_success(
 ) -> None:
     unknown = {"name": "attrs", "skip_reason": "Dependency not found on PyPI"}
     assert main(answering(tmp_path, unknown), PINNED) == NOT_RUN
-    assert "not audited: advisories came for none of 1 packages: Dependency not found" in capsys.readouterr().out
+    assert (
+        "not audited: advisories came for none of 1 packages: Dependency not found" in capsys.readouterr().out
+    )
 
 
 def test_where_nobody_answers_it_says_why_and_is_no_success(
