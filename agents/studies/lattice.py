@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from agents.studies.drives import StudyError
-from agents.studies.result import Cell, Chart, Finding, Line, StudyResult, Table, number
+from agents.studies.result import Chart, Finding, Line, StudyResult, Table, number
 from models.nets.bcc_model import BCCModel
 from native.lattice import neighbors
 from stream.progress import Progress
@@ -22,7 +22,7 @@ WAVES = 48
 TEST_BATCHES = 40
 HIDDEN_DIM, NUM_LAYERS, RATE = 64, 2, 3e-3
 
-KINDS = ("RMSE", "wrong side")
+KINDS = ("RMSE", "Share of points with a wrong sign")
 
 BANDS = (0.4, 0.6, 0.8, 1.0, 1.2)
 """Of the fields, in units of the highest frequency that the cubic grid can hold along its axes."""
@@ -163,10 +163,6 @@ def _score(lattice: Lattice, band: float, seed: int, options: LatticeOptions) ->
 
 
 def _result(options: LatticeOptions, error: dict[str, list[tuple[float, float]]]) -> StudyResult:
-    rows: list[tuple[Cell, ...]] = [
-        (name, *(number(square) for square, _ in values), *(number(wrong) for _, wrong in values))
-        for name, values in error.items()
-    ]
     names = list(error)
     findings = []
     for place, band in enumerate(BANDS):
@@ -187,13 +183,14 @@ def _result(options: LatticeOptions, error: dict[str, list[tuple[float, float]]]
         ),
         logs=(),
         findings=tuple(findings),
-        tables=(
+        tables=tuple(
             Table(
-                title="Errors by band of the field",
-                columns=("lattice", *(f"{kind}, {band}" for kind in KINDS for band in BANDS)),
-                rows=tuple(rows),
-                note=f"Means over {options.seeds} seeds. Wrong side: share of points told with a wrong sign.",
-            ),
+                title=f"{kind} by band of the field",
+                columns=("lattice", *(f"band {band}" for band in BANDS)),
+                rows=tuple((name, *(number(each[place]) for each in some)) for name, some in error.items()),
+                note=f"Means over {options.seeds} seeds.",
+            )
+            for place, kind in enumerate(KINDS)
         ),
         charts=(
             Chart(
