@@ -12,7 +12,13 @@ _NS = 1_000_000_000
 
 
 class CodecError(ValueError):
-    """A message that cannot be decoded; names what was expected and what was found."""
+    """A message that cannot be decoded; names what was expected and what was found, in one printable line.
+
+    Names may come from the message itself: what a terminal would not show of them is escaped.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__("".join(char if char.isprintable() else ascii(char)[1:-1] for char in text))
 
 
 class CdrReader:

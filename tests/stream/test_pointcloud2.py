@@ -108,6 +108,24 @@ def test_truncation_at_every_byte_is_an_error(
             decode_cdr(message[:end])
 
 
+def test_names_that_a_terminal_would_not_show_are_escaped() -> None:
+    names = ("x\n", "\x1b[2J")
+    cloud = PointCloud2(
+        stamp_ns=0,
+        frame_id="lidar",
+        height=0,
+        width=0,
+        fields=tuple(PointField(name=name, offset=4 * i, datatype=7) for i, name in enumerate(names)),
+        is_bigendian=False,
+        point_step=8,
+        row_step=0,
+        data=b"",
+    )
+    with pytest.raises(CodecError) as caught:
+        decode_cdr(write_cdr(cloud))
+    assert str(caught.value) == r"fields: no x y z among the fields of the cloud (x\n \x1b[2J)"
+
+
 @given(layouts(), st.data())
 @settings(max_examples=300, deadline=None)
 def test_any_changed_bytes_decode_or_raise_codec_error(
