@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +70,11 @@ class Entry:
     offset: int
     record: Any
     appended_ms: int = 0
+
+
+def journal_entries(messages: Iterable[Message]) -> list[Entry]:
+    """What messages of a journal say, with where they lie."""
+    return [Entry(message.place, message.offset, decode_entry(message.value or b"")) for message in messages]
 
 
 class Driver:
@@ -258,9 +263,7 @@ class Driver:
 
     async def _read_journal(self, op: ReadJournal) -> list[Entry]:
         messages = await self._host.log.read(self.task.identity.journal, op.first, op.end)
-        entries = [
-            Entry(message.place, message.offset, decode_entry(message.value or b"")) for message in messages
-        ]
+        entries = journal_entries(messages)
         if self.task.recovering:
             orders = [entry.record for entry in entries if isinstance(entry.record, Order)]
             self._fetched = await self._host.log.fetch([i for order in orders for i in order.inputs])

@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from agents.archive import Archive
 from agents.journal import Receipt
-from agents.kafka.driver import Entry
+from agents.kafka.driver import Entry, journal_entries
 from agents.kafka.log import KafkaLog, LogError
-from agents.kafka.messages import Message, decode_entry, poison_of, record_of
+from agents.kafka.messages import Message, poison_of, record_of
 from agents.kafka.poison import Crashes
 from agents.kafka.settings import KafkaSettings
 from agents.kafka.snapshots import SnapshotStore
@@ -108,7 +108,7 @@ class _Refold:
 
     async def _journal(self, first: int, end: int) -> list[Entry]:
         messages = await self._log.read(self._task.identity.journal, first, end)
-        entries = [Entry(item.place, item.offset, decode_entry(item.value or b"")) for item in messages]
+        entries = journal_entries(messages)
         self._ahead = [entry.record.inputs for entry in self._task.valid_orders(entries)]
         return entries
 

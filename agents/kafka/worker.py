@@ -25,11 +25,11 @@ from agents.effects import LocalEffects
 from agents.failure import EXIT_ERROR
 from agents.journal import Place
 from agents.kafka.credentials import credentials_of
-from agents.kafka.driver import Driver, Entry
+from agents.kafka.driver import Driver, journal_entries
 from agents.kafka.holds import first_of_hold
 from agents.kafka.host import Failpoint, FoldThread, Host
 from agents.kafka.log import KafkaLog, LogError
-from agents.kafka.messages import Message, decode_entry
+from agents.kafka.messages import Message
 from agents.kafka.meter import MeteredSnapshots, MeteredTask, standings
 from agents.kafka.metrics import Metrics
 from agents.kafka.poison import Crashes
@@ -296,8 +296,7 @@ class Worker:
         async with running.turn:
             end = (await host.log.end([journal]))[journal]
             written = await host.log.read(journal, task.expected, end)
-        entries = [Entry(item.place, item.offset, decode_entry(item.value or b"")) for item in written]
-        claimer = newest_claimer(entries)
+        claimer = newest_claimer(journal_entries(written))
         if self._is_namesake(claimer):
             raise TakenOver(f"{task.identity}: claimed by another process", claimer)
         return end > task.expected

@@ -195,7 +195,7 @@ def examples_of(
 
     Deterministic: the location and the configuration decide them. Raises SourceError
     """
-    following, cells = _Following(config), []
+    following, cells, total = _Following(config), [], sweeps_of(location)
     count: dict[str, int] = {}
     for done, seen in enumerate(drive(location, config)):
         robot_id = seen.cells.robot_id
@@ -207,7 +207,7 @@ def examples_of(
         if count[robot_id] % CELLS_EVERY == 0:
             cells.append(cell_example(seen))
         if progress is not None:
-            progress(done + 1, sweeps_of(location), location)
+            progress(done + 1, total, location)
     motions, futures = following.examples()
     return DriveExamples(cells=cells, motions=motions, futures=futures)
 
@@ -220,12 +220,13 @@ def path_examples(location: str, config: Config, progress: Progress | None = Non
     """
     simulator, config = open_drive(location, config)
     following, blur = _Following(config), _Blur(np.random.default_rng([simulator.config.seed, 71]))
+    total = sweeps_of(location)
     for sweep in range(simulator.config.sweeps):
         stamp_ns = simulator.config.first_stamp_ns + sweep * simulator.config.period_ns
         truth = truth_at(simulator, "", stamp_ns)
         following.step("", stamp_ns, truth, blur.seen(truth), None, keep=sweep % PATHS_EVERY == 0)
         if progress is not None:
-            progress((sweep + 1) * simulator.config.robots, sweeps_of(location), location)
+            progress((sweep + 1) * simulator.config.robots, total, location)
     return following.examples()
 
 

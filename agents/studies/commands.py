@@ -60,10 +60,9 @@ def _command(name: str) -> Callable[..., None]:
     ) -> None:
         from agents import console
         from agents.studies.conduct import STUDIES, claim_study, conduct
-        from agents.studies.drives import DRIVE, StudyError, StudyOptions
+        from agents.studies.drives import DRIVE, StudyOptions
 
-        if settings.config is not None:
-            raise StudyError(f"--config {settings.config}: give --set key=value, so that the study states it")
+        _require_stated(settings)
         require_learning()
         own, folder = STUDIES[name], out or Path(f"runs/study-{name}")
         options = StudyOptions(
@@ -127,10 +126,8 @@ def segmentation(
 ) -> None:
     """Whether networks can tell what cells lie on, in a world that they have never seen."""
     from agents import console
-    from agents.studies.drives import StudyError
 
-    if settings.config is not None:
-        raise StudyError(f"--config {settings.config}: give --set key=value, so that the study states it")
+    _require_stated(settings)
     require_learning()
     from agents.studies.conduct import claim_study, conduct_segmentation
     from agents.studies.segmentation import DRIVE, SegmentationOptions
@@ -148,6 +145,14 @@ def segmentation(
     with console.progress_bar("study segmentation", unit="steps") as progress:
         result = conduct_segmentation(options, out, progress)
     _show(result, out)
+
+
+def _require_stated(settings: ConfigOptions) -> None:
+    """Raises StudyError for a file, whose keys the study would not state"""
+    from agents.studies.drives import StudyError
+
+    if settings.config is not None:
+        raise StudyError(f"--config {settings.config}: give --set key=value, so that the study states it")
 
 
 def _show(result: StudyResult, folder: Path) -> None:
