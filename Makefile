@@ -23,7 +23,7 @@ BENCH  := $(filter-out bench_kafka,$(sort $(notdir $(basename $(wildcard tests/b
 unexport PYTHONDONTWRITEBYTECODE
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo up test test-long test-kafka up-test kill-test faults audit kafka simulate lint sanitize fuzz coverage bench bench-core bench-ids bench-swap bench-pace bench-kafka bench-serve bench-data test-browser fuzz-serve wheel constraints clean
+.PHONY: help setup demo up test test-long test-kafka up-test kill-test soak faults audit kafka simulate lint sanitize fuzz coverage bench bench-core bench-ids bench-swap bench-pace bench-kafka bench-serve bench-data test-browser fuzz-serve wheel constraints clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -56,6 +56,9 @@ up-test: setup ## what "make up" runs, for some minutes; then nothing may be mis
 
 kill-test: setup ## workers killed again and again on a broker; nothing may be lost: make kill-test KILLS=200
 	$(BIN)/python -m tests.kafka.kill_test --kills $(KILLS)
+
+soak: setup ## a fleet on a broker with mishaps at random, growth and waits plotted: make soak MINUTES=60 HZ=10
+	@$(BIN)/python -m tests.soak --minutes $(MINUTES) --hz $(HZ)
 
 faults: setup ## what may go wrong, by number, and whether the tests of it pass: make faults ROWS='7 42'
 	@$(BIN)/python -m tests.faults $(ROWS)

@@ -68,11 +68,16 @@ class Child:
             self.code = message.data["returncode"]
             self._write(message._replace(type="line", data=f"ended with exit code {self.code}"))
 
+    @property
+    def pid(self) -> int | None:
+        """Its number; None where it has ended."""
+        return self._pid if self.code is None else None
+
     def signal(self, number: int) -> None:
         """Send a signal, where it runs."""
-        if self.code is None and self._pid is not None:
+        if self.pid is not None:
             with contextlib.suppress(ProcessLookupError):  # it ends at this moment
-                os.kill(self._pid, number)
+                os.kill(self.pid, number)
 
     def _run(self) -> None:
         try:
@@ -115,8 +120,9 @@ class Composition:
         return self._port + self.names.index(name) if self._port else 0
 
     def start(self, names: Sequence[str]) -> None:
-        """Start a group."""
-        self._groups.append(tuple(names))
+        """Start a group, or start again what has ended of one."""
+        if not set(names) <= set(self._children):
+            self._groups.append(tuple(names))
         for name in names:
             process = Process(
                 self._commands[name],
@@ -131,6 +137,14 @@ class Composition:
     def lines(self, name: str) -> list[str]:
         """What a process said last."""
         return list(self._children[name].lines)
+
+    def pids(self) -> dict[str, int]:
+        """Numbers of those that run."""
+        return {name: child.pid for name, child in self._children.items() if child.pid is not None}
+
+    def signal(self, name: str, number: int) -> None:
+        """Send a signal to one, where it runs."""
+        self._children[name].signal(number)
 
     def ended(self) -> dict[str, int]:
         """Exit codes of those that have ended, as subprocess has them."""

@@ -13,7 +13,7 @@ from agents.kafka.settings import KafkaSettings
 from stream.config import Config
 from stream.topics import BINNED, OUTCOMES, SHADOWS
 from tests.kafka.archived import Archived, read_archived
-from tests.kafka.ledger import Ledger, read_ledgers, read_published
+from tests.kafka.ledger import Ledger, read_published
 
 LOSSES = {
     "gap", "feature_skew", "outcome_missed", "robot_forgotten", "stream_forgotten", "refused",
@@ -71,16 +71,22 @@ class Report:
 
 
 def audit(
-    settings: KafkaSettings, config: Config, sent: Mapping[str, int], perceives: Mapping[str, Sequence[int]]
+    settings: KafkaSettings,
+    config: Config,
+    ledgers: Sequence[Ledger],
+    sent: Mapping[str, int],
+    perceives: Mapping[str, Sequence[int]],
+    nonsense: int = 0,
 ) -> Report:
     """Compare what was sent with what became of it.
 
-    config : of the workers
-    sent : sweeps by robot, as the robots' logs have them
+    config : of the workers; ledgers : what lies in the topics
+    sent : sweeps by robot, as the robots' logs have them; nonsense : messages that were no sweeps
     perceives : partitions by Perceive worker
     """
-    report, ledgers = Report(), run(read_ledgers(settings, config))
+    report = Report()
     _sweeps(report, ledgers, sent)
+    _nonsense(report, ledgers, nonsense)
     _outcomes(report, ledgers, config)
     trained = {item.model_id for item in run(read_published(settings)) if item.kind == "update"}
     _models(report, ledgers, trained, perceives)
@@ -111,6 +117,14 @@ def _sweeps(report: Report, ledgers: Sequence[Ledger], sent: Mapping[str, int]) 
     )
     report.none("came again, with other contents", _union(ledgers, lambda ledger: ledger.contradicted))
     report.rows.append(("records that came again", "", sum(ledger.repeated.total() for ledger in ledgers)))
+
+
+def _nonsense(report: Report, ledgers: Sequence[Ledger], sent: int) -> None:
+    """Each message that is no sweep has its dead letter."""
+    there = _union(ledgers, lambda ledger: ledger.nonsense)
+    report.rows.append(("messages that are no sweeps", f"{sent:,}", len(there)))
+    report.none("messages that are no sweeps", [f"{len(there)} of {sent}"] if len(there) != sent else [])
+    report.equal("of these with a dead letter", there, _union(ledgers, lambda ledger: ledger.letters))
 
 
 def _binned(ledger: Ledger) -> Iterable[object]:

@@ -125,6 +125,18 @@ class LocalBroker:
             self._process.kill()
             self._ended()
 
+    @contextlib.contextmanager
+    def silent(self) -> Iterator[None]:
+        """Stopped for a while: connections stay, and nothing comes over them, as if packets were dropped."""
+        pid = self.pid
+        if pid is None:
+            raise BrokerError(f"the broker on {self.bootstrap} does not run")
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
     def restart(self) -> None:
         """Stop in good order where it runs, then start with the data of before."""
         self.stop()

@@ -26,6 +26,7 @@ from stream.topics import AGENTS
 from tests.data import ROOT
 from tests.kafka.audit import Report, audit
 from tests.kafka.harness import wait_for_rest
+from tests.kafka.ledger import Ledger, read_ledgers
 from tests.kafka.libraries import BrokerError
 
 FOLDER = ROOT / "runs" / "up-test"
@@ -40,6 +41,7 @@ class Drive:
     """codes : exit codes by process; partitions : by Perceive worker, in the end; robots : the fleet
 
     drive_s : from the fleet's start to its last sweep; behind_s : from then until nobody lagged
+    nonsense : messages among the sweeps that are none
     """
 
     codes: dict[str, int]
@@ -47,6 +49,7 @@ class Drive:
     robots: list[str]
     drive_s: float
     behind_s: float
+    nonsense: int = 0
 
 
 def drive(settings: KafkaSettings, sweeps: int, output: TextIO, speed: float = 1.0) -> Drive:
@@ -84,10 +87,15 @@ def _wait_for_fleet(processes: Composition, fleet: Sequence[str], end: float) ->
         time.sleep(0.2)
 
 
-def examine(settings: KafkaSettings, sweeps: int, driven: Drive) -> Report:
+def read_drive(settings: KafkaSettings) -> list[Ledger]:
+    """What a drive has left in the topics."""
+    return read_ledgers(settings, load_config(CONFIG, []))
+
+
+def examine(settings: KafkaSettings, ledgers: Sequence[Ledger], sweeps: int, driven: Drive) -> Report:
     """The audit of a drive, and how its processes ended."""
-    config = load_config(CONFIG, [])
-    report = audit(settings, config, dict.fromkeys(driven.robots, sweeps), driven.partitions)
+    config, sent = load_config(CONFIG, []), dict.fromkeys(driven.robots, sweeps)
+    report = audit(settings, config, ledgers, sent, driven.partitions, driven.nonsense)
     report.none("exit codes", (f"{name} {code}" for name, code in driven.codes.items() if code))
     return report
 
@@ -126,7 +134,7 @@ def _run(sweeps: int, speed: float, console: Console) -> int:
         with log.open("w") as output:
             driven = drive(settings, sweeps, output, speed)
         console.print(f"sent in {driven.drive_s:.0f} s, nobody behind {driven.behind_s:.0f} s later")
-        report = examine(settings, sweeps, driven)
+        report = examine(settings, read_drive(settings), sweeps, driven)
     console.print(report.table(), *report.lines(), sep="\n")
     console.print("not as it must be" if report.wrong else "nothing lost, nothing doubled")
     return int(bool(report.wrong))

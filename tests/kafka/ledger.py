@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing import get_context
 from typing import Any
 
 from agents.archive import RunDigest
@@ -50,6 +55,10 @@ class Ledger:
 
     prints : by topic and identity; contradicted : identities that came again with other contents
     models : of each prediction; activations : first stamp and model, by stream
+    nonsense : fingerprints of the dead letters that messages should have which are no sweeps; letters : of
+        these, those that are there
+    sweep_ms, prediction_ms : when each sweep and its prediction were first appended, by the broker's clock
+    activation_ms : the same of each activation
     expected : fingerprints of the outcomes that one Judge gives who folds the same records without a break
     digest : over predictions and outcomes, as the archive computes it
     """
@@ -60,6 +69,11 @@ class Ledger:
     contradicted: list[Identity] = field(default_factory=list)
     sent: set[str] = field(default_factory=set)
     rejected: dict[str, str] = field(default_factory=dict)
+    nonsense: set[str] = field(default_factory=set)
+    letters: set[str] = field(default_factory=set)
+    sweep_ms: dict[str, int] = field(default_factory=dict)
+    prediction_ms: dict[str, int] = field(default_factory=dict)
+    activation_ms: list[int] = field(default_factory=list)
     models: dict[str, str] = field(default_factory=dict)
     activations: dict[str, dict[int, str]] = field(default_factory=dict)
     stamps: dict[str, tuple[str, int]] = field(default_factory=dict)
@@ -71,7 +85,7 @@ class Ledger:
         """Identities of what a topic holds."""
         return set(self.prints.get(topic, {}))
 
-    def add(self, topic: str, record: Any, judge: Judge) -> None:
+    def add(self, topic: str, record: Any, judge: Judge, appended_ms: int) -> None:
         """Enter one record, in the order of appending."""
         name, print_ = identity(record), fingerprint(record)
         known = self.prints.setdefault(topic, {})
@@ -83,15 +97,21 @@ class Ledger:
         known[name] = print_
         if isinstance(record, Sweep):
             self.sent.add(record.prediction_id)
+            self.sweep_ms.setdefault(record.prediction_id, appended_ms)
+        elif isinstance(record, SweepRejected) and print_ in self.nonsense:
+            self.letters.add(print_)
         elif isinstance(record, SweepRejected):
             self.rejected[f"{record.stream_id}/{record.stamp_ns}"] = record.reason
         elif isinstance(record, ModelActivated):
             self.activations.setdefault(record.stream_id, {})[record.first_stamp_ns] = record.model_id
+            self.activation_ms.append(appended_ms)
         elif isinstance(record, Event):
             self.events[record.kind] += 1
         elif isinstance(record, Outcome):
             self.digest.add_outcome(record)
         elif isinstance(record, Binned | Prediction | Shadow):
+            if isinstance(record, Prediction):
+                self.prediction_ms[record.prediction_id] = appended_ms
             self._judge(record, judge)
 
     def _judge(self, record: Binned | Prediction | Shadow, judge: Judge) -> None:
@@ -119,23 +139,33 @@ class Ledger:
         return {tuple(part) for part in self.digest.state()}
 
 
-async def read_ledgers(settings: KafkaSettings, config: Config) -> list[Ledger]:
-    """A ledger a partition; what cannot be decoded raises.
+def read_ledgers(settings: KafkaSettings, config: Config) -> list[Ledger]:
+    """A ledger a partition; what agents wrote and nobody can decode raises ValueError.
 
-    Memory is that of one partition's fetches and of all fingerprints, not of the records.
+    As many processes as there are cores, each with a partition; each takes the memory of one partition's
+    fetches and of all its fingerprints, not of the records.
     """
-    found = []
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        return list(pool.map(partial(_read_ledger, settings, config), range(settings.partitions)))
+
+
+def _read_ledger(settings: KafkaSettings, config: Config, number: int) -> Ledger:
+    return asyncio.run(_read_partition(settings, config, number))
+
+
+async def _read_partition(settings: KafkaSettings, config: Config, number: int) -> Ledger:
+    ledger, judge = Ledger(number), Judge(config)
     async with Partitions.open(settings) as partitions:
-        for number in range(settings.partitions):
-            ledger, judge = Ledger(number), Judge(config)
-            spans = await partitions.spans([(topic, number) for topic in LEDGER_TOPICS])
-            async for message in partitions.merged(spans):
-                record = record_of(message)
-                if isinstance(record, Undecodable):
-                    raise ValueError(record.letter.detail)
-                ledger.add(message.place[0], record, judge)
-            found.append(ledger)
-    return found
+        spans = await partitions.spans([(topic, number) for topic in LEDGER_TOPICS])
+        async for message in partitions.merged(spans):
+            record = record_of(message)
+            if not isinstance(record, Undecodable):
+                ledger.add(message.place[0], record, judge, message.appended_ms)
+            elif message.place[0] == SWEEPS:
+                ledger.nonsense.add(fingerprint(record.letter))
+            else:
+                raise ValueError(record.letter.detail)
+    return ledger
 
 
 async def read_published(settings: KafkaSettings) -> list[ModelPublished]:

@@ -7,8 +7,6 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -57,22 +55,10 @@ def test_a_broker_that_falls_silent_for_a_while_stops_nobody(
     """Connections stay open and nothing comes over them, as where a network drops packets."""
     with scene(local_kafka, tmp_path, "perceive-0", "judge-0") as here:
         here.robots.drive(8)  # more than is done when it falls silent
-        with silent(local_kafka):
+        with local_kafka.silent():
             time.sleep(seconds)
         here.assert_complete()
         assert here.workers.ended() == {}
-
-
-@contextmanager
-def silent(broker: LocalBroker) -> Iterator[None]:
-    """A broker that is stopped, and goes on."""
-    pid = broker.pid
-    assert pid is not None
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 @pytest.mark.fault(41)

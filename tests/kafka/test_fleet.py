@@ -9,7 +9,7 @@ import pytest
 from agents.kafka.settings import KafkaSettings
 from deploy.up import PARTITIONS
 from tests.kafka.broker import LocalBroker
-from tests.kafka.fleet import drive, examine
+from tests.kafka.fleet import drive, examine, read_drive
 from tests.kafka.harness import fresh_topics
 
 SWEEPS = 120
@@ -27,7 +27,8 @@ def test_nothing_is_lost_between_a_fleet_and_the_archive(kafka: LocalBroker, tmp
     fresh_topics(settings)
     with (tmp_path / "processes.log").open("w") as output:
         driven = drive(settings, SWEEPS, output, SPEED)
-    report = examine(settings, SWEEPS, driven)
+    ledgers = read_drive(settings)
+    report = examine(settings, ledgers, SWEEPS, driven)
     assert report.wrong == {}, report.lines()
     counts = {what: found for what, _, found in report.rows}
     assert counts["sweeps with a prediction or a reason"] == ROBOTS * SWEEPS
@@ -37,7 +38,7 @@ def test_nothing_is_lost_between_a_fleet_and_the_archive(kafka: LocalBroker, tmp
     chunks = sorted((settings.folder / "archive").glob("*/predictions/part-00000.parquet"))
     assert len(chunks) == ROBOTS
     chunks[0].unlink()
-    report = examine(settings, SWEEPS + 1, driven)
+    report = examine(settings, ledgers, SWEEPS + 1, driven)
     assert set(report.wrong) == {
         "archived predictions and outcomes: missing", "sweeps of ant", "sweeps of bee", "sweeps of cat",
     }  # fmt: skip

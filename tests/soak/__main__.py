@@ -1,0 +1,241 @@
+"""The composition of ``make up`` for an hour, with mishaps at random: ``python -m tests.soak --minutes 60``.
+
+Three robots drive, workers predict, judge, learn and archive; what serves follows them. Processes are killed,
+told to end, or stopped for a while; the broker falls silent or is killed; topics get what is no sweep, or one
+twice. In the second half nothing ends a process on purpose, so that growth has time to show. Afterwards
+topics and archive are compared with what was sent, as ``make up-test`` does.
+
+Exit code 1, with reasons, when something is lost or doubled; when a process ends with another code than 70,
+which is what one ends with that was stopped while others took over; when memory, handles or threads of a
+process grow by more than their confidence interval; or when the 99th percentile from sweep to prediction,
+outside of mishaps, is above the period of the sensor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import shutil
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from agents.console import PIPE_WIDTH
+from agents.kafka.admin import ClusterError
+from agents.kafka.settings import KafkaSettings
+from deploy.composition import Composition
+from deploy.up import FLEET, PARTITIONS, WEB, composition, partitions_of, start, workers_and_fleet
+from stream.topics import AGENTS
+from tests.bench import machine
+from tests.data import ROOT
+from tests.kafka.broker import LocalBroker
+from tests.kafka.fleet import RATE_HZ, REST_SECONDS, Drive, examine, read_drive
+from tests.kafka.harness import fresh_topics, wait_for_rest
+from tests.kafka.libraries import BrokerError
+from tests.soak.figures import grows, growth_of, plain, waits_of
+from tests.soak.gauges import Gauges
+from tests.soak.mishaps import Mishaps
+from tests.soak.plot import plot
+
+FOLDER = ROOT / "runs" / "soak"
+BROKER = "broker"
+"""Not ours: its memory is shown, and its growth is not judged."""
+GAP_SECONDS = (15.0, 75.0)
+"""Between a mishap that is over and the next."""
+LAG_SECONDS = 2.0
+"""So much of the sweeps may wait to be acknowledged when all is well: workers acknowledge once a second."""
+
+
+class Soak:
+    """One run: what drives, what strikes, what is read.
+
+    sweeps : that each robot takes; hz : sweeps a second; seed : of the mishaps
+    """
+
+    def __init__(self, folder: Path, sweeps: int, hz: float, seed: int) -> None:
+        self.folder, self.sweeps, self.hz, self.seed = folder, sweeps, hz, seed
+        self.begin, self.begin_ms = 0.0, 0.0
+
+    def run(self, output: TextIO, progress: Progress) -> dict[str, Any]:
+        """Drive, wait until nobody lags, stop all, compare; everything that is shown."""
+        with LocalBroker(self.folder / "kafka") as broker:
+            settings = KafkaSettings(
+                bootstrap=broker.bootstrap, partitions=PARTITIONS, folder=self.folder / "state"
+            )
+            fresh_topics(settings)
+            with composition(settings, self.sweeps, output, speed=self.hz / RATE_HZ) as processes:
+                driven, mishaps, gauges = self._drive(processes, broker, settings, progress)
+            reading = progress.add_task("reading what lies in the topics", total=None)
+            ledgers = read_drive(settings)
+            report = examine(settings, ledgers, self.sweeps, driven)
+            progress.remove_task(reading)
+        waits = waits_of(ledgers, mishaps.happened, self.begin_ms)
+        half_s = driven.drive_s / 2
+        growth = {name: growth_of(readings, half_s) for name, readings in gauges.processes.items()}
+        wrong = [*report.lines(), *mishaps.wrong, *self._too_slow(waits.summary()["calm"])]
+        wrong += [line for name in growth if name != BROKER for line in grows(name, growth[name])]
+        swaps = sorted((at - self.begin_ms) / 1000 for ledger in ledgers for at in ledger.activation_ms)
+        return plain(
+            {
+                "machine": machine.describe(),
+                "given": {"sweeps": self.sweeps, "hz": self.hz, "seed": self.seed},
+                "driven": driven,
+                "counts": report.rows,
+                "waits": waits.summary(),
+                "waits_by_minute": waits.by_minute(),
+                "mishaps": mishaps.happened,
+                "restarts": mishaps.restarts,
+                "lagging": mishaps.lagging,
+                "growth": growth,
+                "processes": gauges.processes,
+                "disk_mib": gauges.disk,
+                "swaps_s": swaps,
+                "wrong": wrong,
+            }
+        )
+
+    def _too_slow(self, calm: dict[str, float]) -> list[str]:
+        """Whether sweeps that no mishap struck waited for longer than until the next one."""
+        period_ms = 1000 / self.hz
+        if not calm:
+            return ["no sweep was predicted outside of mishaps"]
+        late = f"99th percentile {calm['p99']:.0f} ms outside of mishaps, period {period_ms:.0f} ms"
+        return [late] if calm["p99"] > period_ms else []
+
+    def _drive(
+        self, processes: Composition, broker: LocalBroker, settings: KafkaSettings, progress: Progress
+    ) -> tuple[Drive, Mishaps, Gauges]:
+        workers, fleet = workers_and_fleet(processes.names)
+        start(processes)
+        self.begin, self.begin_ms = time.monotonic(), 1000 * time.time()
+        mishaps = Mishaps(
+            processes, broker, settings, random.Random(self.seed),
+            may_wait=round(LAG_SECONDS * self.hz * len(fleet)), begin=self.begin,
+        )  # fmt: skip
+
+        def pids() -> dict[str, int]:
+            return processes.pids() | ({BROKER: broker.pid} if broker.pid else {})
+
+        folders = {BROKER: broker.folder, "models, snapshots, archive": settings.folder}
+        with Gauges(pids, folders, self.begin) as gauges:
+            self._strike(mishaps, progress)
+            sent = time.monotonic()
+            wait_for_rest(processes, settings, AGENTS, REST_SECONDS)
+        rest = time.monotonic()
+        partitions = {name: partitions_of(processes.lines(name)) for name in workers if "perceive" in name}
+        processes.stop([WEB])
+        processes.stop(workers)
+        driven = Drive(
+            codes=processes.ended(),
+            partitions=partitions,
+            robots=[name.removeprefix(FLEET) for name in fleet],
+            drive_s=sent - self.begin,
+            behind_s=rest - sent,
+            nonsense=mishaps.nonsense,
+        )
+        return driven, mishaps, gauges
+
+    def _strike(self, mishaps: Mishaps, progress: Progress) -> None:
+        """Mishaps until the robots have arrived."""
+        whole_s = self.sweeps / self.hz
+        bar = progress.add_task("driving", total=whole_s)
+        dice = random.Random(self.seed + 1)
+        mishaps.recover("start", "all")
+        while mishaps.driving and not mishaps.wrong:
+            mishaps.wait(dice.uniform(*GAP_SECONDS))
+            gone_s = time.monotonic() - self.begin
+            progress.update(bar, completed=gone_s, description=f"driving, {len(mishaps.happened)} mishaps")
+            if mishaps.driving:
+                mishaps.strike(mishaps.kinds if gone_s < whole_s / 2 else mishaps.gentle)
+        progress.remove_task(bar)
+
+
+def tables(found: dict[str, Any]) -> list[Table]:
+    """Counts, mishaps, growth."""
+    counts = Table("what", "expected", "found", title="what lies in topics and archive")
+    for what, expected, there in found["counts"]:
+        counts.add_row(what, expected, f"{there:,}")
+    struck = Table("mishap", "times", "longest until over (s)")
+    kinds = Counter(item["kind"] for item in found["mishaps"])
+    for kind, times in kinds.items():
+        longest = max(item["end_s"] - item["begin_s"] for item in found["mishaps"] if item["kind"] == kind)
+        struck.add_row(kind, str(times), f"{longest:.0f}")
+    growth = Table("process", "minutes", "memory (MiB/h)", "handles (/h)", "threads (/h)", title="growth")
+    for name, item in found["growth"].items():
+        growth.add_row(name, f"{item['minutes']:.0f}", *map(_interval, item["slopes"].values()))
+    return [counts, struck, growth]
+
+
+def _interval(slope: dict[str, float] | None) -> str:
+    if slope is None:
+        return "too short"
+    return f"{slope['per_hour']:+.2f} ({slope['low']:+.2f} to {slope['high']:+.2f})"
+
+
+def _show(console: Console, found: dict[str, Any]) -> None:
+    console.print(*tables(found), sep="\n")
+    for name, item in (("all sweeps", "all"), ("outside of mishaps", "calm")):
+        row = found["waits"][item]
+        if row:
+            console.print(
+                f"from sweep to prediction, {name}: p50 {row['p50']:.0f} ms, p99 {row['p99']:.0f} ms"
+            )
+    share = found["waits"]["struck_share"]
+    console.print(
+        f"{100 * share:.0f} % of sweeps waited while a mishap lasted; {len(found['swaps_s']):,} swaps"
+    )
+    for line in found["wrong"]:
+        console.print(f"wrong: {line}", markup=False)
+    if not found["wrong"]:
+        console.print("nothing lost, nothing doubled, nothing grows")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run it, write soak.json and soak.png, print what they show; 0 when all is as it must be."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.soak", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--minutes", type=float, default=60.0, help="that the robots drive (default 60)")
+    parser.add_argument("--hz", type=float, default=RATE_HZ, help=f"sweeps a second (default {RATE_HZ})")
+    parser.add_argument("--seed", type=int, default=1, help="of the mishaps (default 1)")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="emptied first (default runs/soak)")
+    given = parser.parse_args(arguments)
+    if not 0 < given.hz <= 100:
+        parser.error("--hz: must be above 0 and at most 100")
+    sweeps = round(given.minutes * 60 * given.hz)
+    if sweeps < 1:
+        parser.error("--minutes: must be above 0, for example 5")
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    shutil.rmtree(given.folder, ignore_errors=True)
+    given.folder.mkdir(parents=True)
+    try:
+        with (
+            (given.folder / "processes.log").open("w") as output,
+            Progress(console=Console(stderr=True)) as progress,
+        ):
+            found = Soak(given.folder, sweeps, given.hz, given.seed).run(output, progress)
+    except (AssertionError, BrokerError, ClusterError) as error:
+        console.print(str(error), markup=False)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    (given.folder / "soak.json").write_text(json.dumps(found, indent=1) + "\n")
+    plot(found, given.folder / "soak.png")
+    _show(console, found)
+    console.print(f"soak.json, soak.png and processes.log are in {given.folder}", markup=False)
+    return int(bool(found["wrong"]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
