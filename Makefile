@@ -54,10 +54,11 @@ test-kafka: setup ## tests on a Kafka broker: OCTA_KAFKA=HOST:PORT, Docker, or J
 up-test: setup ## what "make up" runs, for some minutes; then nothing may be missing: make up-test MINUTES=0.5 HZ=5
 	@$(BIN)/python -m tests.kafka.fleet --minutes $(MINUTES) --hz $(HZ)
 
-kill-test: setup ## workers killed again and again on a broker; nothing may be lost: make kill-test KILLS=200
-	$(BIN)/python -m tests.kafka.kill_test --kills $(KILLS)
+kill-test: setup ## workers killed again and again on a broker; nothing may be lost: make kill-test KILLS=200 LEARN=1
+	$(BIN)/python -m tests.kafka.kill_test --kills $(KILLS) $(if $(LEARN),--learn)
 
-soak: setup ## a fleet on a broker with mishaps at random, growth and waits plotted: make soak MINUTES=60 HZ=10
+soak: HZ = 2
+soak: setup ## a fleet on a broker, mishaps at random; growth and waits plotted: make soak MINUTES=60 HZ=2
 	@$(BIN)/python -m tests.soak --minutes $(MINUTES) --hz $(HZ)
 
 faults: setup ## what may go wrong, by number, and whether the tests of it pass: make faults ROWS='7 42'

@@ -102,7 +102,6 @@ FAULTS: dict[int, Fault] = {
     33: Fault(
         "model after model is exchanged under load",
         "each prediction names one model; memory does not grow",
-        missing="kills on a broker meanwhile: `python -m tests.kafka.kill_test --learn`",
     ),
     34: Fault("the registry is away or half written", "the current model stays; pointers change by renaming"),
     35: Fault(
@@ -112,7 +111,7 @@ FAULTS: dict[int, Fault] = {
     36: Fault(
         "training takes the processor",
         "a budget a sweep, one thread, lower priority",
-        missing="the 99th percentile beside training: `make bench-kafka`",
+        missing="the 99th percentile beside training: `make soak`, `make bench-kafka`",
     ),
     37: Fault("labels are poisoned", "the gate rejects, the guard rolls back"),
     38: Fault("the disk of the archive is full", "an error, no half file, no acknowledgement"),

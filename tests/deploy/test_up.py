@@ -92,6 +92,23 @@ def test_one_that_does_not_listen_is_killed(tmp_path: Path) -> None:
         assert processes.ended() == {"deaf": -signal.SIGKILL}
 
 
+def test_one_that_was_killed_is_started_again_and_stopped_with_its_group(tmp_path: Path) -> None:
+    with composed(tmp_path, io.StringIO(), worker=LAST, robot=STAY) as processes:
+        for name in processes.names:
+            processes.start([name])
+        wait_until(lambda: all(processes.lines(name) == ["ready"] for name in processes.names))
+        first = processes.pids()
+        processes.signal("worker", signal.SIGKILL)
+        wait_until(lambda: processes.ended() == {"worker": -signal.SIGKILL})
+        assert processes.pids() == {"robot": first["robot"]}
+        processes.signal("worker", signal.SIGKILL)  # it has ended: nothing to do
+        processes.start(["worker"])
+        wait_until(lambda: processes.lines("worker") == ["ready"])
+        assert processes.ended() == {}
+        assert processes.pids()["worker"] != first["worker"]
+    assert processes.ended() == {"worker": 0, "robot": 3}
+
+
 def test_nothing_outlives_a_composition_that_is_killed(tmp_path: Path) -> None:
     composed(tmp_path, io.StringIO(), deaf=DEAF)
     code = (
