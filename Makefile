@@ -55,9 +55,10 @@ up-test: setup ## what "make up" runs, for some minutes; then nothing may be mis
 	@$(BIN)/python -m tests.kafka.fleet --minutes $(MINUTES) --hz $(HZ)
 
 kill-test: setup ## workers killed again and again on a broker; nothing may be lost: make kill-test KILLS=200 LEARN=1
-	$(BIN)/python -m tests.kafka.kill_test --kills $(KILLS) $(if $(LEARN),--learn)
+	$(BIN)/python -m tests.kafka.kill_test --kills $(KILLS) $(if $(filter-out 0,$(LEARN)),--learn)
 
 soak: HZ = 2
+soak: MINUTES = 60
 soak: setup ## a fleet on a broker, mishaps at random; growth and waits plotted: make soak MINUTES=60 HZ=2
 	@$(BIN)/python -m tests.soak --minutes $(MINUTES) --hz $(HZ)
 

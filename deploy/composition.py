@@ -75,9 +75,10 @@ class Child:
 
     def signal(self, number: int) -> None:
         """Send a signal, where it runs."""
-        if self.pid is not None:
+        pid = self.pid
+        if pid is not None:
             with contextlib.suppress(ProcessLookupError):  # it ends at this moment
-                os.kill(self.pid, number)
+                os.kill(pid, number)
 
     def _run(self) -> None:
         try:
@@ -140,7 +141,8 @@ class Composition:
 
     def pids(self) -> dict[str, int]:
         """Numbers of those that run."""
-        return {name: child.pid for name, child in self._children.items() if child.pid is not None}
+        found = {name: child.pid for name, child in self._children.items()}
+        return {name: pid for name, pid in found.items() if pid is not None}
 
     def signal(self, name: str, number: int) -> None:
         """Send a signal to one, where it runs."""

@@ -104,7 +104,7 @@ def cluster(folder: Path, port: int | None) -> Iterator[KafkaSettings]:
     Raises BrokerError, ClusterError
     """
     named = choose(os.environ, _without_containers).bootstrap
-    with _alone(folder):
+    with alone(folder):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         if named:
@@ -119,16 +119,14 @@ def _without_containers() -> None:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
     """Nobody else may empty a folder that is in use."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_suffix(".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ClusterError(
-                f"{folder.relative_to(ROOT)}: another composition runs there; end it first"
-            ) from None
+            raise ClusterError(f"{folder}: another composition runs there; end it first") from None
         yield
 
 

@@ -13,6 +13,7 @@ import random
 import signal
 import socket
 import subprocess
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -61,6 +62,7 @@ class LocalBroker:
         self.port = free_ports() if port is None else port
         self._process: subprocess.Popen[bytes] | None = None
         self._watcher: Watcher | None = None
+        self._turn = threading.RLock()  # whoever asks for the number may be the one that finds it ended
 
     @property
     def bootstrap(self) -> str:
@@ -70,9 +72,10 @@ class LocalBroker:
     @property
     def pid(self) -> int | None:
         """Number of the running process; None while there is none."""
-        if self._process is not None and self._process.poll() is not None:
-            self._ended()
-        return None if self._process is None else self._process.pid
+        with self._turn:
+            if self._process is not None and self._process.poll() is not None:
+                self._ended()
+            return None if self._process is None else self._process.pid
 
     @property
     def log(self) -> Path:
@@ -150,11 +153,12 @@ class LocalBroker:
         self.stop()
 
     def _ended(self) -> None:
-        if self._watcher is not None:
-            self._watcher.release()
-        if self._process is not None:
-            self._process.wait()
-        self._process = self._watcher = None
+        with self._turn:
+            if self._watcher is not None:
+                self._watcher.release()
+            if self._process is not None:
+                self._process.wait()
+            self._process = self._watcher = None
 
     def _refuse_taken_ports(self) -> None:
         # Kafka says so too, but if the owner is a broker, it would answer in place of ours until then.

@@ -105,13 +105,15 @@ class Robots:
 class Killer:
     """Kills and restarts workers.
 
-    kills : by what struck; recoveries : seconds until a new one runs; wrong : what should not have happened
+    kills : by what struck; killed : by name; recoveries : seconds until a new one runs
+    wrong : what should not have happened
     """
 
     workers: Workers
     names: Sequence[str]
     random: random.Random
     kills: Counter[str] = field(default_factory=Counter)
+    killed: Counter[str] = field(default_factory=Counter)
     recoveries: list[float] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     _why: dict[str, str] = field(default_factory=dict)
@@ -143,6 +145,7 @@ class Killer:
                 continue
             if code == -9:
                 self.kills[self._why[name]] += 1
+                self.killed[name] += 1
             else:
                 self.wrong.append(f"{name} ended with {code}")
             self.start(name)
@@ -224,6 +227,7 @@ def run(kills: int, seed: int, folder: Path, learn: bool) -> dict[str, Any]:
         models = {record.model_id for record in read(settings, ACTIVATED)}
     return {
         "kills": dict(killer.kills),
+        "killed": dict(killer.killed),
         "sweeps": robots.sweeps,
         "models_activated": len(models),
         **findings(expected, found),

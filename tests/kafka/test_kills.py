@@ -21,3 +21,4 @@ def test_kills_while_models_are_swapped_lose_nothing(tmp_path: Path) -> None:
     assert {name: found[name] for name in WRONG if found[name]} == {}, found["examples"]
     assert sum(found["kills"].values()) >= KILLS
     assert found["models_activated"] > 1
+    assert "learn-0" in found["killed"], "another seed is needed: Learn was never killed"

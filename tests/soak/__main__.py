@@ -25,7 +25,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from aiokafka.errors import KafkaError
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
@@ -33,13 +35,24 @@ from agents.console import PIPE_WIDTH
 from agents.kafka.admin import ClusterError
 from agents.kafka.settings import KafkaSettings
 from deploy.composition import Composition
-from deploy.up import FLEET, PARTITIONS, WEB, composition, partitions_of, start, workers_and_fleet
-from stream.topics import AGENTS
+from deploy.up import (
+    CONFIG,
+    FLEET,
+    PARTITIONS,
+    WEB,
+    alone,
+    composition,
+    partitions_of,
+    start,
+    workers_and_fleet,
+)
+from stream.config import load_config, to_dict
 from tests.bench import machine
 from tests.data import ROOT
+from tests.kafka.audit import SHOWN
 from tests.kafka.broker import LocalBroker
-from tests.kafka.fleet import RATE_HZ, REST_SECONDS, Drive, examine, read_drive
-from tests.kafka.harness import fresh_topics, wait_for_rest
+from tests.kafka.fleet import LATE_SECONDS, RATE_HZ, REST_SECONDS, Drive, examine, read_drive
+from tests.kafka.harness import fresh_topics
 from tests.kafka.libraries import BrokerError
 from tests.soak.figures import grows, growth_of, plain, waits_of
 from tests.soak.gauges import Gauges
@@ -47,8 +60,11 @@ from tests.soak.mishaps import Mishaps
 from tests.soak.plot import plot
 
 FOLDER = ROOT / "runs" / "soak"
+LOG = "processes.log"
 BROKER = "broker"
 """Not ours: its memory is shown, and its growth is not judged."""
+JUDGED_SECONDS = 1200.0
+"""Of a shorter drive nothing is said where too little was read for a slope."""
 GAP_SECONDS = (15.0, 75.0)
 """Between a mishap that is over and the next."""
 LAG_SECONDS = 2.0
@@ -81,13 +97,18 @@ class Soak:
         waits = waits_of(ledgers, mishaps.happened, self.begin_ms)
         half_s = driven.drive_s / 2
         growth = {name: growth_of(readings, half_s) for name, readings in gauges.processes.items()}
-        wrong = [*report.lines(), *mishaps.wrong, *self._too_slow(waits.summary()["calm"])]
-        wrong += [line for name in growth if name != BROKER for line in grows(name, growth[name])]
+        own = {name: item for name, item in growth.items() if name != BROKER}
+        missing = [f"{what}: {', '.join(names[:SHOWN])}" for what, names in report.wrong.items()]
+        wrong = [*missing, *mishaps.wrong, *self._too_slow(waits.summary()["calm"])]
+        wrong += [line for name, item in own.items() for line in grows(name, item)]
+        if driven.drive_s >= JUDGED_SECONDS:
+            wrong += [f"{name}: growth was not measured" for name, item in own.items() if not item.measured]
         swaps = sorted((at - self.begin_ms) / 1000 for ledger in ledgers for at in ledger.activation_ms)
         return plain(
             {
                 "machine": machine.describe(),
                 "given": {"sweeps": self.sweeps, "hz": self.hz, "seed": self.seed},
+                "config": to_dict(load_config(CONFIG, [])),
                 "driven": driven,
                 "counts": report.rows,
                 "waits": waits.summary(),
@@ -129,7 +150,7 @@ class Soak:
         with Gauges(pids, folders, self.begin) as gauges:
             self._strike(mishaps, progress)
             sent = time.monotonic()
-            wait_for_rest(processes, settings, AGENTS, REST_SECONDS)
+            mishaps.rest(REST_SECONDS)
         rest = time.monotonic()
         partitions = {name: partitions_of(processes.lines(name)) for name in workers if "perceive" in name}
         processes.stop([WEB])
@@ -150,10 +171,13 @@ class Soak:
         bar = progress.add_task("driving", total=whole_s)
         dice = random.Random(self.seed + 1)
         mishaps.recover("start", "all")
-        while mishaps.driving and not mishaps.wrong:
+        while mishaps.driving:
             mishaps.wait(dice.uniform(*GAP_SECONDS))
             gone_s = time.monotonic() - self.begin
             progress.update(bar, completed=gone_s, description=f"driving, {len(mishaps.happened)} mishaps")
+            if gone_s > whole_s + LATE_SECONDS:
+                mishaps.wrong.append(f"robots still drive {LATE_SECONDS:g} s late")
+                break
             if mishaps.driving:
                 mishaps.strike(mishaps.kinds if gone_s < whole_s / 2 else mishaps.gentle)
         progress.remove_task(bar)
@@ -194,7 +218,7 @@ def _show(console: Console, found: dict[str, Any]) -> None:
         f"{100 * share:.0f} % of sweeps waited while a mishap lasted; {len(found['swaps_s']):,} swaps"
     )
     for line in found["wrong"]:
-        console.print(f"wrong: {line}", markup=False)
+        console.print(f"[bold red]wrong:[/] {escape(line)}")
     if not found["wrong"]:
         console.print("nothing lost, nothing doubled, nothing grows")
 
@@ -217,23 +241,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
-    shutil.rmtree(given.folder, ignore_errors=True)
-    given.folder.mkdir(parents=True)
+    folder = given.folder.resolve()
+    if folder.exists() and any(folder.iterdir()) and not (folder / LOG).exists():
+        parser.error(f"--folder {folder}: holds something else than a soak; name another")
     try:
-        with (
-            (given.folder / "processes.log").open("w") as output,
-            Progress(console=Console(stderr=True)) as progress,
-        ):
-            found = Soak(given.folder, sweeps, given.hz, given.seed).run(output, progress)
-    except (AssertionError, BrokerError, ClusterError) as error:
+        with alone(folder):
+            return _run(Soak(folder, sweeps, given.hz, given.seed), console)
+    except (AssertionError, BrokerError, ClusterError, KafkaError) as error:
         console.print(str(error), markup=False)
         return 1
     except KeyboardInterrupt:
         return 130
-    (given.folder / "soak.json").write_text(json.dumps(found, indent=1) + "\n")
-    plot(found, given.folder / "soak.png")
+
+
+def _run(soak: Soak, console: Console) -> int:
+    shutil.rmtree(soak.folder, ignore_errors=True)
+    soak.folder.mkdir(parents=True)
+    with (soak.folder / LOG).open("w") as output, Progress(console=Console(stderr=True)) as progress:
+        found = soak.run(output, progress)
+    (soak.folder / "soak.json").write_text(json.dumps(found, indent=1) + "\n")
+    plot(found, soak.folder / "soak.png")
     _show(console, found)
-    console.print(f"soak.json, soak.png and processes.log are in {given.folder}", markup=False)
+    console.print(f"soak.json, soak.png and {LOG} are in {soak.folder}", markup=False)
     return int(bool(found["wrong"]))
 
 

@@ -16,6 +16,8 @@ from tests.soak.slope import Slope, slope_of
 WARM_UP = 1 / 3
 """Of a life, and at most ten minutes: what is loaded and filled for the first time."""
 MAX_WARM_UP_SECONDS = 600.0
+LEAST = {"handles": 1.0, "threads": 1.0}
+"""Within what was read: one more that stays is a step, and no growth."""
 MINUTE_MS = 60_000
 
 
@@ -28,6 +30,11 @@ class Growth:
 
     minutes: float
     slopes: dict[str, Slope | None]
+
+    @property
+    def measured(self) -> bool:
+        """Whether enough was read for every slope."""
+        return None not in self.slopes.values()
 
 
 def growth_of(readings: Sequence[Reading], since_s: float) -> Growth:
@@ -49,11 +56,11 @@ def growth_of(readings: Sequence[Reading], since_s: float) -> Growth:
 
 
 def grows(name: str, growth: Growth) -> list[str]:
-    """What of a process grows for certain: its interval lies above zero."""
+    """What of a process grows for certain: the interval is above zero; what is counted, by a whole one."""
     return [
         f"{name}: {what} grows by {slope.per_hour:.2f} an hour ({slope.low:.2f} to {slope.high:.2f})"
         for what, slope in growth.slopes.items()
-        if slope is not None and slope.low > 0
+        if slope is not None and slope.low > 0 and slope.low * growth.minutes / 60 >= LEAST.get(what, 0.0)
     ]
 
 

@@ -46,17 +46,23 @@ class Gauges:
         self.disk: dict[str, list[tuple[float, float]]] = defaultdict(list)
         self._pids, self._folders, self._begin = pids, dict(folders), begin
         self._over = threading.Event()
+        self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="gauges", daemon=True)
 
     def _run(self) -> None:
-        while not self._over.wait(READ_SECONDS):
-            at_s = time.monotonic() - self._begin
-            for name, pid in self._pids().items():
-                reading = read_process(pid, at_s)
-                if reading is not None:
-                    self.processes[name].append(reading)
-            for name, folder in self._folders.items():
-                self.disk[name].append((at_s, folder_bytes(folder) / MIB))
+        try:
+            while not self._over.wait(READ_SECONDS):
+                self._read(time.monotonic() - self._begin)
+        except Exception as error:
+            self._error = error
+
+    def _read(self, at_s: float) -> None:
+        for name, pid in self._pids().items():
+            reading = read_process(pid, at_s)
+            if reading is not None:
+                self.processes[name].append(reading)
+        for name, folder in self._folders.items():
+            self.disk[name].append((at_s, folder_bytes(folder) / MIB))
 
     def __enter__(self) -> Gauges:
         self._thread.start()
@@ -67,6 +73,8 @@ class Gauges:
     ) -> None:
         self._over.set()
         self._thread.join()
+        if self._error is not None:
+            raise self._error
 
 
 def read_process(pid: int, at_s: float) -> Reading | None:

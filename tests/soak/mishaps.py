@@ -15,9 +15,11 @@ from aiokafka.errors import KafkaError
 from agents.failure import EXIT_INTERNAL
 from agents.kafka.admin import ClusterError
 from agents.kafka.lag import Lag, lags
+from agents.kafka.messages import record_of
 from agents.kafka.partitions import Partitions
 from agents.kafka.produce import Message, Producer
 from agents.kafka.settings import KafkaSettings
+from agents.task import Undecodable
 from deploy.composition import Composition
 from deploy.up import WEB, partitions_of, workers_and_fleet
 from stream.topics import AGENTS, PERCEIVE, SWEEPS
@@ -29,11 +31,16 @@ LOOK_SECONDS = 2.0
 PAUSE_SECONDS = 20.0
 SILENT_SECONDS = (1.0, 10.0)
 AWAY_SECONDS = 3.0
-MARGIN_SECONDS = 5.0
-"""A mishap counts until so long after lag has gone."""
+MARGIN_SECONDS = 15.0
+"""A mishap counts until all has been well for so long: a worker that goes on after a pause joins its group
+again with its next heartbeat, and partitions move for some seconds."""
 PATIENCE_SECONDS = 240.0
+TAKEN_OVER = "claimed by another process"
+"""What a worker says that ends because another has its partitions, as one that was stopped for long does."""
 NONSENSE = 20
 """Messages at a time."""
+NEWEST = 2 * NONSENSE
+"""Messages among which the newest sweep of a partition is looked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +67,8 @@ class Mishaps:
     may_wait : sweeps that Perceive may not have acknowledged when all is well
     begin : on the monotonic clock, from which times are counted
 
-    happened : in order; lagging : as it was looked at; restarts : of processes that ended with 70, as one
-        does that was stopped for so long that another has its partitions; wrong : what should not have been
+    happened : in order; lagging : as it was looked at; restarts : of workers that ended (70) as another had
+        taken over; wrong : what should not have been
     nonsense : messages sent that are no sweeps
     """
 
@@ -115,20 +122,25 @@ class Mishaps:
 
     def strike(self, kinds: Sequence[str]) -> None:
         """One mishap of these kinds, and all that comes of it."""
+        if not self._all_is_well():  # or it would be blamed for what came before
+            return
         begin_s = self._now()
         [kind] = self._dice.choices(kinds, [self._strikes[kind][0] for kind in kinds])
         whom = self._strikes[kind][1]()
         self.recover(kind, whom, begin_s)
 
     def recover(self, kind: str, whom: str, begin_s: float = 0.0) -> None:
-        """Wait until workers run and lag has gone; then the mishap is over."""
-        end = time.monotonic() + PATIENCE_SECONDS
-        while not self._all_is_well():
+        """Wait until workers run and lag has gone, and has not come again; then the mishap is over."""
+        end, well = time.monotonic() + PATIENCE_SECONDS, 0.0
+        while not well or time.monotonic() < well + MARGIN_SECONDS:
+            if not self._all_is_well():
+                well = 0.0
+            elif not well:
+                well = time.monotonic()
             if time.monotonic() > end:
                 self._add_wrong(f"not recovered in {PATIENCE_SECONDS:g} s from: {kind} ({whom})")
                 break
             time.sleep(LOOK_SECONDS)
-        self.wait(MARGIN_SECONDS)
         self.happened.append(Mishap(kind=kind, whom=whom, begin_s=begin_s, end_s=self._now()))
 
     def wait(self, seconds: float) -> None:
@@ -138,14 +150,26 @@ class Mishaps:
             self._all_is_well()
             time.sleep(min(LOOK_SECONDS, seconds))
 
+    def rest(self, seconds: float) -> None:
+        """Once the robots have arrived: wait until nobody lags, twice in a row; too long is wrong."""
+        end, quiet = time.monotonic() + seconds, 0
+        while quiet < 2:
+            well = self._all_is_well() and not any(self.lagging[-1].left.values())
+            quiet = quiet + 1 if well else 0
+            if time.monotonic() > end:
+                self._add_wrong(f"not at rest {seconds:g} s after the robots: {self.lagging[-1:]}")
+                return
+            time.sleep(LOOK_SECONDS)
+
     def _all_is_well(self) -> bool:
-        """Whether all run and nobody lags; what has ended with 70 is started again, as operators do."""
+        """Whether all run and nobody lags; what has ended is started again, as operators do."""
         for name, code in self._processes.ended().items():
             if name in self._own:
-                if code == EXIT_INTERNAL:
+                lines = self._processes.lines(name)
+                if code == EXIT_INTERNAL and any(TAKEN_OVER in line for line in lines):
                     self.restarts[name] += 1
                 else:
-                    self._add_wrong(f"{name} ended with {code}")
+                    self._add_wrong(f"{name} ended with {code}: {lines[-1] if lines else 'without a word'}")
                 self._processes.start([name])
         left = self._lag()
         return (
@@ -234,16 +258,17 @@ def _left(found: Sequence[Lag], agent: str) -> int:
 
 
 async def _newest(settings: KafkaSettings) -> list[Message]:
-    """The last message of each partition of sweeps."""
+    """The last sweep of each partition that has one among its last messages."""
     places = [(SWEEPS, partition) for partition in range(settings.partitions)]
-    found: list[Message] = []
+    found: dict[int, Message] = {}
     async with Partitions.open(settings) as partitions:
         for place, span in (await partitions.spans(places)).items():
-            async for message in partitions.messages(place, span[-1:]):
-                assert message.key is not None
-                assert message.value is not None
-                found.append((SWEEPS, message.key, message.value, list(message.headers)))
-    return found
+            async for message in partitions.messages(place, span[-NEWEST:]):
+                if not isinstance(record_of(message), Undecodable):
+                    assert message.key is not None
+                    assert message.value is not None
+                    found[place[1]] = (SWEEPS, message.key, message.value, list(message.headers))
+    return list(found.values())
 
 
 async def _send(settings: KafkaSettings, messages: Sequence[Message]) -> None:

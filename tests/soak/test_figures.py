@@ -47,7 +47,17 @@ def test_growth_that_is_certain_is_named() -> None:
     assert told[1].startswith("learn: handles grows by ")
 
 
+def test_one_handle_more_that_stays_is_no_growth() -> None:
+    readings = [reading(at, 9, 100.0, 20 + (at > 2000)) for at in range(0, 3600, 5)]
+    growth = growth_of(readings, since_s=0)
+    slope = growth.slopes["handles"]
+    assert slope is not None
+    assert slope.low > 0  # a line through a step rises for certain
+    assert grows("learn", growth) == []
+
+
 def test_a_process_that_was_not_there_has_no_growth() -> None:
+    assert not growth_of([], since_s=0).measured
     growth = growth_of([reading(5, 7)], since_s=100)
     assert growth.minutes == 0.0
     assert set(growth.slopes.values()) == {None}

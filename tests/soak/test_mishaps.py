@@ -33,12 +33,13 @@ class Processes:
     codes: dict[str, int] = field(default_factory=dict)
     started: list[str] = field(default_factory=list)
     signals: list[tuple[str, int]] = field(default_factory=list)
+    said: str = ""
 
     def ended(self) -> dict[str, int]:
         return dict(self.codes)
 
     def lines(self, name: str) -> list[str]:
-        return [f"serves{SERVES}"] if name == WEB else [RUNNING]
+        return [f"serves{SERVES}"] if name == WEB else [RUNNING, *([self.said] if self.said else [])]
 
     def start(self, names: list[str]) -> None:
         for name in names:
@@ -78,14 +79,14 @@ def lag(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         left = said[0] if len(said) == 1 else said.pop(0)
         if isinstance(left, Exception):
             raise left
-        places = [("perceive", SWEEPS, left), ("perceive", TRANSFORMS, 999), ("judge", SWEEPS, 5)]
+        places = [("perceive", SWEEPS, left), ("perceive", TRANSFORMS, 999), ("judge", SWEEPS, 0)]
         return [
             Lag(agent=agent, place=(topic, 0), committed=0, first=0, end=end) for agent, topic, end in places
         ]
 
     monkeypatch.setattr(module, "lags", lags)
-    for name in ("LOOK_SECONDS", "MARGIN_SECONDS", "PAUSE_SECONDS", "AWAY_SECONDS"):
-        monkeypatch.setattr(module, name, 0.01)
+    for name, seconds in (("LOOK", 0.002), ("MARGIN", 0.05), ("PAUSE", 0.01), ("AWAY", 0.01)):
+        monkeypatch.setattr(module, f"{name}_SECONDS", seconds)
     monkeypatch.setattr(module, "SILENT_SECONDS", (0.0, 0.01))
     return said
 
@@ -100,7 +101,7 @@ def mishaps_of(processes: Processes, broker: Broker, seed: int = 1) -> Mishaps:
 def test_a_killed_one_is_started_again_and_the_mishap_ends_when_lag_has_gone(lag: list[Any]) -> None:
     processes = Processes()
     mishaps = mishaps_of(processes, Broker())
-    lag[:] = [50, ClusterError("away"), 7, 6]
+    lag[:] = [0, 50, ClusterError("away"), 7, 6]
     mishaps.strike(["killed"])
     [(name, number)] = processes.signals
     assert number == signal.SIGKILL
@@ -109,12 +110,12 @@ def test_a_killed_one_is_started_again_and_the_mishap_ends_when_lag_has_gone(lag
     [mishap] = mishaps.happened
     assert (mishap.kind, mishap.whom) == ("killed", name)
     assert 0 <= mishap.begin_s < mishap.end_s
-    assert [row.left["perceive"] for row in mishaps.lagging][:3] == [50, 7, 6]
+    assert [row.left["perceive"] for row in mishaps.lagging][:4] == [0, 50, 7, 6]
     assert set(mishaps.lagging[0].left) == set(AGENTS)
 
 
 def test_who_stopped_for_long_ends_with_70_is_started_again_and_counted(lag: list[Any]) -> None:
-    processes = Processes(codes={"judge": EXIT_INTERNAL})
+    processes = Processes(codes={"judge": EXIT_INTERNAL}, said="judge-2-of-4: claimed by another process")
     mishaps = mishaps_of(processes, Broker())
     mishaps.wait(0.02)
     assert processes.started == ["judge"]
@@ -122,11 +123,39 @@ def test_who_stopped_for_long_ends_with_70_is_started_again_and_counted(lag: lis
     assert mishaps.wrong == []
 
 
-@pytest.mark.parametrize("code", [1, -signal.SIGSEGV, 0])
-def test_who_ends_with_another_code_is_wrong(lag: list[Any], code: int) -> None:
-    mishaps = mishaps_of(Processes(codes={"judge": code}), Broker())
+@pytest.mark.parametrize("code", [1, -signal.SIGSEGV, 0, EXIT_INTERNAL])
+def test_who_ends_for_another_reason_is_wrong(lag: list[Any], code: int) -> None:
+    mishaps = mishaps_of(Processes(codes={"judge": code}, said="KeyError: 'x'"), Broker())
     mishaps.wait(0.02)
-    assert mishaps.wrong == [f"judge ended with {code}"]
+    assert mishaps.wrong == [f"judge ended with {code}: KeyError: 'x'"]
+    assert not mishaps.restarts
+
+
+def test_nobody_is_struck_while_something_else_is_not_over(lag: list[Any]) -> None:
+    lag[:] = [7]
+    processes = Processes()
+    mishaps = mishaps_of(processes, Broker())
+    mishaps.strike(["killed"])
+    assert (processes.signals, mishaps.happened) == ([], [])
+
+
+def test_lag_that_comes_again_goes_on_with_the_mishap(lag: list[Any]) -> None:
+    lag[:] = [0, 0, 7, 0]
+    mishaps = mishaps_of(Processes(), Broker())
+    mishaps.recover("start", "all")
+    assert [row.left["perceive"] for row in mishaps.lagging][:4] == [0, 0, 7, 0]
+    assert len(mishaps.lagging) > 4
+
+
+def test_rest_is_when_nobody_lags_twice(lag: list[Any]) -> None:
+    lag[:] = [3, 0, 1, 0]
+    mishaps = mishaps_of(Processes(), Broker())
+    mishaps.rest(5)
+    assert [row.left["perceive"] for row in mishaps.lagging] == [3, 0, 1, 0, 0]
+    assert mishaps.wrong == []
+    lag[:] = [1]
+    mishaps.rest(0.01)
+    assert "not at rest" in mishaps.wrong[0]
 
 
 def test_who_is_told_to_end_must_end_with_0(lag: list[Any]) -> None:
