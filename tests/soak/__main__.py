@@ -207,20 +207,26 @@ def _interval(slope: dict[str, float] | None) -> str:
 
 def _show(console: Console, found: dict[str, Any]) -> None:
     console.print(*tables(found), sep="\n")
+    waits, driven, given = found["waits"], found["driven"], found["given"]
     for name, item in (("all sweeps", "all"), ("outside of mishaps", "calm")):
-        row = found["waits"][item]
-        if row:
+        if row := waits[item]:
             console.print(
-                f"from sweep to prediction, {name}: p50 {row['p50']:.0f} ms, p99 {row['p99']:.0f} ms"
+                f"from sweep to prediction, {name}: p50 {row['p50']:.0f} ms, p99 {row['p99']:.0f} ms, "
+                f"longest {row['max']:.0f} ms"
             )
-    share = found["waits"]["struck_share"]
     console.print(
-        f"{100 * share:.0f} % of sweeps waited while a mishap lasted; {len(found['swaps_s']):,} swaps"
+        f"{100 * waits['struck_share']:.0f} % of {waits['sweeps']:,} sweeps waited while a mishap lasted; "
+        f"{len(found['swaps_s']):,} swaps; started again as another had taken over: {found['restarts'] or 'none'}"
+    )
+    console.print(
+        f"sent in {driven['drive_s']:.0f} s, {given['sweeps'] / given['hz']:.0f} s of driving; "
+        f"nobody behind {driven['behind_s']:.0f} s later"
     )
     for line in found["wrong"]:
         console.print(f"[bold red]wrong:[/] {escape(line)}")
     if not found["wrong"]:
-        console.print("nothing lost, nothing doubled, nothing grows")
+        grows = "nothing grows" if driven["drive_s"] >= JUDGED_SECONDS else "too short to say what grows"
+        console.print(f"nothing lost, nothing doubled, {grows}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -229,7 +235,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m tests.soak", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--minutes", type=float, default=60.0, help="that the robots drive (default 60)")
-    parser.add_argument("--hz", type=float, default=RATE_HZ, help=f"sweeps a second (default {RATE_HZ})")
+    parser.add_argument("--hz", type=float, default=2.0, help="sweeps a second (default 2)")
     parser.add_argument("--seed", type=int, default=1, help="of the mishaps (default 1)")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="emptied first (default runs/soak)")
     given = parser.parse_args(arguments)
