@@ -216,7 +216,7 @@ def _show(console: Console, found: dict[str, Any]) -> None:
             )
     console.print(
         f"{100 * waits['struck_share']:.0f} % of {waits['sweeps']:,} sweeps waited while a mishap lasted; "
-        f"{len(found['swaps_s']):,} swaps; started again as another had taken over: {found['restarts'] or 'none'}"
+        f"{len(found['swaps_s']):,} swaps; restarts after a takeover: {found['restarts'] or 'none'}"
     )
     console.print(
         f"sent in {driven['drive_s']:.0f} s, {given['sweeps'] / given['hz']:.0f} s of driving; "
