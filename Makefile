@@ -23,7 +23,7 @@ BENCH  := $(filter-out bench_kafka,$(sort $(notdir $(basename $(wildcard tests/b
 unexport PYTHONDONTWRITEBYTECODE
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo up test test-long test-kafka up-test kill-test soak faults audit kafka simulate lint sanitize fuzz coverage bench bench-core bench-ids bench-swap bench-pace bench-kafka bench-serve bench-data test-browser fuzz-serve wheel constraints clean
+.PHONY: help setup demo up test test-long test-kafka up-test kill-test soak faults audit kafka simulate lint sanitize fuzz fuzz-decoders coverage bench bench-core bench-ids bench-swap bench-pace bench-kafka bench-serve bench-data test-browser fuzz-serve wheel constraints clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -85,6 +85,10 @@ sanitize: setup ## the C core under the address and undefined-behaviour sanitize
 
 fuzz: setup ## foreign bytes for the C core, so long a target; needs clang: make fuzz SECONDS=600 TARGETS='window rays'
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(TARGETS)
+
+fuzz-decoders: setup ## foreign bytes for the decoders in Python: make fuzz-decoders SECONDS=600 TARGETS='log-mcap agents'
+	@$(BIN)/python -m pip install -q -c constraints.txt atheris || echo "atheris cannot be had here"
+	$(BIN)/python -m tests.decoders --seconds $(SECONDS) $(TARGETS)
 
 coverage: setup ## lines and branches of the C core that its C tests reach; fails below the floors
 	$(BIN)/python -m tests.native.coverage

@@ -9,6 +9,7 @@ a pose file says where the sensor stood; without one the points are hits only.
 from __future__ import annotations
 
 import logging
+import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,6 +42,12 @@ GPS_EPOCH_S = 315_964_800
 
 ADJUSTED_S = 1_000_000_000
 """What adjusted standard GPS time leaves out."""
+
+START_BYTES = 105
+"""Of every header, up to the point format."""
+
+RECORD_BYTES = 54
+"""A record of variable length takes so many at least."""
 
 _COMPRESSED = 0x80
 _MAX_OFFSET_NS = np.iinfo(np.int32).max
@@ -166,7 +173,8 @@ class LasFiles:
                 stamp_ns, time_offset_ns = _times(record, self.epoch_s)
         except (CodecError, OSError) as error:
             return corrupt(path, stream_id, stamp_ns or 0, error)
-        coordinates = np.array([record.x, record.y, record.z], np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):  # scales are the file's, as are infinite ones
+            coordinates = np.array([record.x, record.y, record.z], np.float64)
         return Sweep(
             stream_id=stream_id,
             stamp_ns=stamp_ns or 0,
@@ -182,13 +190,13 @@ def _placed(coordinates: Vector, vector: Vector) -> NDArray[np.float32]:
     """Points float32 (N, 3) as the sensor saw them.
 
     coordinates : float64 (3, N), of the file; vector : pose of the sensor in them
-    Values beyond float32 become infinite, and are counted where they are binned
+    Values beyond float32 become infinite, or NaN, and are counted where they are binned
     """
     turn = pose.matrix(vector).reshape(3, 4)
-    x, y, z = coordinates - vector[:3, None]
-    # Sums are written out: a product of matrices rounds differently from machine to machine.
-    columns = [turn[0, axis] * x + turn[1, axis] * y + turn[2, axis] * z for axis in range(3)]
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
+        x, y, z = coordinates - vector[:3, None]
+        # Sums are written out: a product of matrices rounds differently from machine to machine.
+        columns = [turn[0, axis] * x + turn[1, axis] * y + turn[2, axis] * z for axis in range(3)]
         return np.stack(columns, axis=1).astype(np.float32)
 
 
@@ -219,11 +227,12 @@ def _opened(path: Path) -> Iterator[LasReader]:
     import laspy
 
     with path.open("rb") as file:
-        start = file.read(105)
+        start = file.read(START_BYTES)
         if start[:4] != b"LASF":
             raise CodecError("not a LAS file: it does not begin with LASF" if start else "the file is empty")
-        if len(start) == 105 and start[104] & _COMPRESSED and find_spec("lazrs") is None:
+        if len(start) == START_BYTES and start[104] & _COMPRESSED and find_spec("lazrs") is None:
             raise ModuleNotFoundError("No module named 'lazrs'", name="lazrs")
+        _check_records(start, path.stat().st_size)
         file.seek(0)
         try:
             reader = laspy.open(file, closefd=False, read_evlrs=False, laz_backend=_backends())
@@ -233,6 +242,16 @@ def _opened(path: Path) -> Iterator[LasReader]:
             raise
         except Exception as error:  # parsers of laspy and lazrs raise nearly anything for damaged input
             raise CodecError(f"cannot be read: {one_line(error)}") from error
+
+
+def _check_records(start: bytes, size: int) -> None:
+    """laspy makes an object of every record that the header announces, also behind the end of the file."""
+    if len(start) < START_BYTES:
+        raise CodecError(f"cut off: {len(start)} bytes of a header of {START_BYTES} at least")
+    header_bytes, _, records = struct.unpack_from("<HII", start, 94)
+    needed = header_bytes + records * RECORD_BYTES
+    if size < needed:
+        raise CodecError(f"cut off: {size} bytes where {records} records of variable length take {needed}")
 
 
 def _backends() -> Any:

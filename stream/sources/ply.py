@@ -79,7 +79,8 @@ def _columns(vertex: PlyElement) -> tuple[NDArray[np.float64], NDArray[np.float3
     found = [names[axis] for axis in "xyz"]
     if lists := [name for name in found if vertex.data.dtype[name].hasobject]:
         raise CodecError(f"vertex: property {' '.join(lists)} is a list; a number is expected")
-    coordinates = np.stack([np.array(vertex[name], np.float64) for name in found], axis=1)
+    with np.errstate(invalid="ignore"):  # a signalling NaN is one as well
+        coordinates = np.stack([np.array(vertex[name], np.float64) for name in found], axis=1)
     strength = next((names[name] for name in INTENSITY_NAMES if name in names), None)
     if strength is None or vertex.data.dtype[strength].hasobject:
         return coordinates, np.zeros(len(coordinates), np.float32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,6 +68,7 @@ class BagLog:
         else:
             _check_magic(path)
         with self._open() as reader:
+            _check_topics(path, reader.connections)
             self._topics = sorted({_topic_of(connection) for connection in reader.connections})
 
     def topics(self) -> list[tuple[str, str]]:
@@ -113,6 +114,16 @@ def _messages(file: Any, wanted: Wanted) -> Iterator[LoggedMessage]:
             if not (isinstance(log_time_ns, int) and isinstance(data, bytes | memoryview)):
                 raise ValueError(f"a message is not a time and bytes: {log_time_ns!r:.20}, {data!r:.20}")
             yield LoggedMessage(log_time_ns, *_topic_of(connection), data)
+
+
+def _check_topics(path: Path, connections: Iterable[Connection]) -> None:
+    """Raises SourceError for names that are none: SQLite keeps anything in any column."""
+    for connection in connections:
+        if not (isinstance(connection.topic, str) and isinstance(connection.msgtype, str)):
+            named = f"{connection.topic!r:.40} of type {connection.msgtype!r:.40}"
+            raise SourceError(
+                f"{path}: not a readable rosbag2 recording: topic {named}, text is expected; record it again"
+            )
 
 
 def _topic_of(connection: Connection) -> tuple[str, str]:

@@ -24,10 +24,11 @@ from agents.simulation.run import stage
 from stream.codecs.state import pack
 from stream.codecs.wire import encode
 from stream.config import load_config, to_dict
+from stream.records import FeatureSample, LabelGiven, LabelRequested
 from stream.sources import open_source
 from stream.sources.base import SourceOptions
 from stream.sweep import Sweep
-from stream.topics import RECORDS, STATIC, SWEEPS, TRANSFORMS
+from stream.topics import RECORDS, STATIC, SWEEPS, TRANSFORMS, topic_of
 from stream.transform import Transform
 from tests.data import ROOT
 from tests.decoders.names import LOGS, MESSAGES
@@ -40,6 +41,19 @@ WORLD = 7
 """A seed of the simulated cluster, whose log holds records of most topics."""
 EACH = 3
 """Of every kind of record."""
+
+_CELLS = np.arange(5, dtype=np.uint64)
+_SAMPLE = FeatureSample(
+    prediction_id="robot/lidar/1", robot_id=ROBOT, stream_id="robot/lidar", stamp_ns=1, cell_id=_CELLS,
+    x=np.ones((5, 3), np.float32),
+)  # fmt: skip
+_REQUESTED = LabelRequested(
+    robot_id=ROBOT, stamp_ns=1, region="1", reason="drawn", value=0.5, inclusion=0.25, cell_id=_CELLS
+)
+_GIVEN = LabelGiven(
+    robot_id=ROBOT, stamp_ns=1, author="ann", label="car", at_ns=0, weight=1.0, cell_id=_CELLS
+)
+"""Of what no simulated agent writes."""
 
 
 @cache
@@ -81,7 +95,10 @@ def _seeds() -> dict[str, list[bytes]]:
     found: dict[str, list[bytes]] = defaultdict(list)
     for topic, record in _records():
         found[MESSAGES[topic]].append(b"\1" + encode(record))
+    for record in (_SAMPLE, _REQUESTED, _GIVEN):
+        found[MESSAGES[topic_of(record)]].append(b"\1" + encode(record))
     for item in _drive():
+        found[MESSAGES[topic_of(item)]].append(b"\1" + encode(item))
         for kind, words in ((0, ROS2), (2, FOXGLOVE)):
             if isinstance(item, Sweep):
                 found[MESSAGES[SWEEPS]].append(bytes([kind]) + words.sweep(item))
@@ -103,16 +120,16 @@ def _seeds() -> dict[str, list[bytes]]:
 
 @cache
 def _records() -> list[tuple[str, Any]]:
-    """Some records of every topic that a simulated cluster writes to."""
+    """Some records of every topic that the agents of a simulated cluster write to."""
     cluster = stage(WORLD)
     cluster.run()
-    found: dict[str, list[Any]] = {topic: [] for topic in RECORDS}
+    found: dict[str, list[Any]] = {topic: [] for topic in set(RECORDS) - {SWEEPS, TRANSFORMS, STATIC}}
     for entry in cluster.log.all():
         topic = entry.place[0]
         if topic in found and len(found[topic]) < EACH:
             found[topic].append(entry.record)
     cluster.close()
-    return [(topic, record) for topic, records in found.items() for record in records]
+    return [(topic, record) for topic, records in sorted(found.items()) for record in records]
 
 
 @cache

@@ -234,8 +234,8 @@ def test_a_broken_first_file_is_refused_in_one_line(tmp_path: Path, suffix: str)
     for content, message in (
         (b"", "the file is empty"),
         (b"PK\x03\x04" * 90, "not a LAS file: it does not begin with LASF"),
-        (whole[:4], "cannot be read: "),
-        (whole[:200], "cannot be read: "),
+        (whole[:4], "cut off: 4 bytes of a header of 105 at least"),
+        (whole[:200], "cut off: 200 bytes where 0 records of variable length take 375"),
         (whole[:104] + b"\x2a" + whole[105:], "cannot be read: "),
         (whole[:-1], f"cut off: {len(whole) - 1} bytes where the header announces {len(whole)}"),
         (whole[:247] + b"\xff" * 8 + whole[255:], "points exceed the cap of 100000000"),
@@ -247,6 +247,19 @@ def test_a_broken_first_file_is_refused_in_one_line(tmp_path: Path, suffix: str)
             source_of(path)
         assert str(caught.value).startswith(f"{path}: ")
         assert "\n" not in str(caught.value)
+
+
+@SUFFIXES
+@pytest.mark.timeout(20)
+def test_records_that_are_not_there_take_neither_time_nor_memory(tmp_path: Path, suffix: str) -> None:
+    path = write(tmp_path / f"a.{suffix}")
+    data = bytearray(path.read_bytes())
+    data[100:104] = b"\xff\xff\xff\x7f"
+    path.write_bytes(data)
+    with pytest.raises(
+        SourceError, match=r"cut off: \d+ bytes where 2147483647 records of variable length take"
+    ):
+        source_of(path)
 
 
 @SUFFIXES

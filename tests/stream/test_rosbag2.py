@@ -230,6 +230,21 @@ def test_a_compressed_message_that_does_not_unpack_is_rejected(tmp_path: Path) -
     assert rejected.detail.startswith("/points at log time 1100000001: CDR header 28b5")
 
 
+@pytest.mark.parametrize("column", ["name", "type"])
+@pytest.mark.parametrize("value", [None, b"\xff", 5])
+def test_a_topic_whose_name_or_type_is_no_text_is_refused(tmp_path: Path, column: str, value: object) -> None:
+    write(tmp_path / "bag", drive(2))
+    path = tmp_path / "bag" / "bag.db3"
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE loose AS SELECT * FROM topics")  # without "not null"
+        database.execute("DROP TABLE topics")
+        database.execute("ALTER TABLE loose RENAME TO topics")
+        database.execute(f"UPDATE topics SET {column} = ? WHERE id = 1", [value])
+    database.close()
+    with pytest.raises(SourceError, match=r"bag\.db3: not a readable rosbag2 recording: .*text is expected"):
+        read(str(path))
+
+
 def change(key: str, value: object) -> Callable[[Path], None]:
     def damage(bag: Path) -> None:
         path = bag / "metadata.yaml"

@@ -1,0 +1,17 @@
+"""One target under atheris, with arguments of libFuzzer: ``python -m tests.decoders.one TARGET``."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+
+import atheris
+
+with atheris.instrument_imports(include=["stream", "models", "agents"]):
+    from tests.decoders.targets import TARGETS
+
+if __name__ == "__main__":
+    warnings.simplefilter("error", RuntimeWarning)  # a person would see it in the middle of something else
+    give = TARGETS[sys.argv.pop(1)]
+    atheris.Setup(sys.argv, give)
+    atheris.Fuzz()
