@@ -231,7 +231,7 @@ def test_a_compressed_message_that_does_not_unpack_is_rejected(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("column", ["name", "type"])
-@pytest.mark.parametrize("value", [None, b"\xff", 5])
+@pytest.mark.parametrize("value", [None, b"\xff"])
 def test_a_topic_whose_name_or_type_is_no_text_is_refused(tmp_path: Path, column: str, value: object) -> None:
     write(tmp_path / "bag", drive(2))
     path = tmp_path / "bag" / "bag.db3"
