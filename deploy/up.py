@@ -148,10 +148,15 @@ async def _sweeps(settings: KafkaSettings) -> int:
         return sum(span.stop for span in (await partitions.spans(places)).values())
 
 
-def main() -> int:
-    """Run it until Ctrl-C, SIGTERM or SIGHUP, or until a process ends; 0 when all was told to end."""
+def interruptible() -> None:
+    """Have whatever tells this process to end interrupt it, so that what it has started is stopped."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
+
+
+def main() -> int:
+    """Run it until Ctrl-C, SIGTERM or SIGHUP, or until a process ends; 0 when all was told to end."""
+    interruptible()
     try:
         with cluster(FOLDER, PORT) as settings:
             with composition(settings, SWEEPS_A_ROBOT, sys.stdout, port=FIRST_HTTP_PORT) as processes:

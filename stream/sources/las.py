@@ -232,11 +232,12 @@ def _opened(path: Path) -> Iterator[LasReader]:
             raise CodecError("not a LAS file: it does not begin with LASF" if start else "the file is empty")
         if len(start) == START_BYTES and start[104] & _COMPRESSED and find_spec("lazrs") is None:
             raise ModuleNotFoundError("No module named 'lazrs'", name="lazrs")
-        _check_records(start, path.stat().st_size)
+        size = path.stat().st_size
+        _check_records(start, size)
         file.seek(0)
         try:
             reader = laspy.open(file, closefd=False, read_evlrs=False, laz_backend=_backends())
-            _check_size(reader.header, path.stat().st_size)
+            _check_size(reader.header, size)
             yield reader
         except CodecError:
             raise

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import io
-import sqlite3
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import laspy
 import numpy as np
 import yaml
-from mcap.writer import CompressionType, Writer
-from plyfile import PlyData, PlyElement
-from pypcd4 import Encoding, PointCloud
+from mcap.writer import CompressionType
 
 from agents.kafka.produce import FOXGLOVE, ROS2
 from agents.simulation.run import stage
@@ -29,9 +25,9 @@ from stream.sources import open_source
 from stream.sources.base import SourceOptions
 from stream.sweep import Sweep
 from stream.topics import RECORDS, STATIC, SWEEPS, TRANSFORMS, topic_of
-from stream.transform import Transform
 from tests.data import ROOT
 from tests.decoders.names import LOGS, MESSAGES
+from tests.stream import test_las, test_mcap, test_pcd, test_ply, test_rosbag2
 
 ROBOT = "robot"
 SIMULATED = "sim:yard?seed=1&sweeps=3&beams=32&azimuths=64"
@@ -71,18 +67,6 @@ def _thin(sweep: Sweep) -> Sweep:
         misses=sweep.misses[:0],
         time_offset_ns=None if sweep.time_offset_ns is None else sweep.time_offset_ns[::THIN],
     )
-
-
-def mount(sweep: Sweep) -> list[Transform]:
-    """Transforms that place a sweep, whatever its frame and stamp."""
-    places = [("base_link", sweep.frame, True), ("odom", "base_link", False)]
-    return [
-        Transform(
-            robot_id=sweep.robot_id, stamp_ns=sweep.stamp_ns, parent=parent, child=child,
-            translation=(0.0, 0.0, 0.0), rotation=(0.0, 0.0, 0.0, 1.0), static=static,
-        )
-        for parent, child, static in places
-    ]  # fmt: skip
 
 
 def seeds_of(target: str) -> list[bytes]:
@@ -134,85 +118,26 @@ def _records() -> list[tuple[str, Any]]:
 
 @cache
 def _files() -> dict[str, list[bytes]]:
-    """A small file of each format."""
+    """A small file of each format, as the tests of the format write them."""
     places = np.random.default_rng(1).normal(0, 5, (20, 4)).astype(np.float32)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        texts = [test_ply.write(folder / f"{text}.ply", test_ply.vertices(), text) for text in (True, False)]
+        logs = [
+            test_mcap.write(folder / f"{kind.value}.mcap", test_mcap.drive(3), compression=kind)
+            for kind in CompressionType
+        ]
+        test_rosbag2.write(folder / "bag", test_mcap.drive(3))
         return {
-            ".pcd": [_pcd(places, Path(folder) / f"{encoding.value}.pcd", encoding) for encoding in Encoding],
-            ".ply": [_ply(places, text) for text in (True, False)],
-            ".las": [_las(places, Path(folder) / "a.las")],
-            ".mcap": [_mcap(compression) for compression in CompressionType],
-            ".db3": [_db3(Path(folder) / "a.db3")],
+            ".pcd": [test_pcd.pcd(places, encoding) for encoding in test_pcd.ENCODINGS],
+            ".ply": [path.read_bytes() for path in texts],
+            ".las": [test_las.write(folder / "a.las").read_bytes()],
+            ".mcap": [Path(log).read_bytes() for log in logs],
+            ".db3": [(folder / "bag" / "bag.db3").read_bytes()],
             ".bin": [places.tobytes()],
             ".npy": [_saved(np.save, places > 0)],
             ".npz": [_saved(np.savez, occupancy=places > 0)],
         }
-
-
-def _pcd(places: Any, path: Path, encoding: Encoding) -> bytes:
-    PointCloud.from_xyzi_points(places).save(path, encoding)
-    return path.read_bytes()
-
-
-def _ply(places: Any, text: bool) -> bytes:
-    table = np.rec.fromarrays(places.T, names="x,y,z,intensity")
-    file = io.BytesIO()
-    PlyData([PlyElement.describe(table, "vertex")], text=text).write(file)
-    return file.getvalue()
-
-
-def _las(places: Any, path: Path) -> bytes:
-    cloud = laspy.LasData(laspy.LasHeader(point_format=6, version="1.4"))
-    cloud.x, cloud.y, cloud.z = places[:, :3].T.astype(float)
-    cloud.write(str(path))
-    return path.read_bytes()
-
-
-def _mcap(compression: CompressionType) -> bytes:
-    file = io.BytesIO()
-    writer = Writer(file, compression=compression)
-    writer.start("ros2")
-    channels: dict[str, int] = {}
-    for topic, kind, stamp_ns, data in _ros2():
-        if topic not in channels:
-            schema = writer.register_schema(kind, "ros2msg", b"")
-            channels[topic] = writer.register_channel(topic, "cdr", schema)
-        writer.add_message(channels[topic], stamp_ns, data, stamp_ns)
-    writer.finish()
-    return file.getvalue()
-
-
-def _db3(path: Path) -> bytes:
-    with sqlite3.connect(path) as base:
-        base.execute(
-            "CREATE TABLE topics(id INTEGER PRIMARY KEY, name TEXT NOT NULL, type TEXT NOT NULL,"
-            " serialization_format TEXT NOT NULL, offered_qos_profiles TEXT NOT NULL)"
-        )
-        base.execute(
-            "CREATE TABLE messages(id INTEGER PRIMARY KEY, topic_id INTEGER NOT NULL,"
-            " timestamp INTEGER NOT NULL, data BLOB NOT NULL)"
-        )
-        ids: dict[str, int] = {}
-        for topic, kind, stamp_ns, data in _ros2():
-            if topic not in ids:
-                ids[topic] = len(ids) + 1
-                base.execute("INSERT INTO topics VALUES (?, ?, ?, 'cdr', '')", (ids[topic], topic, kind))
-            base.execute(
-                "INSERT INTO messages(topic_id, timestamp, data) VALUES (?, ?, ?)",
-                (ids[topic], stamp_ns, data),
-            )
-    base.close()
-    return path.read_bytes()
-
-
-def _ros2() -> Iterator[tuple[str, str, int, bytes]]:
-    """Topic, type, stamp and payload of the messages of a drive."""
-    for item in _drive():
-        if isinstance(item, Sweep):
-            yield "/points", "sensor_msgs/msg/PointCloud2", item.stamp_ns, ROS2.sweep(item)
-        else:
-            topic = "/tf_static" if item.static else "/tf"
-            yield topic, "tf2_msgs/msg/TFMessage", item.stamp_ns, ROS2.transforms([item])
 
 
 def _saved(save: Callable[..., None], *values: Any, **named: Any) -> bytes:

@@ -28,7 +28,7 @@ from stream.topics import STATIC, SWEEPS
 from stream.topics import TRANSFORMS as MOVES
 from stream.transform import Transform
 from tests.decoders.names import LOGS, MESSAGES
-from tests.decoders.seeds import ROBOT, mount
+from tests.decoders.seeds import ROBOT
 
 ITEMS = 200
 """Of a log; what follows is decoded by the same code."""
@@ -65,6 +65,18 @@ def give_agents(data: bytes) -> None:
             for output in perceive.handle(item).outputs:
                 if isinstance(output, Binned | Prediction):
                     judge.handle(output)
+
+
+def mount(sweep: Sweep) -> list[Transform]:
+    """Transforms that place a sweep, whatever its frame and stamp."""
+    places = [("base_link", sweep.frame, True), ("odom", "base_link", False)]
+    return [
+        Transform(
+            robot_id=sweep.robot_id, stamp_ns=sweep.stamp_ns, parent=parent, child=child,
+            translation=(0.0, 0.0, 0.0), rotation=(0.0, 0.0, 0.0, 1.0), static=static,
+        )
+        for parent, child, static in places
+    ]  # fmt: skip
 
 
 def give_moves(data: bytes) -> None:

@@ -101,7 +101,7 @@ def _union(ledgers: Sequence[Ledger], names: Callable[[Ledger], Iterable[object]
 
 def _sweeps(report: Report, ledgers: Sequence[Ledger], sent: Mapping[str, int]) -> None:
     """Each sweep is one prediction or one dead letter with its reason; what comes again is the same."""
-    received = _union(ledgers, lambda ledger: ledger.sent)
+    received = _union(ledgers, lambda ledger: ledger.sweep_ms)
     for robot, count in sent.items():
         there = sum(str(name).startswith(f"{robot}/") for name in received)
         report.rows.append((f"sweeps of {robot}", f"{count:,}", there))

@@ -7,7 +7,6 @@ and archive are compared with what was sent. Exit code 1, with the names of what
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -20,7 +19,17 @@ from agents.console import PIPE_WIDTH
 from agents.kafka.admin import ClusterError
 from agents.kafka.settings import KafkaSettings
 from deploy.composition import Composition
-from deploy.up import CONFIG, FLEET, WEB, cluster, composition, partitions_of, start, workers_and_fleet
+from deploy.up import (
+    CONFIG,
+    FLEET,
+    WEB,
+    cluster,
+    composition,
+    interruptible,
+    partitions_of,
+    start,
+    workers_and_fleet,
+)
 from stream.config import load_config
 from stream.topics import AGENTS
 from tests.data import ROOT
@@ -60,23 +69,30 @@ def drive(settings: KafkaSettings, sweeps: int, output: TextIO, speed: float = 1
     Raises AssertionError when a worker ends before, or when something takes far too long
     """
     with composition(settings, sweeps, output, speed=speed) as processes:
-        workers, fleet = workers_and_fleet(processes.names)
+        _, fleet = workers_and_fleet(processes.names)
         start(processes)
         begin = time.monotonic()
         _wait_for_fleet(processes, fleet, begin + sweeps / (RATE_HZ * speed) + LATE_SECONDS)
         sent = time.monotonic()
         wait_for_rest(processes, settings, AGENTS, REST_SECONDS)
         rest = time.monotonic()
-        partitions = {name: partitions_of(processes.lines(name)) for name in workers if "perceive" in name}
-        processes.stop([WEB])
-        processes.stop(workers)
-        return Drive(
-            codes=processes.ended(),
-            partitions=partitions,
-            robots=[name.removeprefix(FLEET) for name in fleet],
-            drive_s=sent - begin,
-            behind_s=rest - sent,
-        )
+        return stop(processes, drive_s=sent - begin, behind_s=rest - sent)
+
+
+def stop(processes: Composition, *, drive_s: float, behind_s: float, nonsense: int = 0) -> Drive:
+    """Stop all once nobody lags, the server first; what is known of the drive then."""
+    workers, fleet = workers_and_fleet(processes.names)
+    partitions = {name: partitions_of(processes.lines(name)) for name in workers if "perceive" in name}
+    processes.stop([WEB])
+    processes.stop(workers)
+    return Drive(
+        codes=processes.ended(),
+        partitions=partitions,
+        robots=[name.removeprefix(FLEET) for name in fleet],
+        drive_s=drive_s,
+        behind_s=behind_s,
+        nonsense=nonsense,
+    )
 
 
 def _wait_for_fleet(processes: Composition, fleet: Sequence[str], end: float) -> None:
@@ -100,21 +116,32 @@ def examine(settings: KafkaSettings, ledgers: Sequence[Ledger], sweeps: int, dri
     return report
 
 
-def main() -> int:
-    """Drive, audit, print a table; 0 when all is as it must be."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def drive_parser(about: str | None, minutes: float, hz: float) -> argparse.ArgumentParser:
+    """A command line that says for how long robots drive, and how fast; with defaults."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--minutes", type=float, default=minutes, help=f"that the robots drive (default {minutes:g})"
     )
-    parser.add_argument("--minutes", type=float, default=5.0, help="that the robots drive (default 5)")
-    parser.add_argument("--hz", type=float, default=RATE_HZ, help=f"sweeps a second (default {RATE_HZ})")
-    given = parser.parse_args()
+    parser.add_argument("--hz", type=float, default=hz, help=f"sweeps a second (default {hz:g})")
+    return parser
+
+
+def sweeps_of(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
+    """Sweeps of each robot in these minutes; ends with an error where there are none."""
     if not 0 < given.hz <= 100:
         parser.error("--hz: must be above 0 and at most 100")
     sweeps = round(given.minutes * 60 * given.hz)
     if sweeps < 1:
         parser.error("--minutes: must be above 0, for example 0.5")
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+    return sweeps
+
+
+def main() -> int:
+    """Drive, audit, print a table; 0 when all is as it must be."""
+    parser = drive_parser(__doc__, 5.0, RATE_HZ)
+    given = parser.parse_args()
+    sweeps = sweeps_of(parser, given)
+    interruptible()
     console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
     try:
         return _run(sweeps, given.hz / RATE_HZ, console)

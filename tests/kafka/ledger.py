@@ -67,7 +67,6 @@ class Ledger:
     prints: dict[str, dict[Identity, str]] = field(default_factory=dict)
     repeated: Counter[str] = field(default_factory=Counter)
     contradicted: list[Identity] = field(default_factory=list)
-    sent: set[str] = field(default_factory=set)
     rejected: dict[str, str] = field(default_factory=dict)
     nonsense: set[str] = field(default_factory=set)
     letters: set[str] = field(default_factory=set)
@@ -96,7 +95,6 @@ class Ledger:
             return
         known[name] = print_
         if isinstance(record, Sweep):
-            self.sent.add(record.prediction_id)
             self.sweep_ms.setdefault(record.prediction_id, appended_ms)
         elif isinstance(record, SweepRejected) and print_ in self.nonsense:
             self.letters.add(print_)

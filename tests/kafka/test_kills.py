@@ -12,6 +12,7 @@ KILLS = 8
 WRONG = ("lost", "duplicates", "unexpected", "out_of_order", "wrong_states", "wrong")
 
 
+@pytest.mark.kafka
 @pytest.mark.learn
 @pytest.mark.long
 @pytest.mark.timeout(900)

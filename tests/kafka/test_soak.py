@@ -7,18 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.kafka.broker import LocalBroker
 from tests.soak.__main__ import main
 
-pytestmark = [pytest.mark.learn, pytest.mark.long, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.kafka, pytest.mark.learn, pytest.mark.long, pytest.mark.timeout(900)]
 NOT_JUDGED = ("grows by", "99th percentile")
 """Other tests use the processors meanwhile, and what is filled for the first time grows."""
 
 
 @pytest.mark.fault(1, 7, 9, 10, 14, 16, 23)
-def test_a_minute_of_mishaps_loses_nothing(
-    local_kafka: LocalBroker, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_minute_of_mishaps_loses_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "soak"
     main(["--minutes", "1", "--hz", "1", "--seed", "2", "--folder", str(folder)])
     found = json.loads((folder / "soak.json").read_text())

@@ -39,18 +39,15 @@ class Growth:
 
 def growth_of(readings: Sequence[Reading], since_s: float) -> Growth:
     """The slopes of the longest life that goes on after a time."""
-    longest = max(
-        ([item for item in life if item.at_s >= since_s] for life in lives(readings)), key=len, default=[]
-    )
-    if not longest:
+    life = max(lives(readings), key=lambda life: sum(item.at_s >= since_s for item in life), default=[])
+    if not life or life[-1].at_s < since_s:
         return Growth(minutes=0.0, slopes=dict.fromkeys(NAMES))
-    born = next(life[0].at_s for life in lives(readings) if life[-1].pid == longest[-1].pid)
-    whole_s = longest[-1].at_s - born
-    warm_s = born + min(WARM_UP * whole_s, MAX_WARM_UP_SECONDS)
-    kept = [item for item in longest if item.at_s >= warm_s]
+    born, died = life[0].at_s, life[-1].at_s
+    warm_s = born + min(WARM_UP * (died - born), MAX_WARM_UP_SECONDS)
+    kept = [item for item in life if item.at_s >= max(since_s, warm_s)]
     at_s = [item.at_s for item in kept]
     return Growth(
-        minutes=(at_s[-1] - at_s[0]) / 60 if at_s else 0.0,
+        minutes=(at_s[-1] - at_s[0]) / 60,
         slopes={name: slope_of(at_s, [getattr(item, name) for item in kept]) for name in NAMES},
     )
 

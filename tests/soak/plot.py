@@ -76,7 +76,12 @@ def _processes(axis: Axes, found: dict[str, Any], what: str, label: str) -> None
     axis.set_ylim(bottom=0)
     axis.set_ylabel(label)
     if what == "rss_mib":
-        axis.legend(frameon=False, fontsize=8, ncols=4, loc="upper left", bbox_to_anchor=(0, 1.16))
+        _legend(axis)
+
+
+def _legend(axis: Axes) -> None:
+    """Above the plot, in rows of four."""
+    axis.legend(frameon=False, fontsize=8, ncols=4, loc="upper left", bbox_to_anchor=(0, 1.16))
 
 
 def _waits(axis: Axes, found: dict[str, Any]) -> None:
@@ -90,7 +95,7 @@ def _waits(axis: Axes, found: dict[str, Any]) -> None:
     )
     axis.set_yscale("log")
     axis.set_ylabel("sweep to prediction (ms), each minute")
-    axis.legend(frameon=False, fontsize=8, ncols=4, loc="upper left", bbox_to_anchor=(0, 1.16))
+    _legend(axis)
 
 
 def _lag(axis: Axes, found: dict[str, Any]) -> None:
@@ -102,7 +107,7 @@ def _lag(axis: Axes, found: dict[str, Any]) -> None:
     axis.set_yscale("symlog", linthresh=10)
     axis.set_ylim(bottom=0)
     axis.set_ylabel("messages not acknowledged")
-    axis.legend(frameon=False, fontsize=8, ncols=4, loc="upper left", bbox_to_anchor=(0, 1.16))
+    _legend(axis)
 
 
 def _disk(axis: Axes, found: dict[str, Any]) -> None:

@@ -44,9 +44,7 @@ def slope_of(at_s: Sequence[float], values: Sequence[float]) -> Slope | None:
         return Slope(per_hour=0.0, low=0.0, high=0.0)
     line = stats.linregress(*zip(*means, strict=True))
     half = stats.t.ppf(0.5 + LEVEL / 2, BATCHES - 2) * line.stderr
-    scale = HOUR_SECONDS
-    return Slope(
-        per_hour=float(scale * line.slope),
-        low=float(scale * (line.slope - half)),
-        high=float(scale * (line.slope + half)),
+    per_hour, low, high = (
+        float(HOUR_SECONDS * slope) for slope in (line.slope, line.slope - half, line.slope + half)
     )
+    return Slope(per_hour=per_hour, low=low, high=high)
