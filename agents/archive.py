@@ -28,7 +28,8 @@ from stream.records import (
     SweepRejected,
     robot_of,
 )
-from stream.run_folder import CONTAINERS, LABELS, SWEEPS, container_table
+from stream.run_folder import CONTAINERS, LABELS, container_table
+from stream.sweep_files import SWEEPS
 from stream.tables import (
     binned_to_batch,
     check_binned_schema,

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 import yaml
 from numpy.typing import NDArray
 
@@ -22,6 +21,7 @@ from stream.container import RollingContainer
 from stream.features import FeatureSchema, digest, schema_of
 from stream.records import Binned, robot_of
 from stream.run_folder import RunFolder
+from stream.sweep_files import read_sweeps
 from stream.tables import TableError
 
 
@@ -129,9 +129,7 @@ def explain(run: Path, prediction_id: str, config: Config | None = None) -> Expl
     """
     folder = RunFolder(run)
     config = run_config(folder) if config is None else config
-    sweeps = pq.read_table(
-        run / "sweeps.parquet", filters=[("prediction_id", "=", prediction_id)]
-    ).to_pylist()
+    sweeps = read_sweeps(run, filters=[("prediction_id", "=", prediction_id)]).to_pylist()
     if not sweeps:
         _refuse_deleted(run, prediction_id, 0)
         raise UnknownPrediction(f"{prediction_id}: not in this run; sweeps.parquet lists the ids")

@@ -11,6 +11,7 @@ from rich.markup import escape
 from agents.cluster_options import KafkaOptions
 from agents.failure import EXIT_ERROR
 from agents.options import spread
+from stream.sweep_files import sweep_files
 
 if TYPE_CHECKING:
     from models.manifest import Manifest
@@ -59,7 +60,7 @@ def show(folder: Folder, model: Model) -> None:
     registry = _registry(folder)
     manifest = registry.manifest(registry.resolve(model))
     console.show(console.grid(model_rows(manifest, _ancestors(registry, manifest))))
-    if "://" in folder or not (Path(folder) / "sweeps.parquet").is_file():
+    if "://" in folder or not sweep_files(Path(folder)):
         return
     checked = check_sources(Path(folder), manifest)
     console.show(console.grid(source_rows(checked)))

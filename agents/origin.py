@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 
 from agents.sources import add_digests, sweep_digest
 from models.manifest import Manifest, SourceRange
 from stream.records import robot_of
+from stream.sweep_files import read_sweeps
 from stream.tables import OUTCOME_SCHEMA
 
 
@@ -37,10 +37,7 @@ def check_sources(run: Path, manifest: Manifest) -> list[Checked]:
 
     Raises FileNotFoundError where the run holds no sweeps
     """
-    table = pq.read_table(
-        run / "sweeps.parquet",
-        columns=["prediction_id", "stream_id", "stamp_ns", "feature_digest", "state_digest"],
-    )
+    table = read_sweeps(run, ["prediction_id", "stream_id", "stamp_ns", "feature_digest", "state_digest"])
     stored = ds.dataset(run / "outcomes", schema=OUTCOME_SCHEMA, format="parquet")
     outcomes = stored.to_table(columns=["prediction_id"])
     observed = set(pc.unique(outcomes["prediction_id"]).to_pylist())

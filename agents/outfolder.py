@@ -13,6 +13,7 @@ RUN_ENTRIES = (
     "report.html",
     "errors.html",
     "sweeps.parquet",
+    "sweeps",
     "events.jsonl",
     "predictions",
     "shadows",

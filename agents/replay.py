@@ -137,6 +137,7 @@ def replay(
     runtime.finish()
     if done == 0:
         raise SourceError(_nothing_read(infos[0].location, limit.refused, _describe(damages)))
+    folder.join_sweeps()
     progress(done, done, "rebuilding features from stored containers")
     summary = summarise(config, agents, latencies, rebuild_check(folder, config))
     folder.write_text("summary.json", json.dumps(summary, indent=1, allow_nan=False) + "\n")

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from agents.explain import rebuild
 from agents.inprocess import Agents
 from stream.config import Config
 from stream.features import digest
 from stream.run_folder import RunFolder
+from stream.sweep_files import read_sweeps, sweep_files
 from stream.tables import LATENCY_STAGES
 
 REBUILT_PREDICTIONS = 8
@@ -54,10 +54,9 @@ def rebuild_check(folder: RunFolder, config: Config) -> dict[str, int]:
 
     A digest covers all cells of a prediction, so they count as identical together or not at all.
     """
-    path = folder.path / "sweeps.parquet"
     checked = identical = 0
-    if path.exists():
-        rows = pq.read_table(path, columns=["stream_id", "stamp_ns", "feature_digest"]).to_pylist()
+    if sweep_files(folder.path):
+        rows = read_sweeps(folder.path, ["stream_id", "stamp_ns", "feature_digest"]).to_pylist()
         places = np.unique(np.linspace(0, len(rows) - 1, REBUILT_PREDICTIONS).astype(int))
         for row in [rows[place] for place in places] if rows else []:
             features, _ = rebuild(folder, config, row["stream_id"], row["stamp_ns"])

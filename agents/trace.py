@@ -26,7 +26,7 @@ MS = 1_000_000
 def spans_of_sweep(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The sweep, its forecast and the stages of it.
 
-    row : of sweeps.parquet: prediction_id, stream_id, stamp_ns, model_id, cells, and ``<stage>_ms`` columns
+    row : of sweeps: prediction_id, stream_id, stamp_ns, model_id, cells, and ``<stage>_ms`` columns
     """
     name, stamp = row["prediction_id"], int(row["stamp_ns"])
     took = {stage: float(row.get(f"{stage}_ms") or 0.0) for stage in STAGES}
@@ -73,11 +73,11 @@ def spans_of_run(folder: Path) -> Iterator[dict[str, Any]]:
     """Every span of a run folder: sweeps, then outcomes, then weights."""
     import pyarrow.compute as pc
     import pyarrow.dataset as ds
-    import pyarrow.parquet as pq
 
+    from stream.sweep_files import read_sweeps
     from stream.tables import OUTCOME_SCHEMA
 
-    sweeps = pq.read_table(folder / "sweeps.parquet").to_pylist()
+    sweeps = read_sweeps(folder).to_pylist()
     for row in sweeps:
         yield from spans_of_sweep(row)
     outcomes = ds.dataset(folder / "outcomes", schema=OUTCOME_SCHEMA, format="parquet").to_table(

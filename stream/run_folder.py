@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from stream.container_file import read_containers, write_containers
-from stream.damage import damage_of
 from stream.files import replacing, sync
 from stream.records import Binned
+from stream.sweep_files import SWEEPS, read_sweeps, sweep_files, whole_file
 from stream.tables import BINNED_SCHEMA
 
 CONTAINERS = "containers"
-SWEEPS = "sweeps"
 LABELS = "labels"
 QUARANTINE = "quarantine"
 """Where damaged files lie, each with a note of why; nothing reads rows from there."""
@@ -40,39 +39,40 @@ class RunFolder:
         return self.path / "models"
 
     def create(self) -> None:
-        """Make the folder and its datasets, so that an empty run is readable too."""
-        for name in ("predictions", "shadows", "outcomes", CONTAINERS, "models"):
+        """Make the folder and its datasets, so that an empty run is readable too.
+
+        What goes on in a folder that has its sweeps in one file begins with that one as the first part.
+        """
+        for name in ("predictions", "shadows", "outcomes", CONTAINERS, SWEEPS, "models"):
             (self.path / name).mkdir(parents=True, exist_ok=True)
+        if whole_file(self.path).is_file():
+            whole_file(self.path).replace(self.path / SWEEPS / "part-0.parquet")
         (self.path / "events.jsonl").touch()
 
     def write_table(self, dataset: str, table: pa.Table, chunk: int, *, durable: bool = False) -> None:
         """Put a chunk in its place, by number from 0: written again, after a crash, it changes nothing.
 
-        Parquet with page checksums; containers as an uncompressed Arrow file
         durable : on disk before this returns, so that a loss of power does not bring the old one back
         """
-        if dataset == SWEEPS:
-            self._merge_sweeps(table, chunk, durable)
-            return
         suffix = "arrow" if dataset == CONTAINERS else "parquet"
-        path = self.path / dataset / f"part-{chunk:05d}.{suffix}"
+        self.put_table(self.path / dataset / f"part-{chunk:05d}.{suffix}", table, durable=durable)
+
+    def put_table(self, path: Path, table: pa.Table, *, durable: bool = False) -> None:
+        """Put a file of rows in its place: Parquet with page checksums, or containers as uncompressed Arrow.
+
+        path : its suffix says which; durable : as in ``write_table``
+        """
         path.parent.mkdir(exist_ok=True)
-        write = write_containers if dataset == CONTAINERS else _write_parquet
+        write = write_containers if path.suffix == ".arrow" else _write_parquet
         with replacing(path, durable=durable) as temporary:
             write(temporary, table)
 
-    def _merge_sweeps(self, table: pa.Table, chunk: int, durable: bool) -> None:
-        """sweeps.parquet is one file by contract and small: a chunk is added by rewriting it, rows known by
-        their prediction once; the first chunk begins it anew."""
-        path = self.path / "sweeps.parquet"
-        if chunk > 0 and path.exists() and (reason := damage_of(path)):
-            self.set_aside(path, reason)  # a writer that could not go on would lose what comes, too
-        if chunk > 0 and path.exists():
-            before = pq.read_table(path)
-            known = pc.is_in(before["prediction_id"], table["prediction_id"])
-            table = pa.concat_tables([before.filter(pc.invert(known)), table])
-        with replacing(path, durable=durable) as temporary:
-            _write_parquet(temporary, table)
+    def join_sweeps(self) -> None:
+        """Put the rows of sweeps into one file, sweeps.parquet, as a run that has ended has them."""
+        parts = self.path / SWEEPS
+        if parts.is_dir() and sweep_files(self.path):
+            self.put_table(whole_file(self.path), read_sweeps(self.path))
+            shutil.rmtree(parts)
 
     def set_aside(self, path: Path, reason: str) -> Path:
         """Move a damaged file of the run into quarantine, with a note of why beside it and an event.

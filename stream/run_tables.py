@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from stream.sweep_files import SWEEPS, sweep_files
 from stream.tables import OUTCOME_SCHEMA, PREDICTION_SCHEMA, SHADOW_SCHEMA, SWEEP_SCHEMA, TableError
 
 MEMORY = "2GB"
@@ -26,7 +27,7 @@ _DATASETS = {
     "predictions": PREDICTION_SCHEMA,
     "outcomes": OUTCOME_SCHEMA,
     "shadows": SHADOW_SCHEMA,
-    "sweeps": SWEEP_SCHEMA,
+    SWEEPS: SWEEP_SCHEMA,
 }
 
 
@@ -46,7 +47,7 @@ class RunTables:
 
     def _readable(self, run: Path, name: str) -> list[str]:
         files = []
-        for path in [run / "sweeps.parquet"] if name == "sweeps" else sorted((run / name).glob("*.parquet")):
+        for path in sweep_files(run) if name == SWEEPS else sorted((run / name).glob("*.parquet")):
             try:
                 pq.read_metadata(path)
             except FileNotFoundError:

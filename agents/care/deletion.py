@@ -23,7 +23,8 @@ from agents.care.rows import files_of, read_rows
 from agents.care.subject import CareError, Subject
 from agents.explain import run_config
 from stream.config import Config
-from stream.run_folder import CONTAINERS, QUARANTINE, SWEEPS, RunFolder, container_table
+from stream.run_folder import CONTAINERS, QUARANTINE, RunFolder, container_table
+from stream.sweep_files import SWEEPS, sweep_files
 
 
 def plan(run: Path, subject: Subject, now_ns: int) -> Receipt:
@@ -104,7 +105,7 @@ def _carry_out(run: Path, subject: Subject, receipt: Receipt) -> None:
 def drop_rows(folder: RunFolder, dataset: str, path: Path, chosen: NDArray[np.bool_]) -> None:
     """Write a file again without the chosen rows, bool (N,); one that would be empty goes.
 
-    sweeps.parquet stays, empty or not: it is what says that a folder is a run
+    Files of sweeps stay, empty or not: they are what says that a folder is a run
     """
     if chosen.all() and dataset != SWEEPS:
         folder.remove(path)
@@ -113,8 +114,7 @@ def drop_rows(folder: RunFolder, dataset: str, path: Path, chosen: NDArray[np.bo
         table = _containers_without(path, chosen)
     else:
         table = pq.read_table(path).filter(pa.array(~chosen))
-    chunk = 0 if dataset == SWEEPS else int(path.stem.removeprefix("part-"))
-    folder.write_table(dataset, table, chunk, durable=True)
+    folder.put_table(path, table, durable=True)
 
 
 def _containers_without(path: Path, chosen: NDArray[np.bool_]) -> pa.Table:
@@ -174,8 +174,7 @@ def _window_after(run: Path, subject: Subject) -> list[Left]:
     config = run_config(RunFolder(run)) if (run / small_files.CONFIG).is_file() else Config()
     reach_ns = (config.window.bins + config.keep_bins) * config.window.bin_ns
     after = Subject(robot_id=subject.robot_id, begin_ns=subject.end_ns, end_ns=subject.end_ns + reach_ns)
-    path = run / f"{SWEEPS}.parquet"
-    count = int(read_rows(SWEEPS, path).covered(after).sum()) if path.is_file() else 0
+    count = sum(int(read_rows(SWEEPS, path).covered(after).sum()) for path in sweep_files(run))
     if not count:
         return []
     why = (

@@ -1,7 +1,7 @@
 """Pruning an archive: chunks that are old by their stamps, and the oldest data of robots that have too much.
 
 Only chunks are touched, which nobody writes again once they are there, so workers may run meanwhile. The few
-bytes a sweep in sweeps.parquet and events.jsonl stay: they say what there was.
+bytes a sweep in files of sweeps and events.jsonl stay: they say what there was.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from agents.care.receipt import FileChange, Receipt, receipts_in, sha256_of_file
 from agents.care.rows import Rows, files_of, read_rows
 from agents.care.subject import Subject
 from stream.config import ArchiveConfig
-from stream.run_folder import SWEEPS, RunFolder
+from stream.run_folder import RunFolder
+from stream.sweep_files import SWEEPS
 
 MAX_FILES = 1000
 """Chunks that one call removes or writes again, for each reason and robot; what is over waits for the next

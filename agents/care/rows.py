@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from agents.care.subject import CareError, Subject
 from stream.records import robot_of
-from stream.run_folder import CONTAINERS, SWEEPS
+from stream.run_folder import CONTAINERS
+from stream.sweep_files import SWEEPS, sweep_files
 
 DATASETS = (CONTAINERS, "predictions", "shadows", "outcomes", "features")
 """Folders of chunks, containers first: what everything else can be rebuilt from goes first."""
@@ -56,9 +57,8 @@ def files_of(run: Path) -> Iterator[tuple[str, Path]]:
     for dataset in DATASETS:
         for path in sorted((run / dataset).glob("part-*")):
             yield dataset, path
-    sweeps = run / f"{SWEEPS}.parquet"
-    if sweeps.is_file():
-        yield SWEEPS, sweeps
+    for path in sweep_files(run):
+        yield SWEEPS, path
 
 
 def read_rows(dataset: str, path: Path) -> Rows:

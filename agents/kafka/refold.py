@@ -20,7 +20,7 @@ from agents.operations import AppendJournal, FindSnapshot, Handle, Read, ReadJou
 from agents.protocol import WriteTable
 from agents.task import Task
 from agents.task_id import TaskId
-from stream.run_folder import SWEEPS, RunFolder
+from stream.run_folder import RunFolder
 from stream.topics import ARCHIVE
 
 READ_AHEAD = 64
@@ -35,31 +35,29 @@ async def rebuild_partition(settings: KafkaSettings, run: Path, names: Sequence[
     """
     identity = TaskId(ARCHIVE, int(run.name), settings.partitions)
     wanted = {_chunk_of(name): name for name in names}
-    found: dict[tuple[str, int | None], list[pa.Table]] = {}
+    found: dict[tuple[str, int], pa.Table] = {}
     async with KafkaLog(settings) as log:
         fold = _Refold(log, identity, _snapshot_before(settings, identity, wanted), settings.folder)
         try:
             async for effect in fold.tables():
-                key = (effect.dataset, None if effect.dataset == SWEEPS else effect.chunk)
-                if key in wanted:
-                    found.setdefault(key, []).append(effect.table)
+                if (effect.dataset, effect.chunk) in wanted:
+                    found[effect.dataset, effect.chunk] = effect.table
         except LogError as error:
             return dict.fromkeys(names, str(error))
     folder = RunFolder(run)
-    for (dataset, chunk), tables in found.items():
-        # Chunk 0 would begin sweeps.parquet anew; what was written since the damage stays.
-        folder.write_table(dataset, pa.concat_tables(tables), 1 if chunk is None else chunk, durable=True)
+    for (dataset, chunk), table in found.items():
+        folder.write_table(dataset, table, chunk, durable=True)
     gone = {name for key, name in wanted.items() if key not in found}
     return dict.fromkeys(gone, "the journal names nothing that would lead to it")
 
 
-def _chunk_of(name: str) -> tuple[str, int | None]:
+def _chunk_of(name: str) -> tuple[str, int]:
     path = Path(name)
-    return (SWEEPS, None) if path.stem == SWEEPS else (path.parent.name, int(path.stem.removeprefix("part-")))
+    return path.parent.name, int(path.stem.removeprefix("part-"))
 
 
 def _snapshot_before(
-    settings: KafkaSettings, identity: TaskId, wanted: Mapping[tuple[str, int | None], str]
+    settings: KafkaSettings, identity: TaskId, wanted: Mapping[tuple[str, int], str]
 ) -> Snapshot | None:
     """The newest one under which none of the chunks was written yet; None for the beginning of all."""
     for _, snapshot in SnapshotStore(settings.snapshots).stored(str(identity)):
@@ -67,7 +65,7 @@ def _snapshot_before(
             continue
         archive = Archive()
         archive.restore(snapshot.agent)
-        if all(chunk is not None and archive.chunks(dataset) <= chunk for dataset, chunk in wanted):
+        if all(archive.chunks(dataset) <= chunk for dataset, chunk in wanted):
             return snapshot
     return None
 

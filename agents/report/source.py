@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import yaml
 from numpy.typing import NDArray
+
+from stream.sweep_files import read_sweeps, sweep_files
 
 DEFAULT_REGION_LEVELS = 4
 DEFAULT_PRIMARY_NS = 500_000_000
@@ -116,14 +117,14 @@ def section(values: dict[str, Any], key: str) -> dict[str, Any]:
 def read_run(path: Path) -> RunFolder:
     """Read the small files of a run folder; what is absent is noted in ``missing``.
 
-    Raises ReportError where the folder holds neither ``summary.json`` nor ``sweeps.parquet``.
+    Raises ReportError where the folder holds neither ``summary.json`` nor sweeps.
     """
-    if not (path / "summary.json").is_file() and not (path / "sweeps.parquet").is_file():
-        raise ReportError(f"{path}: not a run folder: neither summary.json nor sweeps.parquet is in it")
+    if not (path / "summary.json").is_file() and not sweep_files(path):
+        raise ReportError(f"{path}: not a run folder: neither summary.json nor sweeps are in it")
     missing: list[str] = []
     summary = _read_json(path / "summary.json", missing)
     config, text = _read_config(path / "config.yaml", missing)
-    sweeps = _read_sweeps(path / "sweeps.parquet", missing)
+    sweeps = _read_sweeps(path, missing)
     stamps = np.asarray(sweeps.get("stamp_ns", []), np.int64)
     count = len(stamps)
     first = int(stamps[0]) if count else 0
@@ -164,9 +165,9 @@ def _read_config(path: Path, missing: list[str]) -> tuple[dict[str, Any], str]:
     return (values if isinstance(values, dict) else {}), text
 
 
-def _read_sweeps(path: Path, missing: list[str]) -> dict[str, Any]:
+def _read_sweeps(run: Path, missing: list[str]) -> dict[str, Any]:
     try:
-        table = pq.read_table(path)
+        table = read_sweeps(run)
     except (FileNotFoundError, pa.ArrowInvalid):
         missing.append("sweeps.parquet is missing or cut off: nothing can be shown by sweep.")
         return {}

@@ -14,8 +14,9 @@ from agents.simulation.topics import fingerprint
 from models.online.builtin import MODEL_ID
 from stream.codecs.state import unpack
 from stream.records import FREEZE, HOLDS, PIN, RELEASE, Event, Outcome
-from stream.run_folder import CONTAINERS, SWEEPS
+from stream.run_folder import CONTAINERS
 from stream.sweep import Sweep
+from stream.sweep_files import SWEEPS
 from stream.topics import ALARMS, ARCHIVE, BINNED, OUTCOMES, PERCEIVE, PREDICTIONS, PUBLISHED, SHADOWS
 
 

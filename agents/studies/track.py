@@ -12,7 +12,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from agents.learn import Learn
@@ -22,6 +21,7 @@ from stream.config import Config, load_config
 from stream.progress import Progress
 from stream.sources import open_source
 from stream.sources.base import SourceOptions
+from stream.sweep_files import read_sweeps
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -115,7 +115,7 @@ def scratch_folder(beside: Path) -> Iterator[Path]:
 
 
 def _track(folder: Path, summary: Mapping[str, Any], series: Mapping[str, Any]) -> Track:
-    stamps = np.unique(pq.read_table(folder / "sweeps.parquet", columns=["stamp_ns"])["stamp_ns"].to_numpy())
+    stamps = np.unique(read_sweeps(folder, ["stamp_ns"])["stamp_ns"].to_numpy())
     row = np.searchsorted(stamps, series["stamp_ns"])
     scores: dict[str, dict[str, Series]] = {}
     for name, metrics in series.items():

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-import pyarrow.parquet as pq
-
 from agents.in_order import epoch_of
 from native.window import CellFeatures
 from stream.config import Config
@@ -14,6 +12,7 @@ from stream.container import RollingContainer
 from stream.features import digest
 from stream.records import Binned, robot_of
 from stream.run_folder import RunFolder
+from stream.sweep_files import read_sweeps
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -39,7 +38,7 @@ def stored_sweeps(
     only : ids of predictions; of a robot nothing is read that is older than the window of the first of them
     Raises TableError for damaged containers, OSError
     """
-    table = pq.read_table(folder.path / "sweeps.parquet", columns=["prediction_id", "feature_digest"])
+    table = read_sweeps(folder.path, ["prediction_id", "feature_digest"])
     digests = dict(zip(*(table[name].to_pylist() for name in table.column_names), strict=True))
     if only is not None:
         digests = {name: digest for name, digest in digests.items() if name in only}

@@ -24,6 +24,7 @@ from models.training_sets.read import TrainingSet
 from stream.config import Config
 from stream.progress import Progress
 from stream.run_folder import RunFolder
+from stream.sweep_files import read_sweeps
 
 Cells = Mapping[str, NDArray[np.uint64]]
 
@@ -149,7 +150,7 @@ def _add(
 
 def _new_sweeps(source: RunSource, known: set[tuple[str, int]], counts: Counter[str]) -> set[str]:
     """Predictions that are not in the set and whose outcomes are all in."""
-    table = pq.read_table(source.path / "sweeps.parquet", columns=["prediction_id", "stream_id", "stamp_ns"])
+    table = read_sweeps(source.path, ["prediction_id", "stream_id", "stamp_ns"])
     finished = (source.path / "summary.json").exists()
     seen_ns = {} if finished else observed_until(source.path)
     reach_ns = source.config.task.horizons_ns[-1] + source.config.task.tolerance_ns

@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from agents.failure import EXIT_ERROR
 from agents.options import ConfigOptions, spread
+from stream.sweep_files import sweep_files
 
 if TYPE_CHECKING:
     from agents.training_sets.build import RunSource
@@ -215,7 +216,7 @@ def _sources(
         require_map_frame(archives)
     places = places_of([], folder) if folder is not None else []
     found = [source_of(run) for run in runs]
-    found += [source_of(run, archives) for run in places if (run / "sweeps.parquet").exists()]
+    found += [source_of(run, archives) for run in places if sweep_files(run)]
     if not found:
         raise ConfigError("build: no run is named, or no sweep is archived yet")
     return found

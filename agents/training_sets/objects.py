@@ -37,6 +37,7 @@ from stream.framed import source_of
 from stream.progress import Progress
 from stream.records import robot_of
 from stream.run_folder import RunFolder
+from stream.sweep_files import count_sweeps
 
 POOLS = ("mean", "least", "greatest")
 """Of each feature over the cells of an object, one after the other."""
@@ -217,7 +218,7 @@ def _add(
     progress: Progress,
 ) -> list[Build]:
     """Add what is new of a run; ``known`` grows by it."""
-    total = pq.read_metadata(source.path / "sweeps.parquet").num_rows
+    total = count_sweeps(source.path)
     added: dict[str, dict[str, tuple[int, ...]]] = {each.origin: {} for each in things}
     for done, sweep in enumerate(stored_sweeps(RunFolder(source.path), source.config), 1):
         progress(done, total, sweep.stream_id)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from agents.explain import run_config
 from agents.report.rows import PredictionRows
@@ -27,6 +26,7 @@ from stream.features import schema_of
 from stream.framed import source_of
 from stream.progress import Progress
 from stream.run_folder import RunFolder
+from stream.sweep_files import count_sweeps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ def write_windows(runs: Sequence[Path], out: Path, progress: Progress) -> Writte
     a column a horizon.
     Deterministic. Raises ConfigError, TableError, FileExistsError, MismatchError for runs that do not fit
     """
-    totals = [pq.read_metadata(run / "sweeps.parquet").num_rows for run in runs if run_config(RunFolder(run))]
+    totals = [count_sweeps(run) for run in runs if run_config(RunFolder(run))]
     skewed = observed = done = 0
     with ContainerWriter(out) as writer:
         for run in runs:

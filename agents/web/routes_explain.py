@@ -25,6 +25,7 @@ from models.manifest import ModelRefused
 from models.runtime import ModelFailed
 from stream.cell_rows import locate
 from stream.features import schema_of
+from stream.sweep_files import sweep_files
 from stream.tables import TableError
 
 STATES = {-1: None, 0: False, 1: True}
@@ -130,7 +131,7 @@ def _explanation(service: Service, prediction_id: str) -> tuple[Explanation, str
         if found is not None:
             return found, "memory"
         for run in service.feed.runs():
-            if (run / "sweeps.parquet").is_file():
+            if sweep_files(run):
                 try:
                     return explain(run, prediction_id, service.world.config), "stored"
                 except UnknownPrediction:

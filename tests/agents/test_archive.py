@@ -31,6 +31,7 @@ from stream.records import (
     Shadow,
     SweepRejected,
 )
+from stream.sweep_files import read_sweeps
 from stream.tables import TableError
 from tests.agents.loops import Loop, loop_of
 from tests.agents.worlds import config_of, drive, of_type, plain
@@ -87,7 +88,7 @@ def _plain(column: Any) -> list[int]:
 
 
 def test_every_prediction_has_a_sweep_row_with_its_latency(loop: Loop) -> None:
-    table = pq.read_table(loop.folder.path / "sweeps.parquet", page_checksum_verification=True)
+    table = read_sweeps(loop.folder.path)
     made = loop.perceive.outputs(Prediction)
     assert table["prediction_id"].to_pylist() == [record.prediction_id for record in made]
     assert table["cells"].to_pylist() == [len(record.cell_id) for record in made]

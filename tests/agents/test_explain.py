@@ -6,7 +6,6 @@ import random
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -17,6 +16,7 @@ from stream.config import Config, ConfigError, to_dict
 from stream.features import digest, schema_of
 from stream.records import Outcome, Prediction
 from stream.sources.base import Item
+from stream.sweep_files import read_sweeps
 from stream.tables import TableError
 from tests.agents.loops import Loop, loop_of
 from tests.agents.test_perceive import two_sensors
@@ -202,5 +202,5 @@ def test_rebuild_gives_features_and_their_schema(loop: Loop) -> None:
     features, schema = rebuild(loop.folder, CONFIG, made.stream_id, made.stamp_ns)
     assert digest(features) == made.feature_digest
     assert schema == schema_of(CONFIG)
-    stored = pq.read_table(loop.folder.path / "sweeps.parquet").to_pylist()[7]
+    stored = read_sweeps(loop.folder.path).to_pylist()[7]
     assert stored["feature_digest"] == made.feature_digest

@@ -24,6 +24,7 @@ from stream.records import (
 )
 from stream.sources.base import Damage
 from stream.sweep import Sweep
+from stream.sweep_files import read_sweeps
 from tests.agents.loops import loop_of, scripted_loop
 from tests.agents.worlds import (
     config_of,
@@ -157,7 +158,7 @@ def test_what_only_the_end_brings_about_is_stored_too(tmp_path: Path) -> None:
     loop = loop_of(CONFIG, tmp_path).run([*transforms_to(6), *drive(6), *parts_of(6, 2)[:1]])
     made = [prediction.prediction_id for prediction in loop.perceive.outputs(Prediction)]
     assert len(made) == 7
-    assert pq.read_table(tmp_path / "sweeps.parquet")["prediction_id"].to_pylist() == made
+    assert read_sweeps(tmp_path, ["prediction_id"])["prediction_id"].to_pylist() == made
     for name in ("predictions", "shadows"):
         assert set(pq.read_table(tmp_path / name)["prediction_id"].to_pylist()) == set(made)
 

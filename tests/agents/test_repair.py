@@ -19,10 +19,10 @@ from agents.replay import ReplayOptions, replay
 from stream.config import load_config
 from stream.container_file import read_containers
 from stream.damage import damage_of
-from stream.run_folder import CONTAINERS, SWEEPS, RunFolder
+from stream.run_folder import CONTAINERS
 from stream.sources import open_source
 from stream.sources.base import SourceOptions
-from stream.tables import TableError, prediction_table, sweep_table
+from stream.tables import TableError, prediction_table
 from tests.agents.worlds import plain
 from tests.stream.test_run_folder import BINNED, PREDICTIONS, chunk, new
 
@@ -156,21 +156,6 @@ def test_deleted_rows_do_not_come_back_with_a_file_that_is_made_again(
     assert main(["data", "repair", str(run), CITY]) == 1
     assert "building it again would bring them back" in capsys.readouterr().out
     assert not (run / FILES[2]).exists()
-
-
-@pytest.mark.fault(40)
-def test_a_writer_goes_on_beside_a_damaged_table_of_sweeps(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path)
-    folder.create()
-    for number in (0, 1):
-        folder.write_table(SWEEPS, sweep_table([(PREDICTIONS[number], {})]), number)
-    flip(tmp_path / "sweeps.parquet")
-    folder.write_table(SWEEPS, sweep_table([(PREDICTIONS[2], {})]), 2)
-    table = pq.read_table(tmp_path / "sweeps.parquet")
-    assert table["prediction_id"].to_pylist() == [PREDICTIONS[2].prediction_id]
-    [event] = events(tmp_path, "quarantined")
-    assert event["file"] == "sweeps.parquet" and event["reason"]
-    assert (tmp_path / "quarantine" / "sweeps.parquet.1").exists()
 
 
 @pytest.mark.fault(40)

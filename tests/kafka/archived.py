@@ -19,6 +19,7 @@ from agents.task_id import TaskId
 from stream.features import digest_arrays
 from stream.records import EndOfLog
 from stream.run_folder import CONTAINERS, RunFolder
+from stream.sweep_files import SWEEPS
 from stream.tables import binned_from_batch
 from stream.topics import ARCHIVE
 from tests.kafka.ledger import Part
@@ -47,14 +48,11 @@ def read_archived(settings: KafkaSettings, partition: int) -> Archived:
     for table in _tables(folder, "outcomes", rest):
         parts |= set(_parts("1-outcomes", table, ("occupied", "before")))
     containers = {identity(record): fingerprint(record) for record in _containers(folder, rest)}
-    sweeps = (
-        pq.read_table(folder.path / "sweeps.parquet") if (folder.path / "sweeps.parquet").exists() else None
-    )
     return Archived(
         parts=parts,
         containers=containers,
         shadows={name for table in _tables(folder, "shadows", rest) for name in _ids(table)},
-        sweeps={name for table in [sweeps, rest.get("sweeps")] if table is not None for name in _ids(table)},
+        sweeps={name for table in _tables(folder, SWEEPS, rest) for name in _ids(table)},
     )
 
 

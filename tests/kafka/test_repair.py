@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import RecordsToDelete
@@ -13,6 +12,7 @@ from aiokafka.admin import RecordsToDelete
 from agents.cli import main
 from agents.kafka.admin import admin_client
 from agents.kafka.settings import KafkaSettings
+from stream.sweep_files import read_sweeps
 from stream.topics import ARCHIVE, order_topic
 from tests.agents.test_repair import flip
 from tests.kafka.broker import LocalBroker
@@ -48,14 +48,14 @@ def test_damaged_files_of_an_archive_are_made_again_of_the_log_while_it_holds_th
     place = next(path.parent.parent for path in settings.folder.glob("archive/*/predictions/part-00001.*"))
     names = ["predictions/part-00001.parquet", "outcomes/part-00000.parquet", "containers/part-00000.arrow"]
     before = {name: flip(place / name) for name in names}
-    sweeps = pq.read_table(place / "sweeps.parquet").sort_by("prediction_id")
-    (place / "sweeps.parquet").write_bytes(b"PAR1 torn")
+    sweeps = read_sweeps(place)
+    (place / "sweeps" / "part-00000.parquet").write_bytes(b"PAR1 torn")
 
     assert main(command) == 0
 
     assert f"{place}: 4 damaged files set aside, 4 built again, 0 lost" in capsys.readouterr().out
     assert {name: (place / name).read_bytes() for name in names} == before
-    assert pq.read_table(place / "sweeps.parquet").sort_by("prediction_id") == sweeps
+    assert read_sweeps(place) == sweeps
 
     forget(settings, order_topic(ARCHIVE), int(place.name))
     flip(place / names[0])

@@ -14,7 +14,8 @@ import pytest
 
 from stream import run_folder
 from stream.records import Binned, Prediction
-from stream.run_folder import CONTAINERS, SWEEPS, RunFolder, container_table
+from stream.run_folder import CONTAINERS, RunFolder, container_table
+from stream.sweep_files import SWEEPS, count_sweeps, read_sweeps, sweep_files
 from stream.tables import BINNED_SCHEMA, binned_to_batch, prediction_table, sweep_table
 from tests.agents.worlds import config_of, of_type, perceived, plain, stamp_of
 
@@ -42,7 +43,7 @@ def files(path: Path) -> list[str]:
 def test_a_new_run_has_its_folders(tmp_path: Path) -> None:
     folder = new(tmp_path / "deep" / "run")
     names = {item.name for item in folder.path.iterdir()}
-    assert names == {"predictions", "shadows", "outcomes", "containers", "models", "events.jsonl"}
+    assert names == {"predictions", "shadows", "outcomes", "containers", "sweeps", "models", "events.jsonl"}
     folder.create()  # again is no harm
 
 
@@ -62,12 +63,65 @@ def test_chunks_are_flat_numbered_files(tmp_path: Path) -> None:
     assert set(table["prediction_id"].to_pylist()) == {record.prediction_id for record in PREDICTIONS[:3]}
 
 
-def test_sweeps_are_one_file_that_grows(tmp_path: Path) -> None:
+def test_sweeps_are_parts_until_the_run_has_ended_and_one_file_then(tmp_path: Path) -> None:
     folder = new(tmp_path)
     for number, record in enumerate(PREDICTIONS):
         folder.write_table(SWEEPS, sweep_table([(record, {})]), number)
-    table = pq.read_table(tmp_path / "sweeps.parquet")
-    assert table["prediction_id"].to_pylist() == [record.prediction_id for record in PREDICTIONS]
+    names = [record.prediction_id for record in PREDICTIONS]
+    assert files(tmp_path)[1:] == [f"sweeps/part-{number:05d}.parquet" for number in range(len(names))]
+    assert read_sweeps(tmp_path)["prediction_id"].to_pylist() == names
+    folder.join_sweeps()
+    assert files(tmp_path) == ["events.jsonl", "sweeps.parquet"]
+    assert pq.read_table(tmp_path / "sweeps.parquet")["prediction_id"].to_pylist() == names
+    folder.join_sweeps()
+    assert read_sweeps(tmp_path)["prediction_id"].to_pylist() == names
+
+
+def test_a_part_of_sweeps_leaves_those_before_alone(tmp_path: Path) -> None:
+    """An archive never ends: writing it all again with each part takes more time and memory by the hour."""
+    folder = new(tmp_path)
+    folder.write_table(SWEEPS, sweep_table([(PREDICTIONS[0], {})] * 20_000), 0)
+    before = (tmp_path / "sweeps" / "part-00000.parquet").stat()
+    folder.write_table(SWEEPS, sweep_table([(PREDICTIONS[1], {})]), 1)
+    after = (tmp_path / "sweeps" / "part-00000.parquet").stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert count_sweeps(tmp_path) == 20_001
+
+
+def test_sweeps_are_there_once_where_joining_them_was_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = new(tmp_path)
+    for number, record in enumerate(PREDICTIONS[:3]):
+        folder.write_table(SWEEPS, sweep_table([(record, {})]), number)
+
+    def killed(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run_folder.shutil, "rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        folder.join_sweeps()
+    assert (tmp_path / SWEEPS).is_dir()
+    assert count_sweeps(tmp_path) == 3
+    assert len(read_sweeps(tmp_path)) == 3
+
+
+def test_an_archive_with_one_file_of_sweeps_goes_on_in_parts(tmp_path: Path) -> None:
+    folder = new(tmp_path)
+    for number, record in enumerate(PREDICTIONS[:3]):
+        folder.write_table(SWEEPS, sweep_table([(record, {})]), number)
+    folder.join_sweeps()
+    folder.create()
+    folder.write_table(SWEEPS, sweep_table([(PREDICTIONS[3], {})]), 3)
+    names = [record.prediction_id for record in PREDICTIONS[:4]]
+    assert read_sweeps(tmp_path)["prediction_id"].to_pylist() == names
+
+
+def test_a_run_without_sweeps_says_which_file_is_missing(tmp_path: Path) -> None:
+    new(tmp_path).join_sweeps()
+    assert sweep_files(tmp_path) == []
+    with pytest.raises(FileNotFoundError, match=r"sweeps\.parquet"):
+        read_sweeps(tmp_path)
 
 
 @pytest.mark.fault(39)
@@ -84,16 +138,8 @@ def test_a_new_process_goes_on_and_what_it_writes_again_changes_nothing(tmp_path
     second.write_table("predictions", prediction_table(PREDICTIONS[3]), 3)
     second.write_table(SWEEPS, sweep_table([(PREDICTIONS[3], {})]), 3)
     names = [record.prediction_id for record in PREDICTIONS[:4]]
-    assert pq.read_table(tmp_path / "sweeps.parquet")["prediction_id"].to_pylist() == names
+    assert read_sweeps(tmp_path)["prediction_id"].to_pylist() == names
     assert set(pq.read_table(tmp_path / "predictions")["prediction_id"].to_pylist()) == set(names)
-
-
-def test_the_first_chunk_of_sweeps_begins_the_file_anew(tmp_path: Path) -> None:
-    folder = new(tmp_path)
-    for record in PREDICTIONS[:2]:
-        folder.write_table(SWEEPS, sweep_table([(record, {})]), 0)
-    table = pq.read_table(tmp_path / "sweeps.parquet")
-    assert table["prediction_id"].to_pylist() == [PREDICTIONS[1].prediction_id]
 
 
 @pytest.mark.fault(40)
@@ -177,7 +223,7 @@ def test_a_full_disk_is_an_error_and_leaves_no_half_file(tmp_path: Path, dataset
     folder = new(tmp_path)
     target = {
         "predictions": "predictions/part-00000.parquet", CONTAINERS: "containers/part-00000.arrow",
-        SWEEPS: "sweeps.parquet", "summary.json": "summary.json",
+        SWEEPS: "sweeps/part-00000.parquet", "summary.json": "summary.json",
     }[dataset]  # fmt: skip
     path = tmp_path / target
     path.with_name(f".{path.name}.tmp").symlink_to(FULL)
@@ -206,7 +252,8 @@ def test_events_on_a_full_disk_are_an_error(tmp_path: Path) -> None:
 def test_a_failed_write_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = new(tmp_path)
     folder.write_table(SWEEPS, sweep_table([(PREDICTIONS[0], {})]), 0)
-    before = (tmp_path / "sweeps.parquet").read_bytes()
+    path = tmp_path / "sweeps" / "part-00000.parquet"
+    before = path.read_bytes()
 
     def half(path: Path, table: pa.Table) -> None:
         path.write_bytes(b"half a file")
@@ -214,6 +261,6 @@ def test_a_failed_write_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(run_folder, "_write_parquet", half)
     with pytest.raises(OSError, match="No space left"):
-        folder.write_table(SWEEPS, sweep_table([(PREDICTIONS[1], {})]), 1)
-    assert (tmp_path / "sweeps.parquet").read_bytes() == before
-    assert files(tmp_path) == ["events.jsonl", "sweeps.parquet"]
+        folder.write_table(SWEEPS, sweep_table([(PREDICTIONS[1], {})]), 0)
+    assert path.read_bytes() == before
+    assert files(tmp_path) == ["events.jsonl", "sweeps/part-00000.parquet"]
