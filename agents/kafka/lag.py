@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import GroupLoadInProgressError, KafkaError
 
 from agents.journal import Place
 from agents.kafka.admin import admin_client
@@ -72,14 +72,21 @@ async def lags(settings: KafkaSettings) -> list[Lag]:
 
 
 async def _committed(client: Any, agent: str, places: Sequence[Place]) -> dict[Place, int]:
-    """What a group has acknowledged; a cluster that has had no group yet needs a moment to say so."""
+    """What a group has acknowledged, without places of which it has acknowledged nothing.
+
+    A cluster that has had no group yet needs a moment to say so, and a broker that has just started one to
+    load what it knows of them. Of that the client says nothing: it answers without the places asked for.
+    """
     at = [TopicPartition(*place) for place in places]
     for attempt in range(RETRIES):
         try:
             found = await client.list_consumer_group_offsets(group_of(agent), partitions=at)
-            break
-        except KafkaError as error:
-            if not error.retriable or attempt == RETRIES - 1:
-                raise
-            await asyncio.sleep(RETRY_SECONDS)
+            if set(found) == set(at):
+                break
+            error: KafkaError = GroupLoadInProgressError(f"{group_of(agent)}: no offsets yet")
+        except KafkaError as caught:
+            error = caught
+        if not error.retriable or attempt == RETRIES - 1:
+            raise error
+        await asyncio.sleep(RETRY_SECONDS)
     return {(item.topic, item.partition): meta.offset for item, meta in found.items() if meta.offset >= 0}
