@@ -104,9 +104,16 @@ class ScoreHistogram:
         return self.tally().reliability(bins)
 
     def state(self) -> dict[str, Any]:
-        """Plain arrays of the occupied part of the grid; ``from_state`` is the exact inverse."""
+        """Plain arrays of the occupied part of the grid; ``from_state`` is the exact inverse.
+
+        Of types as narrow as the numbers allow: Judge has dozens of these, and its snapshot is theirs.
+        """
         tally = self.tally()
-        return {"k": tally.k, "positives": tally.positives, "negatives": tally.negatives}
+        return {
+            "k": tally.k.astype(np.uint32),
+            "positives": _narrow(tally.positives),
+            "negatives": _narrow(tally.negatives),
+        }
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> ScoreHistogram:
@@ -115,3 +122,7 @@ class ScoreHistogram:
         names = ("k", "positives", "negatives")
         histogram.add_tally(Tally(**{name: np.asarray(state[name], dtype=np.int64) for name in names}))
         return histogram
+
+
+def _narrow(counts: NDArray[np.int64]) -> NDArray[Any]:
+    return counts.astype(np.min_scalar_type(int(counts.max(initial=0))))

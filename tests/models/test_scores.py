@@ -14,6 +14,7 @@ from models.scores.prequential import NAMES, PrequentialScores
 from models.scores.regions import ErrorMap
 from models.scores.series import ScoreSeries
 from models.scores.tally import SweepScore, Tally, sweep_score, tally_of
+from stream.codecs.state import pack, unpack
 from stream.records import HIT, SEEN_THROUGH, UNOBSERVED
 
 HORIZONS = (200, 500)
@@ -133,10 +134,31 @@ def test_order_and_partition_do_not_matter(rows, cut, random):
     parts.merge(histogram(shuffled[cut:]))
     for name in ("average_precision", "log_loss", "brier", "ece"):
         assert getattr(parts, name)() == getattr(whole, name)()
-    restored = ScoreHistogram.from_state(parts.state())
-    assert np.array_equal(restored._counts, whole._counts)
-    flipped = histogram([(GRID - k, not y) for k, y in rows])
-    assert np.array_equal(whole.complement()._counts, flipped._counts)
+    assert_same_rows(ScoreHistogram.from_state(parts.state()), whole)
+    assert_same_rows(whole.complement(), histogram([(GRID - k, not y) for k, y in rows]))
+
+
+def assert_same_rows(one, other):
+    for name in ("k", "positives", "negatives"):
+        assert getattr(one.tally(), name).tolist() == getattr(other.tally(), name).tolist(), name
+
+
+@pytest.mark.parametrize(
+    ("most", "size"), [(1, 1), (255, 1), (256, 2), (2**16 - 1, 2), (2**16, 4), (2**32 - 1, 4), (2**32, 8)]
+)
+def test_a_state_is_as_narrow_as_its_counts_and_exact(most, size):
+    """Judge writes dozens of them in a snapshot; as int64 they were most of its memory while it wrote."""
+    whole = ScoreHistogram()
+    k = np.arange(1, 3, dtype=np.int64)
+    counts = np.array([most, 0], dtype=np.int64)
+    whole.add_tally(Tally(k=k, positives=counts, negatives=counts[::-1]))
+    state = unpack(pack(whole.state()))
+    assert [state[name].dtype.itemsize for name in ("k", "positives", "negatives")] == [4, size, size]
+    assert_same_rows(ScoreHistogram.from_state(state), whole)
+
+
+def test_an_empty_state_is_an_empty_histogram():
+    assert ScoreHistogram.from_state(unpack(pack(ScoreHistogram().state()))).n == 0
 
 
 def test_rows_that_do_not_fit_are_refused():
