@@ -11,7 +11,6 @@ from rich.markup import escape
 from agents.cluster_options import KafkaOptions
 from agents.failure import EXIT_ERROR
 from agents.options import spread
-from stream.sweep_files import sweep_files
 
 if TYPE_CHECKING:
     from models.manifest import Manifest
@@ -56,6 +55,7 @@ def show(folder: Folder, model: Model) -> None:
     from agents import console
     from agents.models_tables import model_rows, source_rows
     from agents.origin import check_sources
+    from stream.sweep_files import sweep_files
 
     registry = _registry(folder)
     manifest = registry.manifest(registry.resolve(model))

@@ -13,7 +13,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -44,11 +44,18 @@ RUNS = re.compile(r"runs on partitions \[([\d, ]*)\]")
 
 
 def composition(
-    settings: KafkaSettings, sweeps: int, output: TextIO, *, speed: float = 1.0, port: int = 0
+    settings: KafkaSettings,
+    sweeps: int,
+    output: TextIO,
+    more: Mapping[str, str] | None = None,
+    *,
+    speed: float = 1.0,
+    port: int = 0,
 ) -> Composition:
     """The processes of deploy/Procfile on a cluster, not started yet.
 
     sweeps : that each robot takes; speed : times 10 Hz; output : gets what the processes say
+    more : of their environment
     port : of the first worker's health and metrics; 0 takes free ones
     """
     programs = str(Path(sys.executable).parent)
@@ -60,6 +67,7 @@ def composition(
         "OCTA_SWEEPS": str(sweeps),
         "OCTA_RATE": f"{speed:g}",
         "OMP_NUM_THREADS": "1",  # nine processes share the cores; threads would only wait for each other
+        **(more or {}),
     }
     return Composition(PROCFILE, ROOT, environment, output, port)
 

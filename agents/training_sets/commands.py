@@ -10,7 +10,6 @@ from rich.markup import escape
 
 from agents.failure import EXIT_ERROR
 from agents.options import ConfigOptions, spread
-from stream.sweep_files import sweep_files
 
 if TYPE_CHECKING:
     from agents.training_sets.build import RunSource
@@ -196,6 +195,7 @@ def _sources(
     from agents.care.inventory import places_of
     from agents.training_sets.build import RunSource, source_of
     from stream.config import ConfigError
+    from stream.sweep_files import sweep_files
 
     if bool(from_run) != (where is not None) or (from_run and (runs or folder)):
         raise ConfigError("build: give runs, or --folder DIR, or --from-run RUN with --where EXPR")

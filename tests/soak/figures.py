@@ -11,7 +11,7 @@ import numpy as np
 from tests.kafka.ledger import Ledger
 from tests.soak.gauges import NAMES, Reading, lives
 from tests.soak.mishaps import Mishap
-from tests.soak.slope import Slope, slope_of
+from tests.soak.slope import LEVEL, Slope, slope_of
 
 WARM_UP = 1 / 3
 """Of a life, and at most ten minutes: what is loaded and filled for the first time."""
@@ -37,8 +37,19 @@ class Growth:
         return None not in self.slopes.values()
 
 
-def growth_of(readings: Sequence[Reading], since_s: float) -> Growth:
-    """The slopes of the longest life that goes on after a time."""
+def joint_level(processes: int) -> float:
+    """Confidence of the interval of each of so many processes, for 95 % that all of them hold.
+
+    Bonferroni's: at 95 % each, one of nine that do not grow would seem to in every fifth soak.
+    """
+    return 1 - (1 - LEVEL) / processes
+
+
+def growth_of(readings: Sequence[Reading], since_s: float, level: float = LEVEL) -> Growth:
+    """The slopes of the longest life that goes on after a time.
+
+    level : confidence of their intervals
+    """
     life = max(lives(readings), key=lambda life: sum(item.at_s >= since_s for item in life), default=[])
     if not life or life[-1].at_s < since_s:
         return Growth(minutes=0.0, slopes=dict.fromkeys(NAMES))
@@ -48,7 +59,7 @@ def growth_of(readings: Sequence[Reading], since_s: float) -> Growth:
     at_s = [item.at_s for item in kept]
     return Growth(
         minutes=(at_s[-1] - at_s[0]) / 60,
-        slopes={name: slope_of(at_s, [getattr(item, name) for item in kept]) for name in NAMES},
+        slopes={name: slope_of(at_s, [getattr(item, name) for item in kept], level) for name in NAMES},
     )
 
 

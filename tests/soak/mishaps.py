@@ -94,8 +94,8 @@ class Mishaps:
         self._strikes: dict[str, tuple[int, Callable[[], str]]] = {
             "killed": (6, self._kill),
             "told to end": (3, self._terminate),
-            "stopped for 20 s": (3, self._pause),
-            "broker silent": (3, self._silence),
+            "stopped for 20 s": (3, lambda: self._pause(dice.choice(self._own))),
+            "broker silent": (3, lambda: self._silence(dice.uniform(*SILENT_SECONDS))),
             "broker killed": (1, self._crash),
             "no sweeps": (2, self._send_nonsense),
             "sweeps twice": (2, self._send_again),
@@ -126,8 +126,20 @@ class Mishaps:
             return
         begin_s = self._now()
         [kind] = self._dice.choices(kinds, [self._strikes[kind][0] for kind in kinds])
-        whom = self._strikes[kind][1]()
-        self.recover(kind, whom, begin_s)
+        self.recover(kind, self._strikes[kind][1](), begin_s)
+
+    def rehearse(self) -> None:
+        """Each that lets sweeps pile up, at its worst, and of each process in turn.
+
+        What a process has needed for a backlog it keeps, so memory that is read before has not had its fill.
+        """
+        begin_s = self._now()
+        self.recover("broker killed", self._crash(), begin_s)
+        begin_s = self._now()
+        self.recover("broker silent", self._silence(SILENT_SECONDS[1]), begin_s)
+        for name in self._own:
+            begin_s = self._now()
+            self.recover("stopped for 20 s", self._pause(name), begin_s)
 
     def recover(self, kind: str, whom: str, begin_s: float = 0.0) -> None:
         """Wait until workers run and lag has gone, and has not come again; then the mishap is over."""
@@ -216,8 +228,7 @@ class Mishaps:
             self._processes.start([name])
         return name
 
-    def _pause(self) -> str:
-        name = self._dice.choice(self._own)
+    def _pause(self, name: str) -> str:
         self._processes.signal(name, signal.SIGSTOP)
         try:
             time.sleep(PAUSE_SECONDS)
@@ -225,8 +236,7 @@ class Mishaps:
             self._processes.signal(name, signal.SIGCONT)
         return name
 
-    def _silence(self) -> str:
-        seconds = self._dice.uniform(*SILENT_SECONDS)
+    def _silence(self, seconds: float) -> str:
         with self._broker.silent():
             time.sleep(seconds)
         return f"{seconds:.0f} s"

@@ -15,17 +15,17 @@ HOUR_SECONDS = 3600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slope:
-    """Growth an hour, and the ends of its confidence interval at 95 %."""
+    """Growth an hour, and the ends of its confidence interval."""
 
     per_hour: float
     low: float
     high: float
 
 
-def slope_of(at_s: Sequence[float], values: Sequence[float]) -> Slope | None:
+def slope_of(at_s: Sequence[float], values: Sequence[float], level: float = LEVEL) -> Slope | None:
     """The slope of readings over time; None for fewer than two a batch.
 
-    at_s : seconds, rising, shape (N,); values : of the same shape, any unit
+    at_s : seconds, rising, shape (N,); values : of the same shape, any unit; level : of confidence
 
     Readings that follow each other resemble each other, so their own scatter would give far too narrow an
     interval. The readings are cut into 8 batches of equal time, a line is laid through the batches' means,
@@ -43,7 +43,7 @@ def slope_of(at_s: Sequence[float], values: Sequence[float]) -> Slope | None:
     if len({mean for _, mean in means}) == 1:
         return Slope(per_hour=0.0, low=0.0, high=0.0)
     line = stats.linregress(*zip(*means, strict=True))
-    half = stats.t.ppf(0.5 + LEVEL / 2, BATCHES - 2) * line.stderr
+    half = stats.t.ppf(0.5 + level / 2, BATCHES - 2) * line.stderr
     per_hour, low, high = (
         float(HOUR_SECONDS * slope) for slope in (line.slope, line.slope - half, line.slope + half)
     )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.kafka.ledger import Ledger
-from tests.soak.figures import grows, growth_of, waits_of
+from tests.soak.figures import grows, growth_of, joint_level, waits_of
 from tests.soak.gauges import Reading, lives
 from tests.soak.mishaps import Mishap
 
@@ -45,6 +45,23 @@ def test_growth_that_is_certain_is_named() -> None:
     assert len(told) == 2
     assert told[0].startswith("learn: rss_mib grows by 36.00 an hour")
     assert told[1].startswith("learn: handles grows by ")
+
+
+def test_of_many_processes_that_wander_one_in_twenty_soaks_finds_one_that_grows() -> None:
+    rng, soaks, processes = np.random.default_rng(13), 200, 9
+    at_s = np.arange(0, 1800, 10.0)
+    false_alarms = 0
+    for _ in range(soaks):
+        means = [rng.normal(100, 1, len(at_s)) for _ in range(processes)]
+        found = [
+            growth_of(
+                [reading(at, 9, rss) for at, rss in zip(at_s, values, strict=True)],
+                since_s=0, level=joint_level(processes),
+            )
+            for values in means
+        ]  # fmt: skip
+        false_alarms += any(grows("worker", item) for item in found)
+    assert false_alarms / soaks <= 0.05
 
 
 def test_one_handle_more_that_stays_is_no_growth() -> None:

@@ -217,3 +217,13 @@ def test_one_seed_strikes_the_same(lag: list[Any]) -> None:
         found.append([(item.kind, item.whom) for item in mishaps.happened])
     assert found[0] == found[1]
     assert len(set(found[0])) > 2
+
+
+def test_a_rehearsal_strikes_everybody_at_its_worst(lag: list[Any]) -> None:
+    processes, broker = Processes(), Broker()
+    mishaps = mishaps_of(processes, broker)
+    mishaps.rehearse()
+    assert broker.done == ["killed", "started", "silent"]
+    assert [name for name, number in processes.signals if number == signal.SIGSTOP] == [*processes.names[:3]]
+    assert len(mishaps.happened) == 2 + 3
+    assert all(item.begin_s < item.end_s for item in mishaps.happened)
