@@ -15,6 +15,7 @@ percentile from sweep to prediction, outside of mishaps, is above the period of 
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import sys
@@ -63,7 +64,7 @@ LOG = "processes.log"
 BROKER = "broker"
 """Not ours: its memory is shown, and its growth is not judged."""
 JUDGED_SECONDS = 2400.0
-"""A shorter drive has no rehearsal, and where too little was read for a slope nothing is said."""
+"""A shorter drive has no rehearsal, and nothing is said of growth."""
 ROUGH = 2 / 5
 """Of a drive, in which mishaps of all kinds strike."""
 SITE = Path(__file__).parent / "site"
@@ -84,6 +85,11 @@ class Soak:
         self.folder, self.sweeps, self.hz, self.seed = folder, sweeps, hz, seed
         self.begin, self.begin_ms, self.read_s = 0.0, 0.0, 0.0
 
+    @property
+    def is_judged(self) -> bool:
+        """Whether it is long enough to say what grows."""
+        return self.sweeps / self.hz >= JUDGED_SECONDS
+
     def run(self, output: TextIO, progress: Progress) -> dict[str, Any]:
         """Drive, wait until nobody lags, stop all, compare; everything that is shown."""
         with LocalBroker(self.folder / "kafka") as broker:
@@ -91,7 +97,7 @@ class Soak:
                 bootstrap=broker.bootstrap, partitions=PARTITIONS, folder=self.folder / "state"
             )
             fresh_topics(settings)
-            path = {"PYTHONPATH": str(SITE)}
+            path = {"PYTHONPATH": os.pathsep.join([str(SITE), *filter(None, [os.environ.get("PYTHONPATH")])])}
             with composition(settings, self.sweeps, output, path, speed=self.hz / RATE_HZ) as processes:
                 driven, mishaps, gauges = self._drive(processes, broker, settings, progress)
             reading = progress.add_task("reading what lies in the topics", total=None)
@@ -99,15 +105,15 @@ class Soak:
             report = examine(settings, ledgers, self.sweeps, driven)
             progress.remove_task(reading)
         waits = waits_of(ledgers, mishaps.happened, self.begin_ms)
-        level = joint_level(len(gauges.processes) - 1)
+        level = joint_level(len(processes.names))
         growth = {
             name: growth_of(readings, self.read_s, level) for name, readings in gauges.processes.items()
         }
         own = {name: item for name, item in growth.items() if name != BROKER}
         missing = [f"{what}: {', '.join(names[:SHOWN])}" for what, names in report.wrong.items()]
         wrong = [*missing, *mishaps.wrong, *self._too_slow(waits.summary()["calm"])]
-        wrong += [line for name, item in own.items() for line in grows(name, item)]
-        if driven.drive_s >= JUDGED_SECONDS:
+        if self.is_judged:
+            wrong += [line for name, item in own.items() for line in grows(name, item)]
             wrong += [f"{name}: growth was not measured" for name, item in own.items() if not item.measured]
         swaps = sorted((at - self.begin_ms) / 1000 for ledger in ledgers for at in ledger.activation_ms)
         return plain(
@@ -123,6 +129,7 @@ class Soak:
                 "restarts": mishaps.restarts,
                 "lagging": mishaps.lagging,
                 "growth": growth,
+                "growth_judged": self.is_judged,
                 "growth_level": level,
                 "growth_read_from_s": self.read_s,
                 "processes": gauges.processes,
@@ -177,7 +184,7 @@ class Soak:
                 mishaps.wrong.append(f"robots still drive {LATE_SECONDS:g} s late")
                 break
             if not self.read_s and gone_s >= rough_s:
-                if whole_s >= JUDGED_SECONDS:
+                if self.is_judged:
                     mishaps.rehearse()
                 self.read_s = time.monotonic() - self.begin
             elif mishaps.driving:
@@ -227,7 +234,7 @@ def _show(console: Console, found: dict[str, Any]) -> None:
     for line in found["wrong"]:
         console.print(f"[bold red]wrong:[/] {escape(line)}")
     if not found["wrong"]:
-        grows = "nothing grows" if driven["drive_s"] >= JUDGED_SECONDS else "too short to say what grows"
+        grows = "nothing grows" if found["growth_judged"] else "too short to say what grows"
         console.print(f"nothing lost, nothing doubled, {grows}")
 
 

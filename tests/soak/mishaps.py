@@ -132,14 +132,15 @@ class Mishaps:
         """Each that lets sweeps pile up, at its worst, and of each process in turn.
 
         What a process has needed for a backlog it keeps, so memory that is read before has not had its fill.
+        One that is stopped may be taken over and begin a new life, so what strikes all comes last.
         """
-        begin_s = self._now()
-        self.recover("broker killed", self._crash(), begin_s)
-        begin_s = self._now()
-        self.recover("broker silent", self._silence(SILENT_SECONDS[1]), begin_s)
         for name in self._own:
             begin_s = self._now()
             self.recover("stopped for 20 s", self._pause(name), begin_s)
+        begin_s = self._now()
+        self.recover("broker silent", self._silence(SILENT_SECONDS[1]), begin_s)
+        begin_s = self._now()
+        self.recover("broker killed", self._crash(), begin_s)
 
     def recover(self, kind: str, whom: str, begin_s: float = 0.0) -> None:
         """Wait until workers run and lag has gone, and has not come again; then the mishap is over."""
