@@ -29,7 +29,7 @@ from stream.records import (
     robot_of,
 )
 from stream.run_folder import CONTAINERS, LABELS, container_table
-from stream.sweep_files import SWEEPS
+from stream.sweep_rows import SWEEPS
 from stream.tables import (
     binned_to_batch,
     check_binned_schema,

@@ -133,7 +133,7 @@ def doctor(
 @app.command()
 def explain(
     run: Run,
-    prediction_id: Annotated[str, typer.Argument(help="robot/sensor/stamp, as in sweeps.parquet.")],
+    prediction_id: Annotated[str, typer.Argument(help="robot/sensor/stamp, as in its rows of sweeps.")],
     cells: Annotated[int, typer.Option(min=0, help="Show the N cells that surprised most.")] = 8,
     features: Annotated[bool, typer.Option("--features", help="Show the features of these cells.")] = False,
 ) -> None:

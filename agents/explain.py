@@ -21,7 +21,7 @@ from stream.container import RollingContainer
 from stream.features import FeatureSchema, digest, schema_of
 from stream.records import Binned, robot_of
 from stream.run_folder import RunFolder
-from stream.sweep_files import read_sweeps
+from stream.sweep_rows import read_sweeps
 from stream.tables import TableError
 
 
@@ -132,7 +132,7 @@ def explain(run: Path, prediction_id: str, config: Config | None = None) -> Expl
     sweeps = read_sweeps(run, filters=[("prediction_id", "=", prediction_id)]).to_pylist()
     if not sweeps:
         _refuse_deleted(run, prediction_id, 0)
-        raise UnknownPrediction(f"{prediction_id}: not in this run; sweeps.parquet lists the ids")
+        raise UnknownPrediction(f"{prediction_id}: not in this run; its rows of sweeps list the ids")
     sweep = sweeps[0]
     try:
         features, schema = rebuild(folder, config, sweep["stream_id"], sweep["stamp_ns"])

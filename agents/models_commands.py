@@ -55,7 +55,7 @@ def show(folder: Folder, model: Model) -> None:
     from agents import console
     from agents.models_tables import model_rows, source_rows
     from agents.origin import check_sources
-    from stream.sweep_files import sweep_files
+    from stream.sweep_rows import sweep_files
 
     registry = _registry(folder)
     manifest = registry.manifest(registry.resolve(model))

@@ -11,7 +11,7 @@ import pyarrow.dataset as ds
 from agents.sources import add_digests, sweep_digest
 from models.manifest import Manifest, SourceRange
 from stream.records import robot_of
-from stream.sweep_files import read_sweeps
+from stream.sweep_rows import read_sweeps
 from stream.tables import OUTCOME_SCHEMA
 
 

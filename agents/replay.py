@@ -115,6 +115,7 @@ def replay(
     total = None if None in totals else sum(count for count in totals if count is not None)
     folder = RunFolder(out)
     folder.create()
+    folder.drop_sweeps()
     folder.write_text("config.yaml", _config_text(config, infos, followed, options))
 
     done = 0

@@ -13,7 +13,7 @@ from agents.inprocess import Agents
 from stream.config import Config
 from stream.features import digest
 from stream.run_folder import RunFolder
-from stream.sweep_files import read_sweeps, sweep_files
+from stream.sweep_rows import read_sweeps, sweep_files
 from stream.tables import LATENCY_STAGES
 
 REBUILT_PREDICTIONS = 8

@@ -74,7 +74,7 @@ def spans_of_run(folder: Path) -> Iterator[dict[str, Any]]:
     import pyarrow.compute as pc
     import pyarrow.dataset as ds
 
-    from stream.sweep_files import read_sweeps
+    from stream.sweep_rows import read_sweeps
     from stream.tables import OUTCOME_SCHEMA
 
     sweeps = read_sweeps(folder).to_pylist()

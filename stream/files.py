@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,6 +25,11 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
             sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def numbered(paths: Iterable[Path]) -> list[Path]:
+    """Chunks by their number: part-100000 comes after part-99999."""
+    return sorted(paths, key=lambda path: (len(path.name), path.name))
 
 
 def sync(path: Path) -> None:

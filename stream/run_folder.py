@@ -12,9 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stream.container_file import read_containers, write_containers
-from stream.files import replacing, sync
+from stream.damage import damage_of
+from stream.files import numbered, replacing, sync
 from stream.records import Binned
-from stream.sweep_files import SWEEPS, read_sweeps, sweep_files, whole_file
+from stream.sweep_rows import SWEEPS, read_sweeps, sweep_files, whole_file
 from stream.tables import BINNED_SCHEMA
 
 CONTAINERS = "containers"
@@ -39,15 +40,15 @@ class RunFolder:
         return self.path / "models"
 
     def create(self) -> None:
-        """Make the folder and its datasets, so that an empty run is readable too.
-
-        What goes on in a folder that has its sweeps in one file begins with that one as the first part.
-        """
+        """Make the folder and its datasets, so that an empty run is readable too."""
         for name in ("predictions", "shadows", "outcomes", CONTAINERS, SWEEPS, "models"):
             (self.path / name).mkdir(parents=True, exist_ok=True)
-        if whole_file(self.path).is_file():
-            whole_file(self.path).replace(self.path / SWEEPS / "part-0.parquet")
         (self.path / "events.jsonl").touch()
+
+    def drop_sweeps(self) -> None:
+        """Remove rows of sweeps that an earlier run has left here, so that a new one begins without any."""
+        for path in sweep_files(self.path):
+            path.unlink()
 
     def write_table(self, dataset: str, table: pa.Table, chunk: int, *, durable: bool = False) -> None:
         """Put a chunk in its place, by number from 0: written again, after a crash, it changes nothing.
@@ -68,11 +69,16 @@ class RunFolder:
             write(temporary, table)
 
     def join_sweeps(self) -> None:
-        """Put the rows of sweeps into one file, sweeps.parquet, as a run that has ended has them."""
-        parts = self.path / SWEEPS
-        if parts.is_dir() and sweep_files(self.path):
-            self.put_table(whole_file(self.path), read_sweeps(self.path))
-            shutil.rmtree(parts)
+        """Put the rows of sweeps into one file, sweeps.parquet, as a run that has ended has them.
+
+        A damaged part is set aside, with its rows: its checksums would be made anew.
+        """
+        for path in sweep_files(self.path):
+            if reason := damage_of(path):
+                self.set_aside(path, reason)
+        if sweep_files(self.path):
+            self.put_table(whole_file(self.path), read_sweeps(self.path), durable=True)
+            shutil.rmtree(self.path / SWEEPS, ignore_errors=True)
 
     def set_aside(self, path: Path, reason: str) -> Path:
         """Move a damaged file of the run into quarantine, with a note of why beside it and an event.
@@ -119,7 +125,7 @@ class RunFolder:
         Files are memory-mapped and arrays are views into them.
         Raises TableError when one is damaged or of another version, OSError when it cannot be opened
         """
-        for path in sorted((self.path / CONTAINERS).glob("*.arrow")):
+        for path in numbered((self.path / CONTAINERS).glob("*.arrow")):
             for record in read_containers(path):
                 if (
                     record.robot_id == robot_id

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from stream.sweep_files import SWEEPS, sweep_files
+from stream.sweep_rows import SWEEPS, read_sweeps, sweep_files, whole_file
 from stream.tables import OUTCOME_SCHEMA, PREDICTION_SCHEMA, SHADOW_SCHEMA, SWEEP_SCHEMA, TableError
 
 MEMORY = "2GB"
@@ -44,6 +44,8 @@ class RunTables:
         self.damaged: list[str] = []
         for name, schema in _DATASETS.items():
             self._view(name, schema, self._readable(run, name))
+        if whole_file(run) in (files := sweep_files(run)) and len(files) > 1 and not self.damaged:
+            self.give(SWEEPS, read_sweeps(run))  # a sweep may be in several files
 
     def _readable(self, run: Path, name: str) -> list[str]:
         files = []

@@ -21,8 +21,9 @@ from stream.files import replacing
 from stream.progress import Progress
 from stream.run_folder import RunFolder
 from stream.sources.base import Source, SourceError
+from stream.sweep_rows import SWEEPS, whole_file
 
-FOLLOWING = frozenset({"containers", "predictions", "outcomes", "sweeps.parquet"})
+FOLLOWING = frozenset({"containers", "predictions", "outcomes", "sweeps.parquet", SWEEPS})
 """What a run that follows recorded activations writes to the same rows, however learning went."""
 
 ANOTHER = "these logs, options and library versions give another run (run_digest); name those of the run"
@@ -83,6 +84,8 @@ def _unrepeatable(folder: RunFolder, config: Config) -> str:
 
 def _take(run: Path, again: Path, name: str) -> str:
     """Copy one file where its neighbours are the same in both; else say why not."""
+    if _dataset(name) == SWEEPS:  # a part that was damaged before the run had joined them
+        name = whole_file(again).name
     made = again / name
     if not made.is_file():
         return "the run made again has no such file"

@@ -24,7 +24,7 @@ from agents.care.subject import CareError, Subject
 from agents.explain import run_config
 from stream.config import Config
 from stream.run_folder import CONTAINERS, QUARANTINE, RunFolder, container_table
-from stream.sweep_files import SWEEPS, sweep_files
+from stream.sweep_rows import SWEEPS, sweep_files
 
 
 def plan(run: Path, subject: Subject, now_ns: int) -> Receipt:

@@ -22,7 +22,7 @@ from agents.care.rows import Rows, files_of, read_rows
 from agents.care.subject import Subject
 from stream.config import ArchiveConfig
 from stream.run_folder import RunFolder
-from stream.sweep_files import SWEEPS
+from stream.sweep_rows import SWEEPS
 
 MAX_FILES = 1000
 """Chunks that one call removes or writes again, for each reason and robot; what is over waits for the next

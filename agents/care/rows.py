@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from agents.care.subject import CareError, Subject
 from stream.records import robot_of
 from stream.run_folder import CONTAINERS
-from stream.sweep_files import SWEEPS, sweep_files
+from stream.sweep_rows import SWEEPS, sweep_files
 
 DATASETS = (CONTAINERS, "predictions", "shadows", "outcomes", "features")
 """Folders of chunks, containers first: what everything else can be rebuilt from goes first."""

@@ -75,7 +75,8 @@ async def _committed(client: Any, agent: str, places: Sequence[Place]) -> dict[P
     """What a group has acknowledged, without places of which it has acknowledged nothing.
 
     A cluster that has had no group yet needs a moment to say so, and a broker that has just started one to
-    load what it knows of them. Of that the client says nothing: it answers without the places asked for.
+    load what it knows of them. Of an error with the whole group the client says nothing: it answers without
+    the places that were asked for.
     """
     at = [TopicPartition(*place) for place in places]
     for attempt in range(RETRIES):
@@ -83,7 +84,7 @@ async def _committed(client: Any, agent: str, places: Sequence[Place]) -> dict[P
             found = await client.list_consumer_group_offsets(group_of(agent), partitions=at)
             if set(found) == set(at):
                 break
-            error: KafkaError = GroupLoadInProgressError(f"{group_of(agent)}: no offsets yet")
+            error: KafkaError = GroupLoadInProgressError(f"{group_of(agent)}: the broker names no offsets")
         except KafkaError as caught:
             error = caught
         if not error.retriable or attempt == RETRIES - 1:

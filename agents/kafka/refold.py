@@ -21,6 +21,7 @@ from agents.protocol import WriteTable
 from agents.task import Task
 from agents.task_id import TaskId
 from stream.run_folder import RunFolder
+from stream.sweep_rows import SWEEPS, whole_file
 from stream.topics import ARCHIVE
 
 READ_AHEAD = 64
@@ -40,19 +41,26 @@ async def rebuild_partition(settings: KafkaSettings, run: Path, names: Sequence[
         fold = _Refold(log, identity, _snapshot_before(settings, identity, wanted), settings.folder)
         try:
             async for effect in fold.tables():
-                if (effect.dataset, effect.chunk) in wanted:
+                if (effect.dataset, effect.chunk) in wanted or (effect.dataset, ANY) in wanted:
                     found[effect.dataset, effect.chunk] = effect.table
         except LogError as error:
             return dict.fromkeys(names, str(error))
     folder = RunFolder(run)
     for (dataset, chunk), table in found.items():
         folder.write_table(dataset, table, chunk, durable=True)
-    gone = {name for key, name in wanted.items() if key not in found}
+    made = {*found, *((dataset, ANY) for dataset, _ in found)}
+    gone = {name for key, name in wanted.items() if key not in made}
     return dict.fromkeys(gone, "the journal names nothing that would lead to it")
+
+
+ANY = -1
+"""Of sweeps.parquet, which an earlier version wrote instead of parts: its rows are in any chunk."""
 
 
 def _chunk_of(name: str) -> tuple[str, int]:
     path = Path(name)
+    if path == whole_file(path.parent):
+        return SWEEPS, ANY
     return path.parent.name, int(path.stem.removeprefix("part-"))
 
 

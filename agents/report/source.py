@@ -12,7 +12,7 @@ import pyarrow as pa
 import yaml
 from numpy.typing import NDArray
 
-from stream.sweep_files import read_sweeps, sweep_files
+from stream.sweep_rows import read_sweeps, sweep_files
 
 DEFAULT_REGION_LEVELS = 4
 DEFAULT_PRIMARY_NS = 500_000_000
@@ -169,7 +169,7 @@ def _read_sweeps(run: Path, missing: list[str]) -> dict[str, Any]:
     try:
         table = read_sweeps(run)
     except (FileNotFoundError, pa.ArrowInvalid):
-        missing.append("sweeps.parquet is missing or cut off: nothing can be shown by sweep.")
+        missing.append("Rows of sweeps are missing or cut off: nothing can be shown by sweep.")
         return {}
     order = np.argsort(table.column("stamp_ns").to_numpy(), kind="stable")
     table = table.take(pa.array(order))

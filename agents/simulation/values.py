@@ -16,7 +16,7 @@ from stream.codecs.state import unpack
 from stream.records import FREEZE, HOLDS, PIN, RELEASE, Event, Outcome
 from stream.run_folder import CONTAINERS
 from stream.sweep import Sweep
-from stream.sweep_files import SWEEPS
+from stream.sweep_rows import SWEEPS
 from stream.topics import ALARMS, ARCHIVE, BINNED, OUTCOMES, PERCEIVE, PREDICTIONS, PUBLISHED, SHADOWS
 
 

@@ -21,7 +21,7 @@ from stream.config import Config, load_config
 from stream.progress import Progress
 from stream.sources import open_source
 from stream.sources.base import SourceOptions
-from stream.sweep_files import read_sweeps
+from stream.sweep_rows import read_sweeps
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

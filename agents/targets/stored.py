@@ -12,7 +12,7 @@ from stream.container import RollingContainer
 from stream.features import digest
 from stream.records import Binned, robot_of
 from stream.run_folder import RunFolder
-from stream.sweep_files import read_sweeps
+from stream.sweep_rows import read_sweeps
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

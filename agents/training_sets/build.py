@@ -24,7 +24,7 @@ from models.training_sets.read import TrainingSet
 from stream.config import Config
 from stream.progress import Progress
 from stream.run_folder import RunFolder
-from stream.sweep_files import read_sweeps
+from stream.sweep_rows import read_sweeps
 
 Cells = Mapping[str, NDArray[np.uint64]]
 

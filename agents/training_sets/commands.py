@@ -195,7 +195,7 @@ def _sources(
     from agents.care.inventory import places_of
     from agents.training_sets.build import RunSource, source_of
     from stream.config import ConfigError
-    from stream.sweep_files import sweep_files
+    from stream.sweep_rows import sweep_files
 
     if bool(from_run) != (where is not None) or (from_run and (runs or folder)):
         raise ConfigError("build: give runs, or --folder DIR, or --from-run RUN with --where EXPR")

@@ -37,7 +37,7 @@ from stream.framed import source_of
 from stream.progress import Progress
 from stream.records import robot_of
 from stream.run_folder import RunFolder
-from stream.sweep_files import count_sweeps
+from stream.sweep_rows import count_sweeps
 
 POOLS = ("mean", "least", "greatest")
 """Of each feature over the cells of an object, one after the other."""

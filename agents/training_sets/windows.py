@@ -26,7 +26,7 @@ from stream.features import schema_of
 from stream.framed import source_of
 from stream.progress import Progress
 from stream.run_folder import RunFolder
-from stream.sweep_files import count_sweeps
+from stream.sweep_rows import count_sweeps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

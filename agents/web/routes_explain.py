@@ -25,7 +25,7 @@ from models.manifest import ModelRefused
 from models.runtime import ModelFailed
 from stream.cell_rows import locate
 from stream.features import schema_of
-from stream.sweep_files import sweep_files
+from stream.sweep_rows import sweep_files
 from stream.tables import TableError
 
 STATES = {-1: None, 0: False, 1: True}

@@ -31,7 +31,7 @@ from stream.records import (
     Shadow,
     SweepRejected,
 )
-from stream.sweep_files import read_sweeps
+from stream.sweep_rows import read_sweeps
 from stream.tables import TableError
 from tests.agents.loops import Loop, loop_of
 from tests.agents.worlds import config_of, drive, of_type, plain

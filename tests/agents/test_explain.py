@@ -16,7 +16,7 @@ from stream.config import Config, ConfigError, to_dict
 from stream.features import digest, schema_of
 from stream.records import Outcome, Prediction
 from stream.sources.base import Item
-from stream.sweep_files import read_sweeps
+from stream.sweep_rows import read_sweeps
 from stream.tables import TableError
 from tests.agents.loops import Loop, loop_of
 from tests.agents.test_perceive import two_sensors

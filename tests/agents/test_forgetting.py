@@ -28,7 +28,7 @@ from stream.records import (
 from stream.run_folder import CONTAINERS
 from stream.sources.base import Item
 from stream.sweep import Sweep
-from stream.sweep_files import SWEEPS
+from stream.sweep_rows import SWEEPS
 from tests.agents.agent_checks import CHECKS, Case
 from tests.agents.loops import learn_of
 from tests.agents.test_agent_checks import learn_key, perceive_key, record_key

@@ -24,7 +24,7 @@ from stream.records import (
 )
 from stream.sources.base import Damage
 from stream.sweep import Sweep
-from stream.sweep_files import read_sweeps
+from stream.sweep_rows import read_sweeps
 from tests.agents.loops import loop_of, scripted_loop
 from tests.agents.worlds import (
     config_of,

@@ -159,6 +159,25 @@ def test_deleted_rows_do_not_come_back_with_a_file_that_is_made_again(
 
 
 @pytest.mark.fault(40)
+def test_a_part_of_sweeps_that_was_damaged_before_they_were_joined_is_made_again(run: Path) -> None:
+    whole = run / "sweeps.parquet"
+    rows = pq.read_table(whole)
+    pq.write_table(rows.slice(32), whole)
+    (run / "sweeps").mkdir()
+    (run / "sweeps" / "part-00000.parquet").write_bytes(b"PAR1 torn")
+    assert main(["data", "repair", str(run), CITY]) == 0
+    found = pq.read_table(whole)
+    assert found["prediction_id"].to_pylist() == rows["prediction_id"].to_pylist()
+    assert found["feature_digest"].to_pylist() == rows["feature_digest"].to_pylist()
+    assert {event["file"] for event in events(run, "rebuilt")} == {"sweeps/part-00000.parquet"}
+
+
+def test_a_run_into_the_folder_of_another_has_the_sweeps_of_its_own_only(run: Path) -> None:
+    run_of(run, "learn.enabled=false")
+    assert pq.read_table(run / "sweeps.parquet").num_rows == 36
+
+
+@pytest.mark.fault(40)
 @pytest.mark.learn
 @pytest.mark.long
 @pytest.mark.slow

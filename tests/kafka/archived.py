@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ from agents.task_id import TaskId
 from stream.features import digest_arrays
 from stream.records import EndOfLog
 from stream.run_folder import CONTAINERS, RunFolder
-from stream.sweep_files import SWEEPS
+from stream.sweep_rows import SWEEPS
 from stream.tables import binned_from_batch
 from stream.topics import ARCHIVE
 from tests.kafka.ledger import Part
@@ -29,13 +30,14 @@ from tests.kafka.ledger import Part
 class Archived:
     """parts : of predictions and outcomes; containers : fingerprints by identity
 
-    shadows, sweeps : ids of their predictions
+    shadows, sweeps : ids of their predictions; doubled : of sweeps with several rows
     """
 
     parts: set[Part]
     containers: dict[Identity, str]
     shadows: set[str]
     sweeps: set[str]
+    doubled: set[str]
 
 
 def read_archived(settings: KafkaSettings, partition: int) -> Archived:
@@ -48,11 +50,15 @@ def read_archived(settings: KafkaSettings, partition: int) -> Archived:
     for table in _tables(folder, "outcomes", rest):
         parts |= set(_parts("1-outcomes", table, ("occupied", "before")))
     containers = {identity(record): fingerprint(record) for record in _containers(folder, rest)}
+    sweeps = Counter(
+        name for table in _tables(folder, SWEEPS, rest) for name in table["prediction_id"].to_pylist()
+    )
     return Archived(
         parts=parts,
         containers=containers,
         shadows={name for table in _tables(folder, "shadows", rest) for name in _ids(table)},
-        sweeps={name for table in _tables(folder, SWEEPS, rest) for name in _ids(table)},
+        sweeps=set(sweeps),
+        doubled={name for name, rows in sweeps.items() if rows > 1},
     )
 
 

@@ -199,3 +199,4 @@ def _archive(report: Report, ledgers: Sequence[Ledger], archives: Sequence[Archi
         _union(ledgers, lambda ledger: ledger.models),
         {name for archived in archives for name in archived.sweeps},
     )
+    report.none("of these archived twice", {name for archived in archives for name in archived.doubled})

@@ -52,7 +52,7 @@ def test_a_broker_that_loads_its_groups_is_asked_again() -> None:
 
 
 def test_one_that_never_knows_is_an_error_and_not_an_offset_of_nothing() -> None:
-    with pytest.raises(GroupLoadInProgressError, match="no offsets yet"):
+    with pytest.raises(GroupLoadInProgressError, match="names no offsets"):
         committed({})
 
 

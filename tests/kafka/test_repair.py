@@ -12,7 +12,8 @@ from aiokafka.admin import RecordsToDelete
 from agents.cli import main
 from agents.kafka.admin import admin_client
 from agents.kafka.settings import KafkaSettings
-from stream.sweep_files import read_sweeps
+from stream.run_folder import RunFolder
+from stream.sweep_rows import read_sweeps
 from stream.topics import ARCHIVE, order_topic
 from tests.agents.test_repair import flip
 from tests.kafka.broker import LocalBroker
@@ -55,6 +56,11 @@ def test_damaged_files_of_an_archive_are_made_again_of_the_log_while_it_holds_th
 
     assert f"{place}: 4 damaged files set aside, 4 built again, 0 lost" in capsys.readouterr().out
     assert {name: (place / name).read_bytes() for name in names} == before
+    assert read_sweeps(place) == sweeps
+
+    RunFolder(place).join_sweeps()  # as an earlier version had them
+    (place / "sweeps.parquet").write_bytes(b"PAR1 torn")
+    assert main(command) == 0
     assert read_sweeps(place) == sweeps
 
     forget(settings, order_topic(ARCHIVE), int(place.name))

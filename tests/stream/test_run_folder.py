@@ -15,8 +15,9 @@ import pytest
 from stream import run_folder
 from stream.records import Binned, Prediction
 from stream.run_folder import CONTAINERS, RunFolder, container_table
-from stream.sweep_files import SWEEPS, count_sweeps, read_sweeps, sweep_files
-from stream.tables import BINNED_SCHEMA, binned_to_batch, prediction_table, sweep_table
+from stream.run_tables import run_tables
+from stream.sweep_rows import SWEEPS, count_sweeps, read_sweeps, sweep_files
+from stream.tables import BINNED_SCHEMA, SWEEP_SCHEMA, binned_to_batch, prediction_table, sweep_table
 from tests.agents.worlds import config_of, of_type, perceived, plain, stamp_of
 
 OUTPUTS = perceived(config_of(), 9)
@@ -91,30 +92,76 @@ def test_a_part_of_sweeps_leaves_those_before_alone(tmp_path: Path) -> None:
 def test_sweeps_are_there_once_where_joining_them_was_cut_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = new(tmp_path)
-    for number, record in enumerate(PREDICTIONS[:3]):
-        folder.write_table(SWEEPS, sweep_table([(record, {})]), number)
+    folder, names = with_sweeps(tmp_path, 3), [record.prediction_id for record in PREDICTIONS[:3]]
 
-    def killed(path: Path) -> None:
+    def killed(path: Path, ignore_errors: bool) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run_folder.shutil, "rmtree", killed)
-    with pytest.raises(KeyboardInterrupt):
-        folder.join_sweeps()
-    assert (tmp_path / SWEEPS).is_dir()
+    with monkeypatch.context() as patched:
+        patched.setattr(run_folder.shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            folder.join_sweeps()
+    assert len(sweep_files(tmp_path)) == 4
     assert count_sweeps(tmp_path) == 3
-    assert len(read_sweeps(tmp_path)) == 3
+    assert read_sweeps(tmp_path)["prediction_id"].to_pylist() == names
+    one = [("prediction_id", "=", names[1])]
+    assert read_sweeps(tmp_path, ["stamp_ns"], one).to_pylist() == [{"stamp_ns": PREDICTIONS[1].stamp_ns}]
+    with run_tables(tmp_path) as tables:
+        assert tables.table("SELECT count(*) AS n FROM sweeps")["n"].tolist() == [3]
+    folder.join_sweeps()
+    assert pq.read_table(tmp_path / "sweeps.parquet")["prediction_id"].to_pylist() == names
 
 
 def test_an_archive_with_one_file_of_sweeps_goes_on_in_parts(tmp_path: Path) -> None:
+    """A worker that was killed before it was of this version writes the last chunk again, as a part."""
+    with_sweeps(tmp_path, 3).join_sweeps()
     folder = new(tmp_path)
-    for number, record in enumerate(PREDICTIONS[:3]):
-        folder.write_table(SWEEPS, sweep_table([(record, {})]), number)
-    folder.join_sweeps()
-    folder.create()
-    folder.write_table(SWEEPS, sweep_table([(PREDICTIONS[3], {})]), 3)
+    for number in (2, 3):
+        folder.write_table(SWEEPS, sweep_table([(PREDICTIONS[number], {})]), number)
     names = [record.prediction_id for record in PREDICTIONS[:4]]
     assert read_sweeps(tmp_path)["prediction_id"].to_pylist() == names
+    assert count_sweeps(tmp_path) == 4
+
+
+def test_a_damaged_part_is_set_aside_and_not_joined(tmp_path: Path) -> None:
+    folder, names = with_sweeps(tmp_path, 3), [record.prediction_id for record in PREDICTIONS[:3]]
+    path = tmp_path / SWEEPS / "part-00001.parquet"
+    path.write_bytes(path.read_bytes()[:-9])
+    folder.join_sweeps()
+    assert pq.read_table(tmp_path / "sweeps.parquet")["prediction_id"].to_pylist() == [names[0], names[2]]
+    assert (tmp_path / "quarantine" / SWEEPS / "part-00001.parquet.1").is_file()
+
+
+def test_a_new_run_drops_the_sweeps_of_an_earlier_one(tmp_path: Path) -> None:
+    with_sweeps(tmp_path, 3).join_sweeps()
+    folder = with_sweeps(tmp_path, 4)
+    folder.drop_sweeps()
+    assert sweep_files(tmp_path) == []
+
+
+def test_a_folder_with_an_equals_sign_adds_no_column(tmp_path: Path) -> None:
+    folder = with_sweeps(tmp_path / "seed=1" / "stream_id=2", 2)
+    assert read_sweeps(folder.path).schema.equals(SWEEP_SCHEMA)
+    folder.join_sweeps()
+    assert pq.read_schema(folder.path / "sweeps.parquet").equals(SWEEP_SCHEMA)
+
+
+def test_parts_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    folder = new(tmp_path)
+    for place, number in enumerate((99_999, 100_000)):
+        folder.write_table(SWEEPS, sweep_table([(PREDICTIONS[place], {})]), number)
+        folder.write_table(CONTAINERS, chunk([BINNED[place]]), number)
+    names = [record.prediction_id for record in PREDICTIONS[:2]]
+    assert read_sweeps(tmp_path)["prediction_id"].to_pylist() == names
+    assert [record.seq for record in folder.records("robot", 0, 2**62)] == [BINNED[0].seq, BINNED[1].seq]
+
+
+def with_sweeps(path: Path, count: int) -> RunFolder:
+    """A run that has so many parts of sweeps, one sweep each."""
+    folder = new(path)
+    for number, record in enumerate(PREDICTIONS[:count]):
+        folder.write_table(SWEEPS, sweep_table([(record, {})]), number)
+    return folder
 
 
 def test_a_run_without_sweeps_says_which_file_is_missing(tmp_path: Path) -> None:
