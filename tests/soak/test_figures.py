@@ -64,6 +64,18 @@ def test_of_many_processes_that_wander_one_in_twenty_soaks_finds_one_that_grows(
     assert false_alarms / soaks <= 0.05
 
 
+@pytest.mark.parametrize(("leak", "found"), [(0.0, 0), (20.0, 19)])
+def test_a_leak_within_a_sawtooth_is_found_at_the_joint_level(leak: float, found: int) -> None:
+    """Memory that a snapshot takes every half minute, and 20 MiB an hour that nobody gives back."""
+    at_s, rng = np.arange(0, 1500, 5.0), np.random.default_rng(5)
+    told = 0
+    for phase in rng.uniform(0, 35, 20):
+        rss = 250 + 12 * ((at_s + phase) % 35 < 5) + rng.normal(0, 0.5, len(at_s)) + leak * at_s / 3600
+        readings = [reading(at, 9, float(value)) for at, value in zip(at_s, rss, strict=True)]
+        told += bool(grows("judge", growth_of(readings, since_s=0, level=joint_level(9))))
+    assert told >= found if leak else told == found
+
+
 def test_one_handle_more_that_stays_is_no_growth() -> None:
     readings = [reading(at, 9, 100.0, 20 + (at > 2000)) for at in range(0, 3600, 5)]
     growth = growth_of(readings, since_s=0)
