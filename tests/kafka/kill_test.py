@@ -58,7 +58,8 @@ MARKS = (
 )  # fmt: skip
 SELDOM = ("claimed", "restored", "replayed", "half saved", "saved")
 KINDS = {BINNED: Binned, PREDICTIONS: Prediction, OUTCOMES: Outcome, REJECTED: SweepRejected}
-STALLED_SECONDS = 120
+STALLED_SECONDS = 300
+"""Longer than any recovery takes on a machine that has other work, too."""
 EARLY = 0.15
 """Share of workers that may be killed before they run; the others have a while to work."""
 REST_SECONDS = 240
