@@ -29,12 +29,16 @@ SERVES = "; Ctrl-C ends it"
 """What the server says when it has begun to serve."""
 LOOK_SECONDS = 2.0
 PAUSE_SECONDS = 20.0
+"""Longer than a group waits for a member: others take over, and who was stopped begins a new life."""
+SHORT_PAUSE_SECONDS = 10.0
 SILENT_SECONDS = (1.0, 10.0)
 AWAY_SECONDS = 3.0
 MARGIN_SECONDS = 15.0
 """A mishap counts until all has been well for so long: a worker that goes on after a pause joins its group
 again with its next heartbeat, and partitions move for some seconds."""
 PATIENCE_SECONDS = 240.0
+FATAL = frozenset({"killed", "told to end", "stopped for 20 s"})
+"""Kinds that may end a life."""
 TAKEN_OVER = "claimed by another process"
 """What a worker says that ends because another has its partitions, as one that was stopped for long does."""
 NONSENSE = 20
@@ -94,7 +98,8 @@ class Mishaps:
         self._strikes: dict[str, tuple[int, Callable[[], str]]] = {
             "killed": (6, self._kill),
             "told to end": (3, self._terminate),
-            "stopped for 20 s": (3, lambda: self._pause(dice.choice(self._own))),
+            "stopped for 20 s": (3, lambda: self._pause(dice.choice(self._own), PAUSE_SECONDS)),
+            "stopped for 10 s": (3, lambda: self._pause(dice.choice(self._own), SHORT_PAUSE_SECONDS)),
             "broker silent": (3, lambda: self._silence(dice.uniform(*SILENT_SECONDS))),
             "broker killed": (1, self._crash),
             "no sweeps": (2, self._send_nonsense),
@@ -109,7 +114,7 @@ class Mishaps:
     @property
     def gentle(self) -> tuple[str, ...]:
         """Those that processes live through."""
-        return tuple(kind for kind in self._strikes if kind not in ("killed", "told to end"))
+        return tuple(kind for kind in self._strikes if kind not in FATAL)
 
     @property
     def driving(self) -> bool:
@@ -136,7 +141,7 @@ class Mishaps:
         """
         for name in self._own:
             begin_s = self._now()
-            self.recover("stopped for 20 s", self._pause(name), begin_s)
+            self.recover("stopped for 20 s", self._pause(name, PAUSE_SECONDS), begin_s)
         begin_s = self._now()
         self.recover("broker silent", self._silence(SILENT_SECONDS[1]), begin_s)
         begin_s = self._now()
@@ -229,10 +234,10 @@ class Mishaps:
             self._processes.start([name])
         return name
 
-    def _pause(self, name: str) -> str:
+    def _pause(self, name: str, seconds: float) -> str:
         self._processes.signal(name, signal.SIGSTOP)
         try:
-            time.sleep(PAUSE_SECONDS)
+            time.sleep(seconds)
         finally:
             self._processes.signal(name, signal.SIGCONT)
         return name

@@ -26,6 +26,7 @@ COLOURS = {
 FLEET_COLOUR = "#c4c4c4"
 KINDS = {
     "start": "0.6", "killed": "#c8553d", "told to end": "#e2a03f", "stopped for 20 s": "#8a5aa8",
+    "stopped for 10 s": "#c3a6d4",
     "broker silent": "#1b6ca8", "broker killed": "#101010", "no sweeps": "#588b3a", "sweeps twice": "#7fb2d6",
 }  # fmt: skip
 

@@ -21,6 +21,7 @@ from deploy.up import WEB
 from stream.topics import AGENTS, SWEEPS, TRANSFORMS
 from tests.soak import mishaps as module
 from tests.soak.mishaps import SERVES, Mishaps
+from tests.soak.plot import KINDS
 
 RUNNING = "perceive: runs on partitions [0, 1]"
 
@@ -85,7 +86,13 @@ def lag(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         ]
 
     monkeypatch.setattr(module, "lags", lags)
-    for name, seconds in (("LOOK", 0.002), ("MARGIN", 0.05), ("PAUSE", 0.01), ("AWAY", 0.01)):
+    for name, seconds in (
+        ("LOOK", 0.002),
+        ("MARGIN", 0.05),
+        ("PAUSE", 0.01),
+        ("SHORT_PAUSE", 0.01),
+        ("AWAY", 0.01),
+    ):
         monkeypatch.setattr(module, f"{name}_SECONDS", seconds)
     monkeypatch.setattr(module, "SILENT_SECONDS", (0.0, 0.01))
     return said
@@ -204,7 +211,8 @@ def test_gentle_mishaps_end_no_process(lag: list[Any], monkeypatch: pytest.Monke
     assert {number for _, number in processes.signals} == {signal.SIGSTOP, signal.SIGCONT}
     assert broker.done == ["silent", "killed", "started"]
     assert mishaps.nonsense == module.NONSENSE
-    assert set(mishaps.kinds) - set(mishaps.gentle) == {"killed", "told to end"}
+    assert {"start", *mishaps.kinds} == set(KINDS)
+    assert set(mishaps.kinds) - set(mishaps.gentle) == {"killed", "told to end", "stopped for 20 s"}
 
 
 def test_one_seed_strikes_the_same(lag: list[Any]) -> None:
