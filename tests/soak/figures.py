@@ -17,8 +17,8 @@ WARM_UP = 1 / 3
 """Of a life, and at most ten minutes: what is loaded and filled for the first time."""
 MAX_WARM_UP_SECONDS = 600.0
 LEAST = {"rss_mib": 0.125, "handles": 1.0, "threads": 1.0}
-"""Within what was read: one more that stays is a step, and no growth. Of memory it is one by which glibc grows
-a heap (M_TOP_PAD, 128 KiB): where nothing else varies, a few pages of it make an interval above zero."""
+"""Within what was read: one more that stays is a step, and no growth. Of memory it is one by which glibc
+grows a heap (M_TOP_PAD, 128 KiB): where nothing else varies, a few pages make an interval above zero."""
 MINUTE_MS = 60_000
 
 
