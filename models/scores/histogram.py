@@ -62,9 +62,13 @@ class ScoreHistogram:
         self.add_tally(other.tally())
 
     def _dense(self) -> NDArray[np.int64]:
-        """The counts, from now on."""
+        """The counts, from now on.
+
+        All of their pages are taken at once: with zeros the system would give them one by one, as rarer
+        probabilities come, and a process that scores for days would seem to leak.
+        """
         if self._counts is None:
-            self._counts = np.zeros((GRID, 2), dtype=np.int64)
+            self._counts = np.full((GRID, 2), 0, dtype=np.int64)
             for keys in self._few:
                 np.add.at(self._counts.reshape(-1), keys, 1)
             self._few = []

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +12,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, log_loss
 
 from models.probability import GRID, quantise
-from models.scores.histogram import ScoreHistogram
+from models.scores.histogram import FEW, ScoreHistogram
 from models.scores.prequential import NAMES, PrequentialScores
 from models.scores.regions import ErrorMap
 from models.scores.series import ScoreSeries
@@ -18,6 +21,7 @@ from stream.codecs.state import pack, unpack
 from stream.records import HIT, SEEN_THROUGH, UNOBSERVED
 
 HORIZONS = (200, 500)
+STATM = Path("/proc/self/statm")
 
 
 def sample(rows, seed=0, levels=None):
@@ -155,6 +159,21 @@ def test_a_state_is_as_narrow_as_its_counts_and_exact(most, size):
     state = unpack(pack(whole.state()))
     assert [state[name].dtype.itemsize for name in ("k", "positives", "negatives")] == [4, size, size]
     assert_same_rows(ScoreHistogram.from_state(state), whole)
+
+
+@pytest.mark.skipif(not STATM.exists(), reason="this system does not say what is resident")
+def test_counts_take_all_of_their_memory_at_once():
+    """So that a worker's is level from then on, whatever probabilities come later."""
+    same = Tally(k=np.array([7]), positives=np.array([FEW]), negatives=np.array([1]))
+    histograms = [ScoreHistogram() for _ in range(32)]
+    before = resident_bytes()
+    for histogram in histograms:
+        histogram.add_tally(same)
+    assert resident_bytes() - before > 0.9 * 32 * 2 * 2**20
+
+
+def resident_bytes():
+    return int(STATM.read_text().split()[1]) * mmap.PAGESIZE
 
 
 def test_an_empty_state_is_an_empty_histogram():
