@@ -169,7 +169,9 @@ def _read_sweeps(run: Path, missing: list[str]) -> dict[str, Any]:
     try:
         table = read_sweeps(run)
     except (FileNotFoundError, pa.ArrowInvalid):
-        missing.append("Rows of sweeps are missing or cut off: nothing can be shown by sweep.")
+        missing.append(
+            "sweeps.parquet, or a part in sweeps/, is missing or cut off: nothing can be shown by sweep."
+        )
         return {}
     order = np.argsort(table.column("stamp_ns").to_numpy(), kind="stable")
     table = table.take(pa.array(order))
