@@ -11,6 +11,7 @@ from typing import Any
 from agents.care.receipt import receipts_in
 from agents.care.rows import files_of
 from stream.damage import damage_of
+from stream.files import numbered
 from stream.progress import Progress
 from stream.run_folder import LABELS, QUARANTINE, RunFolder
 
@@ -92,5 +93,5 @@ def _note_rebuilt(folder: RunFolder, file: str) -> None:
 
 def _notes(run: Path) -> list[tuple[Path, dict[str, Any]]]:
     """Notes of the quarantine with what they say, oldest first for each file."""
-    paths = sorted((run / QUARANTINE).rglob("*.json"), key=lambda path: (len(path.name), path.name))
+    paths = numbered((run / QUARANTINE).rglob("*.json"))
     return [(path, json.loads(path.read_text(encoding="utf-8"))) for path in paths]

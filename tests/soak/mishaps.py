@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from aiokafka.errors import KafkaError
 
@@ -129,9 +130,8 @@ class Mishaps:
         """One mishap of these kinds, and all that comes of it."""
         if not self._all_is_well():  # or it would be blamed for what came before
             return
-        begin_s = self._now()
         [kind] = self._dice.choices(kinds, [self._strikes[kind][0] for kind in kinds])
-        self.recover(kind, self._strikes[kind][1](), begin_s)
+        self._strike(kind, self._strikes[kind][1])
 
     def rehearse(self) -> None:
         """Each that lets sweeps pile up, at its worst, and of each process in turn.
@@ -140,12 +140,13 @@ class Mishaps:
         One that is stopped may be taken over and begin a new life, so what strikes all comes last.
         """
         for name in self._own:
-            begin_s = self._now()
-            self.recover("stopped for 20 s", self._pause(name, PAUSE_SECONDS), begin_s)
+            self._strike("stopped for 20 s", partial(self._pause, name, PAUSE_SECONDS))
+        self._strike("broker silent", partial(self._silence, SILENT_SECONDS[1]))
+        self._strike("broker killed", self._crash)
+
+    def _strike(self, kind: str, strike: Callable[[], str]) -> None:
         begin_s = self._now()
-        self.recover("broker silent", self._silence(SILENT_SECONDS[1]), begin_s)
-        begin_s = self._now()
-        self.recover("broker killed", self._crash(), begin_s)
+        self.recover(kind, strike(), begin_s)
 
     def recover(self, kind: str, whom: str, begin_s: float = 0.0) -> None:
         """Wait until workers run and lag has gone, and has not come again; then the mishap is over."""
