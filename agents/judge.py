@@ -125,11 +125,14 @@ class Judge(Agent):
         stream.begin_epoch(epoch_of(record.seq))
 
     def _forget(self, stream: StreamState) -> None:
-        """Observations too old for any prediction to come; what was decided by them is decided by now."""
+        """Observations too old for any prediction to come, but for the newest of them.
+
+        While parts of the newest sweep are missing, that one may still be the nearest to a horizon.
+        """
         if not stream.stamps:
             return
         oldest = stream.stamps[-1] - 2 * self._config.task.horizons_ns[-1]
-        while stream.stamps[0] < oldest:
+        while len(stream.stamps) > 1 and stream.stamps[1] < oldest:
             del stream.observations[stream.stamps.pop(0)]
 
     def _await(self, stream: StreamState, prediction: Prediction, step: StepBuilder) -> None:

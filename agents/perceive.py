@@ -269,7 +269,7 @@ class Perceive(Agent):
             self._begin_map(robot, sweep.robot_id, placed.jump, step)
         self._close_expiring(robot, sweep.stamp_ns, step)
         stream = self._stream(robot, sweep.stream_id, step)
-        late = sweep.stamp_ns < stream.newest_ns or sweep.stamp_ns <= stream.done_ns
+        late = stream.is_late(sweep.stamp_ns)
         if sweep.stamp_ns > stream.newest_ns:
             self._close(robot, stream, step)
             stream.newest_ns = sweep.stamp_ns

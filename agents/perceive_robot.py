@@ -37,6 +37,12 @@ class StreamState:
     open_record: Binned | None = None  # last part of a sweep whose other parts have not come yet
     model_id: str = ""
 
+    def is_late(self, stamp_ns: int) -> bool:
+        """Whether a sweep, or a newer one, has been predicted: parts that still come change no forecast."""
+        if self.open_record is not None and self.open_record.stamp_ns == stamp_ns:
+            return False
+        return stamp_ns <= max(self.newest_ns, self.done_ns)
+
     def state(self) -> dict[str, Any]:
         """Plain values."""
         return {

@@ -14,6 +14,7 @@ from agents.simulation.smear import smeared
 from agents.simulation.topics import Identity, fingerprint, identity, place_of
 from agents.simulation.values import stale_model, unarchived, unlearned, unobserved_label, wrong_value
 from agents.task_id import TaskId
+from models.scores.breakdown import WINDOW_SWEEPS
 from stream.codecs.state import unpack
 from stream.sweep import Sweep
 from stream.topics import (
@@ -39,6 +40,9 @@ OUTPUT_TOPICS = (
 LONGEST = {PERCEIVE: 24, JUDGE: 24, LEARN: 24, ARCHIVE: 32}
 """Items that any collection in an agent's state may hold once the story is over; a leak passes this. Archive
 knows four kinds of records of each of six streams, and three robots."""
+
+WINDOWED = ".windowed."
+"""In the path of what Judge keeps of so many sweeps on purpose."""
 
 
 def _sweep_key(record: Any) -> tuple[str, int, int]:
@@ -174,9 +178,8 @@ def _early(e: Evidence, task_id: TaskId, needs: Mapping[Receipt, list[Identity]]
 def unbounded(e: Evidence) -> Iterator[str]:
     """Nothing in an agent's state grows with the story."""
     for task_id, state in e.states.items():
-        longest = LONGEST[task_id.agent]
         for path, length in _lengths(str(task_id), unpack(state)):
-            if length > longest:
+            if length > (WINDOW_SWEEPS if WINDOWED in path else LONGEST[task_id.agent]):
                 yield f"{path} holds {length} items"
 
 

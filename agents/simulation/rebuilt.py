@@ -149,7 +149,7 @@ class Rebuilt:
                 if other.opened is not None and other.opened.stamp_ns < newest - container.keep_ns:
                     self._close(container, other, record.seq - 1)
             stream = streams.setdefault(record.stream_id, _Stream())
-            late = record.stamp_ns < stream.newest_ns
+            late = record.stamp_ns < stream.newest_ns or record.prediction_id in self.predictions
             if record.stamp_ns > stream.newest_ns:
                 self._close(container, stream, record.seq - 1)
                 stream.newest_ns, stream.parts = record.stamp_ns, set()

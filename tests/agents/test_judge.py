@@ -214,6 +214,18 @@ def test_what_a_gap_in_the_stream_decides_is_not_forgotten_first() -> None:
     assert [event.fields["horizon_ns"] for event in of_type(outputs, Event)] == [HORIZONS[1]]
 
 
+def test_what_half_a_sweep_after_a_gap_does_not_decide_is_not_forgotten() -> None:
+    """Its other half may come, so the one before the gap has to wait for the sweep after it."""
+    half = binned(stamp_of(60), part=0, parts=2)
+    begin = [binned(stamp_of(0)), prediction(stamp_of(0)), binned(stamp_of(1.9)), half]
+    *begin, last = numbered([*begin, binned(stamp_of(61))])
+    judge = Judge(CONFIG)
+    assert feed(judge, [*begin, passing(begin)]) == []
+    outputs = feed(judge, [last, EndOfLog()])
+    assert [outcome.observed_stamp_ns for outcome in of_type(outputs, Outcome)] == [stamp_of(1.9)]
+    assert [event.fields["horizon_ns"] for event in of_type(outputs, Event)] == [HORIZONS[1]]
+
+
 # ---- parts and order -----------------------------------------------------------------------------------
 
 

@@ -223,6 +223,22 @@ def test_a_sweep_that_waits_for_a_part_is_predicted_in_its_own_map() -> None:
     assert [(r.part, r.reason) for r in of_type(made, SweepRejected)] == [(1, "late")]
 
 
+def test_a_sweep_whose_map_ends_between_its_parts_is_predicted_once() -> None:
+    """The transform that tells of the jump comes after a part of the sweep that lies behind it."""
+    sweeps = [part for number in range(SWEEPS) for part in parts_of(number, 2)]
+    items = in_order([*sweeps, *poses(0.4, told=True)])
+    told = next(item for item in items if isinstance(item, Transform) and item.resets_map)
+    first, second = (item for item in sweeps if item.stamp_ns == stamp_of(JUMP))
+    needed = next(item for item in items if isinstance(item, Transform) and item.stamp_ns > first.stamp_ns)
+    rest = [item for item in items if item not in (told, first, second, needed)]
+    cut = next(place for place, item in enumerate(rest) if item.stamp_ns > first.stamp_ns)
+    made = feed(perceive_of(CONFIG), [*rest[:cut], first, needed, told, second, *rest[cut:], EndOfLog()])
+    of_it = [record for record in of_type(made, Binned) if record.stamp_ns == stamp_of(JUMP)]
+    assert (epochs(of_it), [record.late for record in of_it]) == ([0, 1], [False, True])
+    names = [record.prediction_id for record in of_type(made, Prediction)]
+    assert sorted(names) == sorted({sweep.prediction_id for sweep in sweeps})
+
+
 def test_jumping_back_is_another_jump() -> None:
     back = [
         transform if transform.stamp_ns < FIRST_NS + 200_000_000 else transform_at(transform.stamp_ns)

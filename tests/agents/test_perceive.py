@@ -378,6 +378,14 @@ def test_a_missing_part_is_waited_for_until_the_next_stamp() -> None:
     assert (type(late), late.late) == (Binned, True)
 
 
+def test_a_part_beyond_those_announced_is_late() -> None:
+    """A sweep is predicted once, whatever its producer says next."""
+    agent, more = ready(), parts_of(0, 3)[2]
+    outputs = feed(agent, [*parts_of(0, 2), more, sweep_of(1)])
+    assert [record.stamp_ns for record in of_type(outputs, Prediction)] == [stamp_of(0), stamp_of(1)]
+    assert [record.late for record in of_type(outputs, Binned)] == [False, False, True, False]
+
+
 def test_an_incomplete_sweep_is_predicted_before_the_container_forgets_it() -> None:
     """Its own sensor has fallen silent; another one moves the container on."""
     agent = ready(40)

@@ -29,6 +29,14 @@ FOUND: dict[str, tuple[int, dict[str, float]]] = {
         9,
         {"model published by hand": 1.0, "effect slow": 0.5},
     ),
+    "a sweep is predicted once, though its map ends between its parts": (
+        30,
+        {"world frame jumps": 1.0, "transform delayed": 0.3, "sweep in parts": 0.6},
+    ),
+    "Judge keeps what an incomplete sweep after a gap does not decide": (
+        7,
+        {"sweep missing": 0.5, "stamps jitter": 1.0, "sweep in parts": 0.7, "part missing": 0.4},
+    ),
 }
 """A seed, and the faults of its world; nothing else goes wrong there."""
 
