@@ -106,9 +106,11 @@ def features_at(records: Iterable[Binned], config: Config, stream_id: str, stamp
     epoch = 0
     for record in records:
         own = record.stream_id == stream_id and not record.late
-        if own and record.stamp_ns > stamp_ns:
+        begins = epoch_of(record.seq) != epoch  # with nothing: the map is another, or the robot was forgotten
+        passed = (own and record.stamp_ns > stamp_ns) or record.stamp_ns - container.keep_ns > stamp_ns
+        if passed or (begins and last is not None):
             break  # it was predicted from before this one was folded, with a part missing
-        if epoch_of(record.seq) != epoch:  # the robot had been forgotten, and came back with nothing
+        if begins:
             container, epoch = RollingContainer(config), epoch_of(record.seq)
         container.fold(record)
         if own and record.stamp_ns == stamp_ns:

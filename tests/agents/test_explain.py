@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from pathlib import Path
 
@@ -90,12 +91,26 @@ def tricky_logs() -> dict[str, list[Item]]:
         waiting += [first, between, second] if index % 2 else [first, between]
     swapped = [sweep for pair in zip(*[iter(two_sensors(6))] * 2, strict=True) for sweep in reversed(pair)]
     nothing = sweep_of(3, points=np.full((5, 3), np.nan, np.float32))
+    half, both = parts_of(1, 2, stream_id=left)[:1], [left, right]
+    ending = [
+        dataclasses.replace(pose, resets_map=pose.stamp_ns == stamp_of(2) - 30_000_000)
+        for pose in transforms_to(12)
+    ]
+    assert any(pose.resets_map for pose in ending)
     return {
         "late": [*poses, *late], "parts": [*poses, *halves], "lost parts": [*poses, *lost],
         "two sensors": [*poses, *two_sensors(6)], "sensors out of order": [*poses, *swapped],
         "parts and sensors": [*poses, *waiting],
         "rejected between": [
             *poses, *parts_of(2, 2)[:1], nothing, sweep_of(2.5, stream_id=right), sweep_of(4)
+        ],
+        "half a sweep when its map ends": [
+            *ending, sweep_of(0, stream_id=right), *half,
+            *(sweep_of(index, stream_id=name) for index in range(2, 6) for name in reversed(both)),
+        ],
+        "half a sweep when its sensor falls silent": [
+            *transforms_to(40), *half, *(sweep_of(index, stream_id=right) for index in range(2, 40)),
+            sweep_of(40, stream_id=left),
         ],
     }  # fmt: skip
 
