@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from agents.care.receipt import FOLDER, WHY, deleted_by
 from agents.in_order import epoch_of
+from agents.sweep_ends import SweepEnd, with_ends
 from native.errors import OctaError
 from native.window import CellFeatures
 from stream.config import Config, ConfigError, parse_config
@@ -100,27 +101,16 @@ def features_at(records: Iterable[Binned], config: Config, stream_id: str, stamp
 
     Raises ExplainError when the sweep is not among them, OctaError for records that make no container
     """
-    container = RollingContainer(config)
-    last: Binned | None = None
-    parts: set[int] = set()
-    epoch = 0
-    for record in records:
-        own = record.stream_id == stream_id and not record.late
-        begins = epoch_of(record.seq) != epoch  # with nothing: the map is another, or the robot was forgotten
-        passed = (own and record.stamp_ns > stamp_ns) or record.stamp_ns - container.keep_ns > stamp_ns
-        if passed or (begins and last is not None):
-            break  # it was predicted from before this one was folded, with a part missing
-        if begins:
-            container, epoch = RollingContainer(config), epoch_of(record.seq)
-        container.fold(record)
-        if own and record.stamp_ns == stamp_ns:
-            last = record
-            parts.add(record.part)
-            if len(parts) == record.parts:
-                break
-    if last is None:
-        raise ExplainError(f"{stream_id}/{stamp_ns}: no stored container for this sweep")
-    return container.features(last)
+    container, epoch = RollingContainer(config), 0
+    for step in with_ends(records, container.keep_ns):
+        if isinstance(step, SweepEnd):
+            if (step.record.stream_id, step.record.stamp_ns) == (stream_id, stamp_ns):
+                return container.features(step.record)
+            continue
+        if epoch_of(step.seq) != epoch:  # of another map, or the robot had been forgotten
+            container, epoch = RollingContainer(config), epoch_of(step.seq)
+        container.fold(step)
+    raise ExplainError(f"{stream_id}/{stamp_ns}: no stored container for this sweep")
 
 
 def explain(run: Path, prediction_id: str, config: Config | None = None) -> Explanation:

@@ -15,7 +15,9 @@ from agents.explain import run_config
 from agents.recording import line_of
 from agents.report.rows import PredictionRows
 from agents.report.source import read_run
+from agents.sweep_ends import SweepEnd, with_ends
 from stream.config import Config
+from stream.container import RollingContainer
 from stream.records import Binned, Outcome, robot_of
 from stream.run_folder import RunFolder
 from stream.sinks.base import Line
@@ -55,19 +57,20 @@ class RecordedRun:
         Raises TableError for damaged containers
         """
         robots = sorted({robot_of(stream_id) for stream_id in self._run.stream_id})
-        folds = [self._folder.records(robot, 0, 2**62) for robot in robots]
-        return heapq.merge(self._events(), *map(self._of_robot, folds), key=_stamp_of)
+        return heapq.merge(self._events(), *map(self._of_robot, robots), key=_stamp_of)
 
     def _events(self) -> Iterator[Line]:
         events = sorted(self._run.events, key=lambda event: event.stamp_ns)
         for event in events:
             yield line_of({"event": event.name, "stamp_ns": event.stamp_ns, **event.fields})
 
-    def _of_robot(self, records: Iterator[Binned]) -> Iterator[Recorded]:
-        for record in records:
-            yield record
-            if not record.late and record.part == record.parts - 1:
-                yield from self._forecast(record)
+    def _of_robot(self, robot_id: str) -> Iterator[Recorded]:
+        keep_ns = RollingContainer(self.config).keep_ns
+        for step in with_ends(self._folder.records(robot_id, 0, 2**62), keep_ns):
+            if isinstance(step, SweepEnd):
+                yield from self._forecast(step.record)
+            else:
+                yield step
 
     def _forecast(self, record: Binned) -> Iterator[Forecast | Outcome]:
         table = self._predictions.table(record.prediction_id)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 import threading
 from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,13 @@ from agents.explain import run_config
 from agents.recorded_run import by_horizon
 from agents.report.rows import PredictionRows
 from agents.report.source import RunEvent, read_run
+from agents.sweep_ends import SweepEnd, with_ends
 from agents.tempo import Tempo
 from agents.web.feed import FeedStopped, paced
 from agents.web.world import World
 from stream.cell_rows import locate
 from stream.config import ConfigError
+from stream.container import RollingContainer
 from stream.records import (
     Binned,
     Event,
@@ -97,6 +98,7 @@ class StoredRun:
 
     def __init__(self, path: Path) -> None:
         self._folder, self._run = RunFolder(path), read_run(path)
+        self._keep_ns = RollingContainer(run_config(self._folder)).keep_ns
         self._datasets = {
             name: PredictionRows(path / name) for name in ("predictions", "shadows", "outcomes")
         }
@@ -114,26 +116,17 @@ class StoredRun:
     def _of_robot(self, robot_id: str) -> Iterator[tuple[int, Any]]:
         """Binned sweeps of one robot, each followed by its forecast; outcomes when they were observed."""
         waiting: list[tuple[int, int, Outcome]] = []
-        opened: dict[str, tuple[Binned, set[int]]] = {}  # by stream, the sweep that waits for parts
         number = 0
-        for record in self._folder.records(robot_id, 0, 2**62):
-            while waiting and waiting[0][0] < record.stamp_ns:
+        for step in with_ends(self._folder.records(robot_id, 0, 2**62), self._keep_ns):
+            at_ns = step.at_ns if isinstance(step, SweepEnd) else step.stamp_ns
+            while waiting and waiting[0][0] < at_ns:
                 stamp_ns, _, outcome = heapq.heappop(waiting)
                 yield stamp_ns, outcome
-            closed = []
-            if not record.late:
-                last, parts = opened.pop(record.stream_id, (record, set()))
-                if last.stamp_ns != record.stamp_ns:  # predicted without the parts that had not come
-                    yield from ((record.stamp_ns, made) for made in self._made(last))
-                    closed, parts = [last], set()
-                parts.add(record.part)
-                opened[record.stream_id] = record, parts
-            yield record.stamp_ns, record
-            if not record.late and len(parts) == record.parts:
-                del opened[record.stream_id]
-                yield from ((record.stamp_ns, made) for made in self._made(record))
-                closed.append(record)
-            for outcome in chain.from_iterable(map(self._outcomes, closed)):
+            if not isinstance(step, SweepEnd):
+                yield at_ns, step
+                continue
+            yield from ((at_ns, made) for made in self._made(step.record))
+            for outcome in self._outcomes(step.record):
                 number += 1
                 heapq.heappush(waiting, (outcome.observed_stamp_ns, number, outcome))
         while waiting:
