@@ -107,6 +107,8 @@ def features_at(records: Iterable[Binned], config: Config, stream_id: str, stamp
             if (step.record.stream_id, step.record.stamp_ns) == (stream_id, stamp_ns):
                 return container.features(step.record)
             continue
+        if step.stream_id == stream_id and not step.late and step.stamp_ns > stamp_ns:
+            break
         if epoch_of(step.seq) != epoch:  # of another map, or the robot had been forgotten
             container, epoch = RollingContainer(config), epoch_of(step.seq)
         container.fold(step)

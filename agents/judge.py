@@ -125,9 +125,9 @@ class Judge(Agent):
         stream.begin_epoch(epoch_of(record.seq))
 
     def _forget(self, stream: StreamState) -> None:
-        """Observations too old for any prediction to come, but for the newest of them.
+        """Forget observations that are too old for any prediction to come, except the newest of these.
 
-        While parts of the newest sweep are missing, that one may still be the nearest to a horizon.
+        While the newest sweep lacks parts, what waits for them may still be nearest to that observation.
         """
         if not stream.stamps:
             return

@@ -28,26 +28,22 @@ DONE_WITH = "not newer than what its robot had sent before it was forgotten (lim
 class StreamState:
     """One sensor of a robot: its newest stamp, the parts still missing, and the model that serves it.
 
-    done_ns : how far the stream had got when it was forgotten; sweeps up to there are not predicted again
+    newest_ns : also of a stream that was forgotten and is back: sweeps up to there are not predicted again
     """
 
     newest_ns: int = -1
-    done_ns: int = -1
     parts_seen: set[int] = field(default_factory=set)
     open_record: Binned | None = None  # last part of a sweep whose other parts have not come yet
     model_id: str = ""
 
     def is_late(self, stamp_ns: int) -> bool:
-        """Whether a sweep, or a newer one, has been predicted: parts that still come change no forecast."""
-        if self.open_record is not None and self.open_record.stamp_ns == stamp_ns:
-            return False
-        return stamp_ns <= max(self.newest_ns, self.done_ns)
+        """Whether a sweep was predicted, or a newer one has begun: parts that come now change no forecast."""
+        return stamp_ns <= self.newest_ns and (self.open_record is None or stamp_ns < self.newest_ns)
 
     def state(self) -> dict[str, Any]:
         """Plain values."""
         return {
             "newest_ns": self.newest_ns,
-            "done_ns": self.done_ns,
             "parts_seen": sorted(self.parts_seen),
             "open_record": to_dict(self.open_record) if self.open_record else None,
             "model_id": self.model_id,
@@ -59,7 +55,6 @@ class StreamState:
         opened = state["open_record"]
         return cls(
             newest_ns=state["newest_ns"],
-            done_ns=state["done_ns"],
             parts_seen=set(state["parts_seen"]),
             open_record=from_dict(Binned, opened) if opened else None,
             model_id=state["model_id"],

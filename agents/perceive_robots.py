@@ -58,7 +58,7 @@ class Robots:
             self._done.note(silent, stream.newest_ns)
         if stream_id not in robot.streams:
             done_ns = self._done.pop(stream_id)
-            robot.streams[stream_id] = StreamState(newest_ns=done_ns, done_ns=done_ns)
+            robot.streams[stream_id] = StreamState(newest_ns=done_ns)
         return left
 
     def state(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.effects import Trainer
+from agents.in_order import epoch_of, first_seq
 from agents.judge import Judge
 from agents.learn_robot import Pending
 from agents.lineage import Version
@@ -116,8 +117,9 @@ def _labelled(
         records: list[Any] = [] if isinstance(item, Damage) else list(perceive.handle(item).outputs)
         for record in records:
             if isinstance(record, Binned):
-                container = containers.setdefault(record.robot_id, RollingContainer(config))
-                container.fold(record)
+                if record.seq == first_seq(epoch_of(record.seq)):  # what was seen before is of another map
+                    containers[record.robot_id] = RollingContainer(config)
+                containers[record.robot_id].fold(record)
             elif isinstance(record, Prediction):
                 pending = _pending(record, containers[robot_of(record.stream_id)])
                 if pending is not None and record.seq % KEEP_EVERY == 0:

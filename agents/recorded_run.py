@@ -52,7 +52,7 @@ class RecordedRun:
         return f"{self._folder.path}: cut off: {', '.join(names)}" if names else ""
 
     def __iter__(self) -> Iterator[Recorded]:
-        """Binned sweeps of the robots that were forecast, each followed by its forecast and what came of it.
+        """Binned sweeps of the robots that were forecast, forecasts where they were made, and their outcomes.
 
         Raises TableError for damaged containers
         """

@@ -41,7 +41,7 @@ class Binned:
 
     seq : position in the robot's fold order, from 0 without gaps; where the robot was forgotten and is back,
         or its localisation has jumped, from the next multiple of 2^32 on
-    late : its sweep, or a newer one of its stream, was predicted when it came; folded, but not predicted from
+    late : its sweep was predicted, or a newer one of its stream had begun; folded, but not predicted from
     pose : float64 (12,), sensor to map at the stamp, 3 x 4 row-major
     pose_history : float64 (J, 12), the same at 1..J time bins earlier, as far back as transforms reach
     cell_id : uint64 (N,), tested cells, ascending: every cell hit within the window plus the longest horizon

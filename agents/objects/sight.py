@@ -31,8 +31,8 @@ class _Robot:
 
     def __init__(self, config: Config, epoch: int) -> None:
         self.container, self.memory, self.epoch = RollingContainer(config), FreeMemory(), epoch
-        self.parts: list[Binned] = []
-        self.free: list[NDArray[np.uint64]] = []
+        self.parts: dict[str, list[tuple[Binned, NDArray[np.uint64]]]] = {}
+        """By stream, of the sweep that is not whole yet: its records, and what each saw to be free."""
 
 
 class Sight:
@@ -82,14 +82,13 @@ class Sight:
         robot.container.fold(record)
         if record.late:
             return None
-        if robot.parts and robot.parts[0].prediction_id != record.prediction_id:
-            robot.parts, robot.free = [], []
-        robot.parts.append(record)
-        robot.free.append(self._free(record))
-        if len(robot.parts) < record.parts:
+        held = robot.parts.setdefault(record.stream_id, [])
+        if held and held[0][0].prediction_id != record.prediction_id:
+            held.clear()
+        held.append((record, self._free(record)))
+        if len(held) < record.parts:
             return None
-        parts, free = robot.parts, robot.free
-        robot.parts, robot.free = [], []
+        parts, free = map(list, zip(*robot.parts.pop(record.stream_id), strict=True))
         hit, _, _ = hit_rows(parts)
         share = robot.memory.share_free(hit, SEEN)
         robot.memory.see(record.stamp_ns, hit, _united(free))

@@ -42,7 +42,7 @@ LONGEST = {PERCEIVE: 24, JUDGE: 24, LEARN: 24, ARCHIVE: 32}
 knows four kinds of records of each of six streams, and three robots."""
 
 WINDOWED = ".windowed."
-"""In the path of what Judge keeps of so many sweeps on purpose."""
+"""In the path of what Judge keeps of WINDOW_SWEEPS sweeps on purpose; few stories have as many."""
 
 
 def _sweep_key(record: Any) -> tuple[str, int, int]:
@@ -179,7 +179,8 @@ def unbounded(e: Evidence) -> Iterator[str]:
     """Nothing in an agent's state grows with the story."""
     for task_id, state in e.states.items():
         for path, length in _lengths(str(task_id), unpack(state)):
-            if length > (WINDOW_SWEEPS if WINDOWED in path else LONGEST[task_id.agent]):
+            windowed = task_id.agent == JUDGE and WINDOWED in path
+            if length > (WINDOW_SWEEPS if windowed else LONGEST[task_id.agent]):
                 yield f"{path} holds {length} items"
 
 

@@ -104,7 +104,7 @@ class Rebuilt:
         self.faults: list[str] = []
         self.predictions: dict[str, ExpectedPrediction] = {}
         self.outcomes: dict[tuple[str, int], ExpectedOutcome] = {}
-        self._seen: dict[tuple[str, int], _Seen] = {}
+        self._seen: dict[tuple[str, int, int], _Seen] = {}  # by stream, epoch and stamp
         robots: dict[str, list[Binned]] = {}
         for record in binned:
             robots.setdefault(record.robot_id, []).append(record)
@@ -126,7 +126,9 @@ class Rebuilt:
 
     def unobserved(self, outcome: Outcome) -> int:
         """Cells of an outcome that no ray of the sweep it names has reached."""
-        seen = self._seen.get((outcome.stream_id, outcome.observed_stamp_ns))
+        prediction = self.predictions.get(outcome.prediction_id)
+        epoch = epoch_of(prediction.seq) if prediction else 0
+        seen = self._seen.get((outcome.stream_id, epoch, outcome.observed_stamp_ns))
         hit, through = seen.states() if seen else (set[int](), set[int]())
         return len(set(outcome.cell_id.tolist()) - hit - through)
 
@@ -222,7 +224,8 @@ class Rebuilt:
         for record in records:
             if record.stamp_ns not in seen:
                 insort(stamps, record.stamp_ns)
-                seen[record.stamp_ns] = self._seen[record.stream_id, record.stamp_ns] = _Seen(record.parts)
+                seen[record.stamp_ns] = _Seen(record.parts)
+                self._seen[stream_id, epoch, record.stamp_ns] = seen[record.stamp_ns]
             seen[record.stamp_ns].received.setdefault(record.part, record)
             open_ = [item for item in open_ if not self._decide(*item, stamps, seen)]
 

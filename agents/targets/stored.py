@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from agents.in_order import epoch_of
+from agents.sweep_ends import with_ends
 from native.window import CellFeatures
 from stream.config import Config
 from stream.container import RollingContainer
@@ -17,7 +18,7 @@ from stream.sweep_rows import read_sweeps
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class StoredSweep:
-    """One sweep that was predicted from: its rebuilt features, and all its binned records.
+    """One sweep that was predicted from: its rebuilt features, and its binned records.
 
     matches : the features are those that were predicted from, bit for bit
     """
@@ -50,22 +51,20 @@ def _of_robot(
     folder: RunFolder, config: Config, robot_id: str, digests: dict[str, str]
 ) -> Iterator[StoredSweep]:
     container, epoch = RollingContainer(config), 0
-    parts: dict[str, list[Binned]] = {}
     first_ns = min(int(name.rpartition("/")[2]) for name in digests if robot_of(name) == robot_id)
-    for record in folder.records(robot_id, first_ns - container.keep_ns, 2**62):
-        if epoch_of(record.seq) != epoch:  # what was seen before is of another map
-            container, epoch = RollingContainer(config), epoch_of(record.seq)
-            parts.clear()
-        container.fold(record)
-        name = record.prediction_id
-        if record.late or name not in digests:
+    records = folder.records(robot_id, first_ns - container.keep_ns, 2**62)
+    for step in with_ends(records, container.keep_ns):
+        if isinstance(step, Binned):
+            if epoch_of(step.seq) != epoch:  # what was seen before is of another map
+                container, epoch = RollingContainer(config), epoch_of(step.seq)
+            container.fold(step)
             continue
-        held = parts.setdefault(name, [])
-        held.append(record)
-        if len(held) < record.parts:
+        record = step.record
+        if record.prediction_id not in digests:
             continue
         features = container.features(record)
         yield StoredSweep(
-            prediction_id=name, stream_id=record.stream_id, stamp_ns=record.stamp_ns, features=features,
-            parts=parts.pop(name), matches=digest(features) == digests[name],
+            prediction_id=record.prediction_id, stream_id=record.stream_id, stamp_ns=record.stamp_ns,
+            features=features, parts=list(step.parts),
+            matches=digest(features) == digests[record.prediction_id],
         )  # fmt: skip

@@ -114,7 +114,7 @@ class StoredRun:
         return heapq.merge(*lanes, key=lambda item: item[0])
 
     def _of_robot(self, robot_id: str) -> Iterator[tuple[int, Any]]:
-        """Binned sweeps of one robot, each followed by its forecast; outcomes when they were observed."""
+        """Binned sweeps of one robot, forecasts where they were made, outcomes when they were observed."""
         waiting: list[tuple[int, int, Outcome]] = []
         number = 0
         for step in with_ends(self._folder.records(robot_id, 0, 2**62), self._keep_ns):
@@ -125,7 +125,7 @@ class StoredRun:
             if not isinstance(step, SweepEnd):
                 yield at_ns, step
                 continue
-            yield from ((at_ns, made) for made in self._made(step.record))
+            yield from ((at_ns, made) for made in self._made(step.record, step.seq))
             for outcome in self._outcomes(step.record):
                 number += 1
                 heapq.heappush(waiting, (outcome.observed_stamp_ns, number, outcome))
@@ -133,7 +133,7 @@ class StoredRun:
             stamp_ns, _, outcome = heapq.heappop(waiting)
             yield stamp_ns, outcome
 
-    def _made(self, record: Binned) -> Iterator[Prediction | Shadow]:
+    def _made(self, record: Binned, seq: int) -> Iterator[Prediction | Shadow]:
         table = self._datasets["predictions"].table(record.prediction_id)
         if table is None or record.prediction_id not in self._sweeps:
             return
@@ -145,7 +145,7 @@ class StoredRun:
             robot_id=record.robot_id,
             stream_id=record.stream_id,
             stamp_ns=record.stamp_ns,
-            seq=record.seq,
+            seq=seq,
             model_id=model_id,
             horizons_ns=tuple(columns),
             cell_id=cell_id,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
 from pathlib import Path
 
@@ -20,8 +19,8 @@ from stream.sources.base import Item
 from stream.sweep_rows import read_sweeps
 from stream.tables import TableError
 from tests.agents.loops import Loop, loop_of
-from tests.agents.test_perceive import two_sensors
-from tests.agents.worlds import STREAM, config_of, drive, parts_of, stamp_of, sweep_of, transforms_to
+from tests.agents.tricky import tricky_logs
+from tests.agents.worlds import STREAM, config_of, drive, stamp_of, sweep_of
 
 CONFIG = config_of()
 
@@ -76,43 +75,6 @@ def test_outcomes_are_laid_out_by_cell_and_horizon(loop: Loop) -> None:
 def test_the_rebuild_check_counts_cells(loop: Loop) -> None:
     counts = rebuild_check(loop.folder, CONFIG)
     assert counts["checked"] == counts["identical"] > 8 * 100
-
-
-def tricky_logs() -> dict[str, list[Item]]:
-    poses = transforms_to(12)
-    left, right = "robot/left", "robot/right"
-    late = [sweep_of(index) for index in (0, 1, 2, 4, 3, 5, 6)]
-    halves = [part for index in range(6) for part in parts_of(index, 2)]
-    lost = [part for index in range(6) for part in parts_of(index, 3)[: 2 if index % 2 else 3]]
-    waiting: list[Item] = []
-    for index in range(5):  # the other sensor's sweep comes between the parts, or instead of the last one
-        first, second = parts_of(index, 2, stream_id=left)
-        between = sweep_of(index + 0.4, stream_id=right)
-        waiting += [first, between, second] if index % 2 else [first, between]
-    swapped = [sweep for pair in zip(*[iter(two_sensors(6))] * 2, strict=True) for sweep in reversed(pair)]
-    nothing = sweep_of(3, points=np.full((5, 3), np.nan, np.float32))
-    half, both = parts_of(1, 2, stream_id=left)[:1], [left, right]
-    ending = [
-        dataclasses.replace(pose, resets_map=pose.stamp_ns == stamp_of(2) - 30_000_000)
-        for pose in transforms_to(12)
-    ]
-    assert any(pose.resets_map for pose in ending)
-    return {
-        "late": [*poses, *late], "parts": [*poses, *halves], "lost parts": [*poses, *lost],
-        "two sensors": [*poses, *two_sensors(6)], "sensors out of order": [*poses, *swapped],
-        "parts and sensors": [*poses, *waiting],
-        "rejected between": [
-            *poses, *parts_of(2, 2)[:1], nothing, sweep_of(2.5, stream_id=right), sweep_of(4)
-        ],
-        "half a sweep when its map ends": [
-            *ending, sweep_of(0, stream_id=right), *half,
-            *(sweep_of(index, stream_id=name) for index in range(2, 6) for name in reversed(both)),
-        ],
-        "half a sweep when its sensor falls silent": [
-            *transforms_to(40), *half, *(sweep_of(index, stream_id=right) for index in range(2, 40)),
-            sweep_of(40, stream_id=left),
-        ],
-    }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", list(tricky_logs()))

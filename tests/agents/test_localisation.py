@@ -14,8 +14,9 @@ import pytest
 from agents.in_order import epoch_of, first_seq
 from agents.judge import Judge
 from agents.perceive import Perceive
+from agents.prior import _labelled
 from stream.container import RollingContainer
-from stream.features import digest
+from stream.features import digest, schema_of
 from stream.records import Binned, EndOfLog, Event, Outcome, Prediction, Shadow, SweepRejected
 from stream.sources.base import Item
 from stream.sweep import Sweep
@@ -364,6 +365,13 @@ def test_records_alone_rebuild_every_feature(jumped: list[Any]) -> None:
             assert digest(container.features(older)) == record.feature_digest
             checked += 1
     assert checked == SWEEPS
+
+
+def test_a_prior_is_trained_on_what_was_predicted_from() -> None:
+    found = [pending for pending, _ in _labelled(log(3.0), CONFIG, schema_of(CONFIG))]
+    assert {epoch_of(pending.prediction.seq) for pending in found} == {0, 1}
+    for pending in found:
+        assert digest(pending.features) == pending.prediction.feature_digest
 
 
 def test_a_robot_that_is_forgotten_after_a_jump_comes_back_above_it() -> None:

@@ -11,12 +11,14 @@ import pytest
 from agents.cli import main
 from agents.objects.examples import drive, path_examples
 from agents.objects.find import OBJECT_SCHEMA, find_objects
+from agents.objects.sight import Sight
 from agents.objects.truth import instances
 from models.objects.motion import HORIZONS_S
 from native.index64 import decode
 from stream.config import load_config
 from stream.sources import open_source
-from stream.sources.base import SourceError
+from stream.sources.base import Item, SourceError
+from tests.agents.worlds import config_of, parts_of, stamp_of, transforms_to
 from tests.data import data_path
 
 YARD = "sim:yard?seed=3&sweeps=14&azimuths=256"
@@ -44,6 +46,15 @@ def test_objects_are_cells_that_lie_in_their_boxes(table: Path) -> None:
         far = np.hypot(sites[:, 0] - row["x"], sites[:, 1] - row["y"])
         assert far.min() < 1.5
         assert row["class"] is None and row["path"] is None
+
+
+def test_parts_of_two_sensors_may_come_by_turns() -> None:
+    log: list[Item] = [*transforms_to(5)]
+    for index in range(3):
+        halves = [parts_of(index, 2, stream_id=stream_id) for stream_id in ("robot/left", "robot/right")]
+        log += [half for pair in zip(*halves, strict=True) for half in pair]
+    seen = list(Sight(config_of()).sweeps(log))
+    assert [sweep.stamp_ns for sweep in seen] == [stamp_of(index) for index in range(3) for _ in halves]
 
 
 def test_found_objects_are_those_that_move(table: Path) -> None:

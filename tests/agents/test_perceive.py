@@ -49,6 +49,7 @@ from tests.agents.worlds import (
     sweep_of,
     transform_at,
     transforms_to,
+    two_sensors,
 )
 
 CONFIG = config_of()
@@ -411,17 +412,6 @@ def test_a_rejected_part_leaves_the_prediction_to_the_next_stamp() -> None:
     outputs = feed(agent, [good, bad])
     assert (reasons(outputs), len(of_type(outputs, Prediction))) == (["bad_points"], 0)
     assert len(of_type(feed(agent, [sweep_of(1)]), Prediction)) == 2
-
-
-def two_sensors(sweeps: int) -> list[Sweep]:
-    """Two sensors that look at different halves of the world, half a period apart."""
-    log = []
-    for index in range(sweeps):
-        left, right = np.array_split(points_at(index)[np.argsort(points_at(index)[:, 0])], 2)
-        log.append(sweep_of(index, points=left, stream_id="robot/left"))
-        later = sweep_of(index + 0.5, points=right, stream_id="robot/right")
-        log.append(later)
-    return log
 
 
 def test_sensors_of_a_robot_share_a_container() -> None:

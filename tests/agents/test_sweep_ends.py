@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from agents.explain import ExplainError, features_at, run_config
 from agents.recorded_run import RecordedRun
 from agents.sweep_ends import SweepEnd, with_ends
+from agents.targets.stored import stored_sweeps
+from agents.web.stored_feed import StoredRun
 from stream.container import RollingContainer
 from stream.records import Binned, EndOfLog, Outcome, Prediction
+from stream.run_folder import RunFolder
 from stream.sinks.evidence import Forecast
-from tests.agents.test_explain import run_of, tricky_logs
-from tests.agents.worlds import config_of, feed, joined, of_type, perceive_of
+from tests.agents.test_explain import run_of
+from tests.agents.tricky import tricky_logs
+from tests.agents.worlds import STREAM, config_of, feed, joined, of_type, perceive_of, stamp_of
 
 CONFIG = config_of()
 
@@ -21,7 +27,7 @@ CONFIG = config_of()
 def named(record: Binned | Prediction | SweepEnd) -> tuple[Any, ...]:
     if isinstance(record, Binned):
         return "binned", record.seq
-    return "forecast", (record.record if isinstance(record, SweepEnd) else record).prediction_id
+    return "forecast", (record.record if isinstance(record, SweepEnd) else record).prediction_id, record.seq
 
 
 @pytest.mark.parametrize("name", list(tricky_logs()))
@@ -49,11 +55,32 @@ def test_nothing_ends_without_records() -> None:
     assert list(with_ends([], 10**9)) == []
 
 
-def test_a_stored_run_has_every_forecast_and_outcome(tmp_path: Path) -> None:
-    """Of sweeps that lack a part, too: they were forecast and scored like the others."""
-    loop = run_of(tmp_path, tricky_logs()["lost parts"])
-    stored = list(RecordedRun(tmp_path))
-    made = loop.perceive.outputs(Prediction)
-    forecasts = [(record.stream_id, record.stamp_ns) for record in of_type(stored, Forecast)]
-    assert forecasts == [(record.stream_id, record.stamp_ns) for record in made]
-    assert len(of_type(stored, Outcome)) == len(loop.judge.outputs(Outcome)) > 0
+@pytest.mark.parametrize("name", list(tricky_logs()))
+def test_whoever_reads_a_run_has_every_forecast_and_outcome(tmp_path: Path, name: str) -> None:
+    loop = run_of(tmp_path, tricky_logs()[name])
+    made = sorted((record.prediction_id, record.seq) for record in loop.perceive.outputs(Prediction))
+    names = [prediction_id for prediction_id, _ in made]
+    recorded, played = list(RecordedRun(tmp_path)), [record for _, record in StoredRun(tmp_path)]
+    told = of_type(recorded, Forecast)
+    assert sorted(f"{forecast.stream_id}/{forecast.stamp_ns}" for forecast in told) == names
+    assert sorted((record.prediction_id, record.seq) for record in of_type(played, Prediction)) == made
+    for records in (recorded, played):
+        assert len(of_type(records, Outcome)) == len(loop.judge.outputs(Outcome))
+    stored = list(stored_sweeps(RunFolder(tmp_path), run_config(RunFolder(tmp_path))))
+    assert sorted(sweep.prediction_id for sweep in stored) == names
+    assert all(sweep.matches for sweep in stored)
+
+
+def test_a_sweep_that_is_not_there_is_not_looked_for_in_the_rest() -> None:
+    made = feed(perceive_of(CONFIG), [*tricky_logs()["late"], EndOfLog()])
+    records = [record for record in made if isinstance(record, Binned) and record.stamp_ns != stamp_of(2)]
+    read: list[Binned] = []
+
+    def reading() -> Iterator[Binned]:
+        for record in records:
+            read.append(record)
+            yield record
+
+    with pytest.raises(ExplainError, match="no stored container"):
+        features_at(reading(), CONFIG, STREAM, stamp_of(2))
+    assert read[-1].stamp_ns == stamp_of(4)

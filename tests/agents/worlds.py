@@ -92,6 +92,17 @@ def parts_of(index: float, parts: int, stream_id: str = STREAM) -> list[Sweep]:
     ]
 
 
+def two_sensors(sweeps: int) -> list[Sweep]:
+    """Two sensors that look at different halves of the world, half a period apart."""
+    log = []
+    for index in range(sweeps):
+        left, right = np.array_split(points_at(index)[np.argsort(points_at(index)[:, 0])], 2)
+        log.append(sweep_of(index, points=left, stream_id="robot/left"))
+        later = sweep_of(index + 0.5, points=right, stream_id="robot/right")
+        log.append(later)
+    return log
+
+
 def transform_at(stamp_ns: int, *, robot_id: str = "robot", child: str = "lidar") -> Transform:
     """Where the sensor is at a stamp."""
     index = (stamp_ns - FIRST_NS) / PERIOD_NS

@@ -180,7 +180,7 @@ for histogram in histograms:
     histogram.add_tally(same)
 print(resident_bytes() - before)
 """
-"""What a process grows by: one of its own, since another one may have memory to spare."""
+"""Prints what a fresh process grows by: that of the tests may have memory to spare."""
 
 
 @pytest.mark.skipif(not STATM.exists(), reason="this system does not say what is resident")
