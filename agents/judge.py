@@ -127,7 +127,7 @@ class Judge(Agent):
     def _forget(self, stream: StreamState) -> None:
         """Forget observations that are too old for any prediction to come, except the newest of these.
 
-        While the newest sweep lacks parts, what waits for them may still be nearest to that observation.
+        While the newest sweep lacks parts, horizons up to it are open, and the one before may be the nearest.
         """
         if not stream.stamps:
             return

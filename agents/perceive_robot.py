@@ -44,6 +44,7 @@ class StreamState:
         """Plain values."""
         return {
             "newest_ns": self.newest_ns,
+            "done_ns": -1,  # a field of the same snapshot version, for a worker of an earlier release
             "parts_seen": sorted(self.parts_seen),
             "open_record": to_dict(self.open_record) if self.open_record else None,
             "model_id": self.model_id,

@@ -1,4 +1,4 @@
-"""A run folder as records in the order of their stamps: cells, forecasts, outcomes and events."""
+"""A run folder as records in the order in which they were made: cells, forecasts, outcomes and events."""
 
 from __future__ import annotations
 

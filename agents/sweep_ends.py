@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agents.in_order import epoch_of
 from stream.records import Binned
@@ -31,35 +31,50 @@ def with_ends(records: Iterable[Binned], keep_ns: int) -> Iterator[Binned | Swee
     """Binned records, and the ends of their sweeps among them, as Perceive had them.
 
     records : of one robot, in the order of ``seq``; keep_ns : how far the rolling container reaches
-    A sweep ends with its last part, or before the record that leaves its missing parts behind: one of a newer
-    sweep of its stream, of another epoch, or so new that the container forgets it. That Perceive forgot its
-    stream (``limits.max_streams``) is not in the records: such a sweep ends later here than it did.
+    A sweep ends once: with its last part, or before the record that leaves its missing parts behind, which is
+    of a newer sweep of its stream, of another epoch, or so new that the container forgets the sweep. That
+    Perceive forgot its stream (``limits.max_streams``) is not in the records: such a sweep ends later here.
     """
-    opened: dict[str, list[Binned]] = {}  # by stream, in the order in which they came
+    streams: dict[str, _Stream] = {}
+    opened: dict[int, _Stream] = {}  # those with a sweep that is not over, by number
     epoch, newest_ns, seq = 0, 0, -1
     for record in records:
         begins = epoch_of(record.seq) != epoch
         epoch, newest_ns = epoch_of(record.seq), max(0 if begins else newest_ns, record.stamp_ns)
-        own = opened.setdefault(record.stream_id, [])
-        for parts in opened.values():
-            if parts and (begins or parts[-1].stamp_ns < newest_ns - keep_ns):
-                yield _end(parts, seq, record.stamp_ns)
-        if own and not record.late and record.stamp_ns > own[-1].stamp_ns:
-            yield _end(own, seq, record.stamp_ns)
+        own = streams.setdefault(record.stream_id, _Stream(len(streams)))
+        for number in [n for n in sorted(opened) if begins or opened[n].stamp_ns < newest_ns - keep_ns]:
+            yield opened.pop(number).end(seq, record.stamp_ns)
+        if own.parts and not record.late and record.stamp_ns > own.stamp_ns:
+            yield opened.pop(own.number).end(seq, record.stamp_ns)
         yield record
         seq = record.seq
-        if record.late:
+        if record.late or record.stamp_ns <= own.ended_ns:
             continue
-        own.append(record)
-        if len({part.part for part in own}) == record.parts:
-            yield _end(own, seq, record.stamp_ns)
-    for parts in opened.values():
-        if parts:
-            yield _end(parts, seq, newest_ns)
+        own.parts.append(record)
+        opened[own.number] = own
+        if len({part.part for part in own.parts}) == record.parts:
+            yield opened.pop(own.number).end(seq, record.stamp_ns)
+    for _, stream in sorted(opened.items()):
+        yield stream.end(seq, newest_ns)
 
 
-def _end(parts: list[Binned], seq: int, at_ns: int) -> SweepEnd:
-    """The end of a sweep, of which nothing is open any more."""
-    end = SweepEnd(parts=tuple(parts), seq=seq, at_ns=at_ns)
-    parts.clear()
-    return end
+@dataclass(slots=True)
+class _Stream:
+    """A stream on the way through its records: parts of the sweep that is not over, and how far it has got.
+
+    number : its place among the streams, as they came
+    """
+
+    number: int
+    ended_ns: int = -1
+    parts: list[Binned] = field(default_factory=list)
+
+    @property
+    def stamp_ns(self) -> int:
+        """Of the sweep that is not over."""
+        return self.parts[-1].stamp_ns
+
+    def end(self, seq: int, at_ns: int) -> SweepEnd:
+        """The sweep is over."""
+        self.ended_ns, parts, self.parts = self.stamp_ns, tuple(self.parts), []
+        return SweepEnd(parts=parts, seq=seq, at_ns=at_ns)

@@ -31,6 +31,7 @@ class _Robot:
 
     def __init__(self, config: Config, epoch: int) -> None:
         self.container, self.memory, self.epoch = RollingContainer(config), FreeMemory(), epoch
+        self.newest_ns = 0  # of the sweeps that were whole
         self.parts: dict[str, list[tuple[Binned, NDArray[np.uint64]]]] = {}
         """By stream, of the sweep that is not whole yet: its records, and what each saw to be free."""
 
@@ -54,7 +55,8 @@ class Sight:
     def sweeps(self, source: Source) -> Iterator[SweepCells]:
         """Every sweep of a log that could be placed, whole, by robot in the order of stamps.
 
-        Late sweeps and those that lack a part are left out. What cut a log short is in ``damage``
+        Sweeps that lack a part are left out, and those that are whole only after a newer one of their robot.
+        What cut a log short is in ``damage``
         """
         for item in source:
             if isinstance(item, Damage):
@@ -89,6 +91,9 @@ class Sight:
         if len(held) < record.parts:
             return None
         parts, free = map(list, zip(*robot.parts.pop(record.stream_id), strict=True))
+        if record.stamp_ns < robot.newest_ns:
+            return None
+        robot.newest_ns = record.stamp_ns
         hit, _, _ = hit_rows(parts)
         share = robot.memory.share_free(hit, SEEN)
         robot.memory.see(record.stamp_ns, hit, _united(free))

@@ -42,7 +42,7 @@ LONGEST = {PERCEIVE: 24, JUDGE: 24, LEARN: 24, ARCHIVE: 32}
 knows four kinds of records of each of six streams, and three robots."""
 
 WINDOWED = ".windowed."
-"""In the path of what Judge keeps of WINDOW_SWEEPS sweeps on purpose; few stories have as many."""
+"""In the path of what Judge keeps of WINDOW_SWEEPS sweeps on purpose: more than most stories have."""
 
 
 def _sweep_key(record: Any) -> tuple[str, int, int]:

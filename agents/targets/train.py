@@ -95,8 +95,12 @@ def train_target(
     return result
 
 
+Waiting = tuple[int, StoredSweep, NDArray[np.float32] | None]
+"""A sweep whose truth is not known yet: when it is due, and what the network said."""
+
+
 class _Loop:
-    """Sweeps in order; a truth is scored and learnt with the first sweep at or after its stamp."""
+    """Sweeps in order; a truth is scored and learnt with its stream's first sweep at or after its stamp."""
 
     def __init__(self, config: Config, schema: FeatureSchema, task: Task, steps: int) -> None:
         self._task, self._schema, self._per_sweep = task, schema, steps
@@ -106,7 +110,7 @@ class _Loop:
             symmetries(schema.names) if learn.symmetry else (),
             normalisers_of(schema.names, learn.normalisers), task.target,
         )  # fmt: skip
-        self._waiting: deque[tuple[int, StoredSweep, NDArray[np.float32] | None]] = deque()
+        self._waiting: deque[Waiting] = deque()
         self.sweeps = self.skewed = self.labelled = self.steps = 0
 
     def take(self, sweep: StoredSweep) -> None:
@@ -116,7 +120,7 @@ class _Loop:
             self.skewed += 1
             return
         self._task.see(sweep)
-        self._learn(sweep.stamp_ns)
+        self._learn(sweep)
         output = None
         if self.steps:
             output = self.trainer.predict(sweep.features.x, sweep.features.neighbor_index)
@@ -124,9 +128,13 @@ class _Loop:
         if due is not None:
             self._waiting.append((due, sweep, output))
 
-    def _learn(self, now_ns: int) -> None:
-        known = [item for item in self._waiting if item[0] <= now_ns]
-        self._waiting = deque(item for item in self._waiting if item[0] > now_ns)
+    def _learn(self, now: StoredSweep) -> None:
+        waiting, known = deque[Waiting](), list[Waiting]()
+        for item in self._waiting:
+            due_ns, sweep, _ = item
+            due = due_ns <= now.stamp_ns and sweep.stream_id == now.stream_id
+            (known if due else waiting).append(item)
+        self._waiting = waiting
         for _, sweep, output in known:
             truth = self._task.truth(sweep)
             self._task.score(sweep, truth, output)

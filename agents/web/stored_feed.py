@@ -94,7 +94,7 @@ class StoredFeed:
 
 
 class StoredRun:
-    """The records of a run folder, each with the stamp at which it was made, in the order of these."""
+    """The records of a run folder, each with the stamp at which it was made, in that order."""
 
     def __init__(self, path: Path) -> None:
         self._folder, self._run = RunFolder(path), read_run(path)

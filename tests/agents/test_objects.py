@@ -18,7 +18,7 @@ from native.index64 import decode
 from stream.config import load_config
 from stream.sources import open_source
 from stream.sources.base import Item, SourceError
-from tests.agents.worlds import config_of, parts_of, stamp_of, transforms_to
+from tests.agents.worlds import config_of, parts_of, stamp_of, sweep_of, transforms_to
 from tests.data import data_path
 
 YARD = "sim:yard?seed=3&sweeps=14&azimuths=256"
@@ -55,6 +55,15 @@ def test_parts_of_two_sensors_may_come_by_turns() -> None:
         log += [half for pair in zip(*halves, strict=True) for half in pair]
     seen = list(Sight(config_of()).sweeps(log))
     assert [sweep.stamp_ns for sweep in seen] == [stamp_of(index) for index in range(3) for _ in halves]
+
+
+def test_a_sweep_that_is_whole_after_a_newer_one_is_left_out() -> None:
+    """Whoever follows objects goes on in time."""
+    first, second = parts_of(0, 2, stream_id="robot/left")
+    between = sweep_of(0.5, stream_id="robot/right")
+    log: list[Item] = [*transforms_to(5), first, between, second, sweep_of(1, stream_id="robot/left")]
+    seen = list(Sight(config_of()).sweeps(log))
+    assert [sweep.stamp_ns for sweep in seen] == [stamp_of(0.5), stamp_of(1)]
 
 
 def test_found_objects_are_those_that_move(table: Path) -> None:

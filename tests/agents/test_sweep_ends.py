@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,17 @@ def test_a_sweep_is_over_with_the_one_that_leaves_it_behind() -> None:
     stamps = sorted(ends)
     assert [ends[stamp] - stamp for stamp in stamps[:-1]] == [0, 100_000_000] * (len(stamps) // 2 - 1) + [0]
     assert ends[stamps[-1]] == stamps[-1]  # nothing came after it
+
+
+def test_no_sweep_ends_twice() -> None:
+    """As stored by releases that did not mark a part that came after the forecast as late."""
+    made = feed(perceive_of(CONFIG), [*tricky_logs()["halves in two maps"], EndOfLog()])
+    records = [dataclasses.replace(r, late=False) for r in made if isinstance(r, Binned)]
+    ends = [
+        step for step in with_ends(records, RollingContainer(CONFIG).keep_ns) if isinstance(step, SweepEnd)
+    ]
+    names = [end.record.prediction_id for end in ends]
+    assert names == [record.prediction_id for record in of_type(made, Prediction)]
 
 
 def test_nothing_ends_without_records() -> None:
