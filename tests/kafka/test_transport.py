@@ -11,7 +11,9 @@ from typing import Any, cast
 
 import pytest
 from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.consumer.subscription_state import SubscriptionState
 from faust import streams
+from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from agents.kafka import transport
@@ -141,6 +143,26 @@ def on_bench(folder: Path, check: Callable[[Bench], Coroutine[Any, Any, None]]) 
         await check(Bench(folder))
 
     asyncio.run(run())
+
+
+# ---- standing still ------------------------------------------------------------------------------------
+
+
+def test_a_partition_that_was_not_asked_for_yet_ends_nobody(tmp_path: Path) -> None:
+    """Found by two workers with one name: the one that stayed died in the rebalance that the other caused."""
+
+    async def check(bench: Bench) -> None:
+        state = SubscriptionState()
+        state.assign_from_user([TopicPartition(*PLACE)])
+        assert state.subscription is not None
+        assigned = state.subscription.assignment
+        consumer = cast(Any, bench.consumer)
+        consumer.verify_event_path = lambda now, tp: assigned.state_value(TopicPartition(*tp)).position
+        with pytest.raises(AssertionError):
+            await driver.Consumer.verify_all_partitions_active(consumer)
+        await consumer.verify_all_partitions_active()
+
+    on_bench(tmp_path, check)
 
 
 # ---- going back ----------------------------------------------------------------------------------------

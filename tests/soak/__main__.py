@@ -183,9 +183,8 @@ class Soak:
             if gone_s > whole_s + LATE_SECONDS:
                 mishaps.wrong.append(f"robots still drive {LATE_SECONDS:g} s late")
                 break
-            if not self.read_s and gone_s >= rough_s:
-                if self.is_judged:
-                    mishaps.rehearse()
+            if self.is_judged and not self.read_s and gone_s >= rough_s:
+                mishaps.rehearse()
                 self.read_s = time.monotonic() - self.begin
             elif mishaps.driving:
                 mishaps.strike(mishaps.gentle if self.read_s else mishaps.kinds)
