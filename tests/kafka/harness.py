@@ -252,6 +252,13 @@ def snapshot_digests(settings: KafkaSettings, agents: Sequence[str]) -> dict[str
     return {name: snapshot.digest for name, snapshot in found.items() if snapshot is not None}
 
 
+class NoRequests(Requests):
+    """Asks for nothing: answers are of the log, and one that came now would be appended to it."""
+
+    def start(self, *request: object) -> None:
+        """Leave it open."""
+
+
 def refolded_digests(config: Config, settings: KafkaSettings, agents: Sequence[str]) -> dict[str, str]:
     """Digests of states when one process folds each journal from its beginning, without any snapshot."""
 
@@ -269,7 +276,7 @@ def refolded_digests(config: Config, settings: KafkaSettings, agents: Sequence[s
             host = Host(
                 log=log,
                 snapshots=SnapshotStore(f"file://{folder}"),
-                requests=Requests(fail, lambda: None),
+                requests=NoRequests(fail, lambda: None),
                 thread=FoldThread(),
                 crashes=crashes,
                 make=play.make_model,
