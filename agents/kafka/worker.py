@@ -81,7 +81,7 @@ class Running:
     """A task with what drives it, who reads models for it, and the partitions that are held up for it.
 
     task : the one that the driver drives
-    turn : held while it folds; wake : there is something new to fold; ended : it is another's business now
+    turn : held while it folds; wake : there is something new to fold; ended : nothing more is folded here
     """
 
     task: MeteredTask
@@ -226,7 +226,8 @@ class Worker:
                 await running.wake.wait()
                 running.wake.clear()
                 async with running.turn:
-                    await running.driver.pump()
+                    if not running.ended:  # nothing is folded behind a last snapshot
+                        await running.driver.pump()
         except TakenOver as error:
             if not running.ended:  # else it was given away, and its new owner has begun
                 self._fail(error)
@@ -350,6 +351,7 @@ class Worker:
         for running in self._running.values():
             try:
                 async with running.turn:
+                    running.ended = True
                     await running.driver.leave()
             except (KafkaError, LogError) as error:  # the snapshot before will do
                 LOGGER.warning("%s: no last snapshot: %s", running.driver.task.identity, error)
