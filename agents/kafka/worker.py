@@ -222,12 +222,13 @@ class Worker:
     async def _pump(self, running: Running) -> None:
         """Fold whenever there is something new, as long as the task is ours."""
         try:
-            while not running.ended:
+            while True:
                 await running.wake.wait()
                 running.wake.clear()
                 async with running.turn:
-                    if not running.ended:  # nothing is folded behind a last snapshot
-                        await running.driver.pump()
+                    if running.ended:
+                        return
+                    await running.driver.pump()
         except TakenOver as error:
             if not running.ended:  # else it was given away, and its new owner has begun
                 self._fail(error)
@@ -351,7 +352,7 @@ class Worker:
         for running in self._running.values():
             try:
                 async with running.turn:
-                    running.ended = True
+                    self._end(running)  # nothing is folded behind a last snapshot
                     await running.driver.leave()
             except (KafkaError, LogError) as error:  # the snapshot before will do
                 LOGGER.warning("%s: no last snapshot: %s", running.driver.task.identity, error)
