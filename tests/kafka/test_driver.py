@@ -26,15 +26,19 @@ from agents.kafka.driver import FILLED, Driver
 from agents.kafka.host import Failpoint, FoldThread, Host
 from agents.kafka.log import KafkaLog, Outgoing
 from agents.kafka.messages import Message
+from agents.kafka.play import play_of
 from agents.kafka.poison import MAX_CRASHES, Crashes
 from agents.kafka.requests import Requests
+from agents.kafka.settings import KafkaSettings
 from agents.kafka.snapshots import SnapshotStore
+from agents.kafka.worker import Running, Worker
 from agents.protocol import Agent, Step
 from agents.task import Task
 from agents.task_id import TaskId
 from stream.codecs.inputs import encode_pointcloud2, headers_of
 from stream.codecs.state import unpack
 from stream.codecs.wire import decode
+from stream.config import load_config
 from stream.records import Event, SweepRejected
 from stream.sweep import Sweep
 from stream.topics import ALARMS, PERCEIVE, REJECTED, STATIC, SWEEPS, TRANSFORMS
@@ -196,6 +200,37 @@ def test_a_process_that_was_told_to_stop_leaves_nothing_to_fold_again(tmp_path: 
     bench.process()
     assert bench.agent.seen == [1, 2, 4]
     assert bench.gaps() == []
+
+
+def test_what_comes_while_the_last_snapshot_is_written_is_left_to_the_next_process(tmp_path: Path) -> None:
+    """Found by kills while Learn published: journals were ahead of the last snapshots."""
+    noted: list[str] = []
+
+    async def stop() -> None:
+        settings = KafkaSettings(bootstrap="127.0.0.1:9", partitions=1, folder=tmp_path)
+        config = load_config(None, ["grid.map_frame=odom"])
+        worker = Worker(PERCEIVE, settings, play_of(PERCEIVE, config, settings))
+
+        class Noting:
+            async def pump(self) -> None:
+                noted.append("folds")
+
+            async def leave(self) -> None:
+                noted.append("last snapshot")
+                worker._answered()
+                await asyncio.sleep(0)
+
+        running = Running(cast(Any, None), cast(Any, Noting()))
+        worker._running[0] = running
+        pump = asyncio.create_task(worker._pump(running))
+        worker._answered()
+        await asyncio.sleep(0.01)
+        await worker._leave()
+        worker._answered()
+        await asyncio.wait_for(pump, 10)
+
+    asyncio.run(stop())
+    assert noted == ["folds", "last snapshot"]
 
 
 # ---- poison --------------------------------------------------------------------------------------------
