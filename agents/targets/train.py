@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections import deque
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -95,10 +95,6 @@ def train_target(
     return result
 
 
-Waiting = tuple[int, StoredSweep, NDArray[np.float32] | None]
-"""A sweep whose truth is not known yet: when it is due, and what the network said."""
-
-
 class _Loop:
     """Sweeps in order; a truth is scored and learnt with its stream's first sweep at or after its stamp."""
 
@@ -110,7 +106,8 @@ class _Loop:
             symmetries(schema.names) if learn.symmetry else (),
             normalisers_of(schema.names, learn.normalisers), task.target,
         )  # fmt: skip
-        self._waiting: deque[Waiting] = deque()
+        self._waiting: defaultdict[str, list[tuple[int, StoredSweep, NDArray[np.float32] | None]]]
+        self._waiting = defaultdict(list)  # by stream
         self.sweeps = self.skewed = self.labelled = self.steps = 0
 
     def take(self, sweep: StoredSweep) -> None:
@@ -126,15 +123,12 @@ class _Loop:
             output = self.trainer.predict(sweep.features.x, sweep.features.neighbor_index)
         due = self._task.due_ns(sweep)
         if due is not None:
-            self._waiting.append((due, sweep, output))
+            self._waiting[sweep.stream_id].append((due, sweep, output))
 
     def _learn(self, now: StoredSweep) -> None:
-        waiting, known = deque[Waiting](), list[Waiting]()
-        for item in self._waiting:
-            due_ns, sweep, _ = item
-            due = due_ns <= now.stamp_ns and sweep.stream_id == now.stream_id
-            (known if due else waiting).append(item)
-        self._waiting = waiting
+        waiting = self._waiting[now.stream_id]
+        known = [item for item in waiting if item[0] <= now.stamp_ns]
+        self._waiting[now.stream_id] = [item for item in waiting if item[0] > now.stamp_ns]
         for _, sweep, output in known:
             truth = self._task.truth(sweep)
             self._task.score(sweep, truth, output)
