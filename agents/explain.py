@@ -85,7 +85,7 @@ def rebuild(
 
     Raises ExplainError when the records are not stored or make no container, TableError when they are damaged
     """
-    first_ns = stamp_ns - RollingContainer(config).keep_ns
+    first_ns = stamp_ns - config.keep_ns
     try:
         records = folder.records(robot_of(stream_id), first_ns, 2**62)
         features = features_at(records, config, stream_id, stamp_ns)
@@ -131,10 +131,10 @@ def explain(run: Path, prediction_id: str, config: Config | None = None) -> Expl
     try:
         features, schema = rebuild(folder, config, sweep["stream_id"], sweep["stamp_ns"])
     except ExplainError:
-        _refuse_deleted(run, prediction_id, RollingContainer(config).keep_ns)
+        _refuse_deleted(run, prediction_id, config.keep_ns)
         raise
     if digest(features) != sweep["feature_digest"]:
-        _refuse_deleted(run, prediction_id, RollingContainer(config).keep_ns)
+        _refuse_deleted(run, prediction_id, config.keep_ns)
     horizons = config.task.horizons_ns
     return Explanation(
         prediction_id=prediction_id,

@@ -70,10 +70,9 @@ class RobotState:
     """
 
     def __init__(self, config: Config, epoch: int = 0, done_ns: int = -1) -> None:
-        window_ns = (config.window.bins + config.keep_bins) * config.window.bin_ns
         self.frames = FrameRegistry(
             max_gap_ns=config.pose.max_gap_ns,
-            horizon_ns=config.pose.max_wait_ns + config.pose.max_gap_ns + 2 * window_ns,
+            horizon_ns=config.pose.max_wait_ns + config.pose.max_gap_ns + 2 * config.reach_ns,
             max_frames=config.limits.max_frames,
         )
         self._config = config

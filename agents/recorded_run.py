@@ -17,7 +17,6 @@ from agents.report.rows import PredictionRows
 from agents.report.source import read_run
 from agents.sweep_ends import SweepEnd, with_ends
 from stream.config import Config
-from stream.container import RollingContainer
 from stream.records import Binned, Outcome, robot_of
 from stream.run_folder import RunFolder
 from stream.sinks.base import Line
@@ -65,8 +64,7 @@ class RecordedRun:
             yield line_of({"event": event.name, "stamp_ns": event.stamp_ns, **event.fields})
 
     def _of_robot(self, robot_id: str) -> Iterator[Recorded]:
-        keep_ns = RollingContainer(self.config).keep_ns
-        for step in with_ends(self._folder.records(robot_id, 0, 2**62), keep_ns):
+        for step in with_ends(self._folder.records(robot_id, 0, 2**62), self.config.keep_ns):
             if isinstance(step, SweepEnd):
                 yield from self._forecast(step.record)
             else:

@@ -100,6 +100,16 @@ class Config:
         """Time bins that cells are kept beyond the window so that the longest horizon finds them."""
         return -(-self.task.horizons_ns[-1] // self.window.bin_ns) + 1
 
+    @property
+    def reach_ns(self) -> int:
+        """How far back cells are kept: the window, and the bins beyond it."""
+        return (self.window.bins + self.keep_bins) * self.window.bin_ns
+
+    @property
+    def keep_ns(self) -> int:
+        """Age beyond which a sweep is too late to be folded."""
+        return self.reach_ns - self.window.bin_ns
+
 
 def to_dict(config: Config) -> dict[str, Any]:
     """The configuration as plain values, ready for YAML."""

@@ -38,14 +38,16 @@ def grid_of(config: Config) -> Grid:
 class RollingContainer:
     """Binned records of the last time bins.
 
+    keep_ns : age beyond which a sweep is too late to be folded
+
     Perceive and Learn fold the same records through this class, which is why their features are equal.
     """
 
     def __init__(self, config: Config) -> None:
+        self.keep_ns, self._reach_ns = config.keep_ns, config.reach_ns
         self._bin_ns = config.window.bin_ns
         self._horizon_ns = config.task.primary_horizon_ns
         self._max_cells = config.window.max_cells
-        self._keep_ns = (config.window.bins + config.keep_bins) * config.window.bin_ns
         self._window = Window(
             grid_of(config),
             WindowOptions(
@@ -58,11 +60,6 @@ class RollingContainer:
         )
         self._records: deque[Binned] = deque()
         self.newest_ns = 0
-
-    @property
-    def keep_ns(self) -> int:
-        """Age beyond which a sweep is too late to be folded."""
-        return self._keep_ns - self._bin_ns
 
     def tested(self, stamp_ns: int, hit: NDArray[np.uint64]) -> NDArray[np.uint64]:
         """Cells a sweep must report on: those it hit and every retained one, ascending, uint64 (N,).
@@ -82,7 +79,7 @@ class RollingContainer:
         evicted = self._window.push(record.stamp_ns, record.cell_id, record.hits, record.passes, record.sums)
         self.newest_ns = max(self.newest_ns, record.stamp_ns)
         self._records.append(record)
-        while self._records and self._records[0].stamp_ns < self.newest_ns - self._keep_ns:
+        while self._records and self._records[0].stamp_ns < self.newest_ns - self._reach_ns:
             self._records.popleft()
         return evicted
 

@@ -172,13 +172,13 @@ def _window_after(run: Path, subject: Subject) -> list[Left]:
     if subject.end_ns is None:
         return []
     config = run_config(RunFolder(run)) if (run / small_files.CONFIG).is_file() else Config()
-    reach_ns = (config.window.bins + config.keep_bins) * config.window.bin_ns
-    after = Subject(robot_id=subject.robot_id, begin_ns=subject.end_ns, end_ns=subject.end_ns + reach_ns)
+    end_ns = subject.end_ns + config.reach_ns
+    after = Subject(robot_id=subject.robot_id, begin_ns=subject.end_ns, end_ns=end_ns)
     count = sum(int(read_rows(SWEEPS, path).covered(after).sum()) for path in sweep_files(run))
     if not count:
         return []
     why = (
-        f"the window that they were made from reaches up to {reach_ns / 1e9:g} s back, into the span; "
+        f"the window that they were made from reaches up to {config.reach_ns / 1e9:g} s back, into the span; "
         "give a later --to to delete them, too"
     )
     return [Left(what=f"{count} forecasts right after the span", why=why)]

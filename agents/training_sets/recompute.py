@@ -105,9 +105,7 @@ def _changed(source: RunSource, overrides: list[str]) -> Config:
         raise ConfigError(
             "--set grid: decides the cells, and so the ids; replay the log, and build another set"
         )
-    reach_ns, stored_ns = (
-        (each.window.bins + each.keep_bins) * each.window.bin_ns for each in (config, source.config)
-    )
+    reach_ns, stored_ns = config.reach_ns, source.config.reach_ns
     if reach_ns > stored_ns:
         raise ConfigError(
             f"--set window: cells would be kept for {reach_ns / 1e9:g} s, but {source.path} has stored what "

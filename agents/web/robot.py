@@ -57,7 +57,7 @@ class Robot:
         self.view: View | None = None
         self._config = config
         self._lock = threading.Lock()
-        self._history_options = (history_ns, RollingContainer(config).keep_ns, history_bytes)
+        self._history_options = (history_ns, config.keep_ns, history_bytes)
         self.begin_again()
 
     def begin_again(self) -> None:

@@ -22,7 +22,6 @@ from agents.web.feed import FeedStopped, paced
 from agents.web.world import World
 from stream.cell_rows import locate
 from stream.config import ConfigError
-from stream.container import RollingContainer
 from stream.records import (
     Binned,
     Event,
@@ -98,7 +97,7 @@ class StoredRun:
 
     def __init__(self, path: Path) -> None:
         self._folder, self._run = RunFolder(path), read_run(path)
-        self._keep_ns = RollingContainer(run_config(self._folder)).keep_ns
+        self._keep_ns = run_config(self._folder).keep_ns
         self._datasets = {
             name: PredictionRows(path / name) for name in ("predictions", "shadows", "outcomes")
         }

@@ -14,7 +14,6 @@ from agents.recorded_run import RecordedRun
 from agents.sweep_ends import SweepEnd, with_ends
 from agents.targets.stored import stored_sweeps
 from agents.web.stored_feed import StoredRun
-from stream.container import RollingContainer
 from stream.records import Binned, EndOfLog, Outcome, Prediction
 from stream.run_folder import RunFolder
 from stream.sinks.evidence import Forecast
@@ -35,7 +34,7 @@ def named(record: Binned | Prediction | SweepEnd) -> tuple[Any, ...]:
 def test_a_sweep_ends_where_it_was_forecast(name: str) -> None:
     made = joined(feed(perceive_of(CONFIG), [*tricky_logs()[name], EndOfLog()]))
     records = [record for record in made if isinstance(record, Binned)]
-    steps = list(with_ends(records, RollingContainer(CONFIG).keep_ns))
+    steps = list(with_ends(records, CONFIG.keep_ns))
     assert list(map(named, steps)) == list(map(named, made))
     assert any(isinstance(step, SweepEnd) for step in steps)
 
@@ -44,7 +43,7 @@ def test_a_sweep_is_over_with_the_one_that_leaves_it_behind() -> None:
     made = feed(perceive_of(CONFIG), [*tricky_logs()["lost parts"], EndOfLog()])
     ends = {
         end.record.stamp_ns: end.at_ns
-        for end in with_ends([r for r in made if isinstance(r, Binned)], RollingContainer(CONFIG).keep_ns)
+        for end in with_ends([r for r in made if isinstance(r, Binned)], CONFIG.keep_ns)
         if isinstance(end, SweepEnd)
     }
     stamps = sorted(ends)
@@ -56,9 +55,7 @@ def test_no_sweep_ends_twice() -> None:
     """As stored by releases that did not mark a part that came after the forecast as late."""
     made = feed(perceive_of(CONFIG), [*tricky_logs()["halves in two maps"], EndOfLog()])
     records = [dataclasses.replace(r, late=False) for r in made if isinstance(r, Binned)]
-    ends = [
-        step for step in with_ends(records, RollingContainer(CONFIG).keep_ns) if isinstance(step, SweepEnd)
-    ]
+    ends = [step for step in with_ends(records, CONFIG.keep_ns) if isinstance(step, SweepEnd)]
     names = [end.record.prediction_id for end in ends]
     assert names == [record.prediction_id for record in of_type(made, Prediction)]
 
