@@ -265,6 +265,8 @@ class Worker:
         self._vitals.stage = RECOVERING
         try:
             await self._assign({tp.partition for tp in self.app.consumer.assignment()})
+            if self.app.should_stop:
+                return
             if self._listener is not None:
                 await self._vitals.attend(self._fail)
             self._vitals.stage = ""
@@ -280,6 +282,8 @@ class Worker:
             self._end(self._running.pop(partition))
         host = await self._host() if partitions else None
         for partition in sorted(partitions):
+            if self.app.should_stop:  # last snapshots are being written; one that began now would have none
+                return
             assert host is not None
             running = self._running.get(partition)
             if running is not None and await self._was_away(running, host):
@@ -349,7 +353,7 @@ class Worker:
         Without them it would have to, and could not once retention has passed what it needs.
         """
         self._vitals.stage = STOPPING
-        for running in self._running.values():
+        for running in list(self._running.values()):  # partitions may be on their way here
             try:
                 async with running.turn:
                     self._end(running)  # nothing is folded behind a last snapshot

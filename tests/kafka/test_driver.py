@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
@@ -202,35 +202,76 @@ def test_a_process_that_was_told_to_stop_leaves_nothing_to_fold_again(tmp_path: 
     assert bench.gaps() == []
 
 
+def a_worker(folder: Path) -> Worker:
+    """One that has no broker."""
+    settings = KafkaSettings(bootstrap="127.0.0.1:9", partitions=4, folder=folder)
+    return Worker(PERCEIVE, settings, play_of(PERCEIVE, load_config(None, ["grid.map_frame=odom"]), settings))
+
+
+class Noting:
+    """In a driver's place: notes what a worker has it do; something may happen while it leaves."""
+
+    def __init__(self, meanwhile: Callable[[], object]) -> None:
+        self.noted: list[str] = []
+        self._meanwhile = meanwhile
+
+    async def pump(self) -> None:
+        self.noted.append("folds")
+
+    async def leave(self) -> None:
+        self.noted.append("last snapshot")
+        self._meanwhile()
+        await asyncio.sleep(0)
+
+    def running(self) -> Running:
+        return Running(cast(Any, None), cast(Any, self))
+
+
 def test_what_comes_while_the_last_snapshot_is_written_is_left_to_the_next_process(tmp_path: Path) -> None:
     """Found by kills while Learn published: journals were ahead of the last snapshots."""
-    noted: list[str] = []
 
-    async def stop() -> None:
-        settings = KafkaSettings(bootstrap="127.0.0.1:9", partitions=1, folder=tmp_path)
-        config = load_config(None, ["grid.map_frame=odom"])
-        worker = Worker(PERCEIVE, settings, play_of(PERCEIVE, config, settings))
-
-        class Noting:
-            async def pump(self) -> None:
-                noted.append("folds")
-
-            async def leave(self) -> None:
-                noted.append("last snapshot")
-                worker._answered()
-                await asyncio.sleep(0)
-
-        running = Running(cast(Any, None), cast(Any, Noting()))
-        worker._running[0] = running
+    async def stop() -> list[str]:
+        worker = a_worker(tmp_path)
+        driver = Noting(worker._answered)
+        running = worker._running[0] = driver.running()
         pump = asyncio.create_task(worker._pump(running))
         worker._answered()
         await asyncio.sleep(0.01)
         await worker._leave()
         worker._answered()
         await asyncio.wait_for(pump, 10)
+        return driver.noted
 
-    asyncio.run(stop())
-    assert noted == ["folds", "last snapshot"]
+    assert asyncio.run(stop()) == ["folds", "last snapshot"]
+
+
+def test_partitions_that_come_while_last_snapshots_are_written_do_not_keep_them_from_it(
+    tmp_path: Path,
+) -> None:
+    async def stop() -> list[list[str]]:
+        worker = a_worker(tmp_path)
+        late = Noting(lambda: None).running()
+        drivers = [Noting(lambda: worker._running.setdefault(3, late)) for _ in range(2)]
+        worker._running.update({number: driver.running() for number, driver in enumerate(drivers)})
+        await worker._leave()
+        return [driver.noted for driver in drivers]
+
+    assert asyncio.run(stop()) == [["last snapshot"]] * 2
+
+
+def test_a_worker_that_was_told_to_stop_begins_no_task(tmp_path: Path) -> None:
+    async def assign() -> dict[int, Running]:
+        worker = a_worker(tmp_path)
+        worker.app._stopped.set()
+
+        async def host() -> None:
+            """None that could be used."""
+
+        cast(Any, worker)._host = host
+        await worker._assign({0, 1})
+        return worker._running
+
+    assert asyncio.run(assign()) == {}
 
 
 # ---- poison --------------------------------------------------------------------------------------------
