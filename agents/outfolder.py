@@ -22,9 +22,12 @@ RUN_ENTRIES = (
     "features",
     "labels",
     "models",
+    "quarantine",
     "deletions",
 )
 """What a run may consist of; nothing else is ever removed."""
+LEFT = tuple(f".{name}.tmp" for name in RUN_ENTRIES)
+"""What a process leaves that is killed while it writes one of these."""
 KEPT = ("labels.jsonl",)
 """What people have given: it may lie in the folder of a new run, and is never removed."""
 
@@ -50,14 +53,24 @@ def claim(folder: Path, *, force: bool = False) -> Path:
             raise FileExistsError(
                 f"{folder}: holds labels that people gave; move {folder / LABELS} away first"
             )
+        if others := _others(folder, *RUN_ENTRIES):
+            raise FileExistsError(
+                f"{folder}: holds more than a run: {', '.join(others)}; move it away, or name another folder"
+            )
         _remove(folder)
-    if folder.is_dir() and any(path.name not in KEPT for path in folder.iterdir()):
+    elif folder.is_dir() and _others(folder):
         raise FileExistsError(f"{folder}: is not empty and holds no run; name another folder")
     return folder
 
 
+def _others(folder: Path, *expected: str) -> list[str]:
+    """Names of what lies there besides what is expected, what people have given, and halves of files."""
+    known = {*expected, *KEPT, *LEFT}
+    return sorted(path.name for path in folder.iterdir() if path.name not in known)
+
+
 def _remove(folder: Path) -> None:
-    for name in RUN_ENTRIES:
+    for name in (*RUN_ENTRIES, *LEFT):
         path = folder / name
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)

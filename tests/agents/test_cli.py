@@ -173,11 +173,25 @@ def test_claim_replaces_a_run_and_nothing_else(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError, match="already holds a run"):
         claim(run)
     assert sorted(path.name for path in claim(run, force=True).iterdir()) == []
-    (run / "config.yaml").touch()
     (run / "notes.md").touch()
     with pytest.raises(FileExistsError, match="is not empty"):
         claim(run, force=True)
     assert (run / "notes.md").exists()
+
+
+def test_a_run_beside_something_else_is_left_as_it_is(tmp_path: Path) -> None:
+    for name in ("config.yaml", "notes.md"):
+        (tmp_path / name).touch()
+    with pytest.raises(FileExistsError, match=r"holds more than a run: notes\.md; move it away"):
+        claim(tmp_path, force=True)
+    assert (tmp_path / "config.yaml").exists()
+
+
+def test_damaged_files_and_what_a_killed_process_left_go_with_their_run(tmp_path: Path) -> None:
+    for name in ("config.yaml", ".summary.json.tmp", "quarantine/sweeps.parquet.1"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert list(claim(tmp_path, force=True).iterdir()) == []
 
 
 def test_option_groups_become_options() -> None:
