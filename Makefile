@@ -65,7 +65,7 @@ soak: setup ## a fleet on a broker, mishaps at random; growth and waits plotted:
 faults: setup ## what may go wrong, by number, and whether the tests of it pass: make faults ROWS='7 42'
 	@$(BIN)/python -m tests.faults $(ROWS)
 
-audit: setup ## pinned versions against known advisories (pip-audit, in an environment of its own); 2 and why where nobody answers
+audit: setup ## pinned versions against known advisories (pip-audit, in an environment of its own); says why where nobody answers
 	@$(BIN)/python -m tests.audit
 
 kafka: setup ## a Kafka broker on 127.0.0.1:9092 in the foreground; needs Java 17 and Maven

@@ -66,7 +66,7 @@ class LogOptions:
                 topic.refuse_for(location)
             return open_source(location, self.to_source_options())
         if topic is None:
-            raise SourceError(f"{location}: only replay, doctor and info read topics; name a recorded log")
+            raise SourceError(f"{location}: this command reads no topics; name a recorded log")
         self._refuse_for_topic(location)
         return topic.open(location)
 

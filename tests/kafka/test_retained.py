@@ -424,7 +424,7 @@ def test_other_commands_read_no_topics(
     command: list[str], cluster: KafkaSettings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([command[0], LOG, *command[1:]]) == 1
-    assert "only replay, doctor and info read topics" in one_line(capsys.readouterr().err)
+    assert "this command reads no topics" in one_line(capsys.readouterr().err)
 
 
 def test_robots_that_are_not_there_are_said(
