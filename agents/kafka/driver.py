@@ -41,7 +41,7 @@ from agents.operations import (
     Store,
 )
 from agents.protocol import LoadModel, ModelLoaded, Step
-from agents.task import MAX_SKEW_MS, Answer, TakenOver, Task
+from agents.task import MAX_SKEW_MS, Answer, LogLost, TakenOver, Task
 from models.manifest import ModelRefused
 from stream.codecs.inputs import headers_of
 from stream.codecs.state import Frozen
@@ -97,6 +97,7 @@ class Driver:
         self._queues: dict[Place, deque[Message | Entry]] = {
             place: deque() for place in task.identity.sources
         }
+        self._offered: dict[Place, int] = {}  # behind the newest message that was ever queued
         self._ends: dict[Place, int] = {}
         self._ends_ms = 0.0
         self._whole: dict[Place, int] = {}
@@ -115,7 +116,7 @@ class Driver:
             Store: lambda op: host.run(effects.perform, op.effect),
             Send: lambda op: self._send(op.records),
             Ask: self._ask,
-            Steer: lambda op: host.run(effects.perform, op.effect),
+            Steer: lambda op: host.requests.steer(op.effect, effects),
             FindSnapshot: lambda _: host.run(host.snapshots.newest, task.identity),
             LoadMissing: self._load_missing,
             Capture: lambda _: host.run(lambda: Frozen(task.agent.state())),
@@ -123,7 +124,7 @@ class Driver:
         }
 
     async def recover(self) -> None:
-        """Become what the journal says; until then nothing is offered."""
+        """Become what the journal says; until then nothing is offered.  Raises LogLost, KafkaError"""
         self._poison = self._host.crashes.poisoned(self.task.identity)
         while self.task.recovering:
             operation = next(self._steps)
@@ -131,9 +132,22 @@ class Driver:
                 if isinstance(operation, Next):  # recovered
                     self._pending = operation
                     self._began = any(self.task.positions.values())
+                    self._fetched = {}
+                    await self._require_whole()
                     return
                 operation = self._steps.send(await self._perform(operation))
             self._failpoint.reached(operation.label)
+
+    async def _require_whole(self) -> None:
+        """Every partition reaches as far as it was read."""
+        for place, end in (await self._host.log.end(list(self.task.positions))).items():
+            if (position := self.task.positions[place]) > end:
+                topic, partition = place
+                raise LogLost(
+                    f"{self.task.identity}: {topic}-{partition} ends at {end}, but was read up to "
+                    f"{position}: the log was lost, or is another cluster's; make its topics anew, and move "
+                    "the folder of snapshots away"
+                )
 
     async def _perform(self, operation: Operation) -> Any:
         """Do it; what takes for ever ends the process, as a client that hangs is not told from outside."""
@@ -160,11 +174,11 @@ class Driver:
     # ---- what comes next -------------------------------------------------------------------------------
 
     def offer(self, message: Message | Entry) -> None:
-        """Take a message that may be folded; one that was folded before is dropped."""
-        queue = self._queues[message.place]
-        newest = queue[-1].offset + 1 if queue else self.task.positions[message.place]
-        if message.offset >= newest:
-            queue.append(message)
+        """Take a message that may be folded; one that was taken before, or is in hand, is dropped."""
+        place = message.place
+        if message.offset >= max(self.task.positions[place], self._offered.get(place, 0)):
+            self._queues[place].append(message)
+            self._offered[place] = message.offset + 1
 
     def queued_of(self, place: Place) -> int:
         """Messages of a partition that wait to be folded."""
@@ -270,7 +284,14 @@ class Driver:
         return entries
 
     async def _read(self, op: Read) -> list[Entry]:
-        messages = [self._fetched.pop(receipt) for receipt in op.inputs]
+        missing = [receipt for receipt in op.inputs if receipt not in self._fetched]
+        if missing:
+            (topic, partition), offset = missing[0]
+            raise LogLost(
+                f"{self.task.identity}: {topic}-{partition} has no {offset} any more, and no snapshot knows "
+                "it: its retention has passed, or the log was lost"
+            )
+        messages = [self._fetched[receipt] for receipt in op.inputs]
         return [
             Entry(message.place, message.offset, await self._host.run(self._decode, message))
             for message in messages

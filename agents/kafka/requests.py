@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from agents.effects import LocalEffects
-from agents.protocol import Request, Train
+from agents.protocol import Request, Restore, Train
 
 REQUEST_SECONDS = 600.0
 """A request that takes longer hangs: a thread cannot be ended, so the process is, and begins again."""
@@ -49,6 +49,10 @@ class Requests:
             task = self._spawn(self._load(request, effect, effects, answered))
             self._loads.add(task)
             task.add_done_callback(self._loads.discard)
+
+    async def steer(self, effect: Restore, effects: LocalEffects) -> None:
+        """Give a trainer other weights, once no training is under way: a trainer is of one thread."""
+        await asyncio.get_running_loop().run_in_executor(self._trainer, effects.perform, effect)
 
     def _spawn(self, work: Any) -> asyncio.Task[None]:
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)

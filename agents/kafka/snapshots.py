@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 from pyarrow import fs
 
@@ -14,6 +15,7 @@ from stream.codecs.state import Frozen, StateError
 
 KEEP = 3
 _CHECK = 4
+_WHOLE, _HALF = ".state", ".writing"
 
 
 class SnapshotStore:
@@ -27,12 +29,18 @@ class SnapshotStore:
         self._files, self._root = fs.FileSystem.from_uri(uri)
 
     def write(self, task: TaskId, agent: bytes | Frozen, memory: Memory) -> None:
-        """Add one; older ones beyond KEEP go.  Raises OSError"""
+        """Add one; older ones beyond KEEP go, and halves that are left of others.  Raises OSError"""
         folder = f"{self._root}/{task}"
         self._files.create_dir(folder, recursive=True)
-        self._put(f"{folder}/{memory.journal:020d}.state", agent, memory)
-        for old in self._paths(str(task))[KEEP:]:
-            self._files.delete_file(old)
+        path = f"{folder}/{memory.journal:020d}{_WHOLE}"
+        self._delete(half for half in self._paths(str(task), _HALF) if half < path)
+        self._put(path, agent, memory)
+        self._delete(self._paths(str(task))[KEEP:])
+
+    def _delete(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            with suppress(FileNotFoundError):  # a worker that had the task before may do the same
+                self._files.delete_file(path)
 
     def tasks(self) -> list[str]:
         """Names of tasks that have written here."""
@@ -69,11 +77,11 @@ class SnapshotStore:
         checksum = 0
         for chunk in chunks:
             checksum = zlib.crc32(chunk, checksum)
-        with self._files.open_output_stream(f"{path}.writing") as stream:
+        with self._files.open_output_stream(f"{path}{_HALF}") as stream:
             stream.write(checksum.to_bytes(_CHECK, "little"))
             for chunk in chunks:
                 stream.write(chunk)
-        self._files.move(f"{path}.writing", path)
+        self._files.move(f"{path}{_HALF}", path)
 
     def newest(self, task: TaskId) -> Snapshot | None:
         """The newest whole one."""
@@ -85,7 +93,7 @@ class SnapshotStore:
             if snapshot is not None:
                 yield snapshot
 
-    def _paths(self, task: str) -> list[str]:
+    def _paths(self, task: str, ending: str = _WHOLE) -> list[str]:
         selector = fs.FileSelector(f"{self._root}/{task}", allow_not_found=True)
-        names = [item.path for item in self._files.get_file_info(selector) if item.path.endswith(".state")]
+        names = [item.path for item in self._files.get_file_info(selector) if item.path.endswith(ending)]
         return sorted(names, reverse=True)

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
@@ -21,24 +21,21 @@ from aiokafka.errors import (
     NotLeaderForPartitionError,
 )
 
-from agents.journal import Place
+from agents.journal import Order, Place
+from agents.kafka import driver as driver_module
 from agents.kafka.driver import FILLED, Driver
 from agents.kafka.host import Failpoint, FoldThread, Host
 from agents.kafka.log import KafkaLog, Outgoing
-from agents.kafka.messages import Message
-from agents.kafka.play import play_of
+from agents.kafka.messages import Message, encode_entry
 from agents.kafka.poison import MAX_CRASHES, Crashes
 from agents.kafka.requests import Requests
-from agents.kafka.settings import KafkaSettings
 from agents.kafka.snapshots import SnapshotStore
-from agents.kafka.worker import Running, Worker
 from agents.protocol import Agent, Step
-from agents.task import Task
+from agents.task import LogLost, Task
 from agents.task_id import TaskId
 from stream.codecs.inputs import encode_pointcloud2, headers_of
 from stream.codecs.state import unpack
 from stream.codecs.wire import decode
-from stream.config import load_config
 from stream.records import Event, SweepRejected
 from stream.sweep import Sweep
 from stream.topics import ALARMS, PERCEIVE, REJECTED, STATIC, SWEEPS, TRANSFORMS
@@ -202,76 +199,88 @@ def test_a_process_that_was_told_to_stop_leaves_nothing_to_fold_again(tmp_path: 
     assert bench.gaps() == []
 
 
-def a_worker(folder: Path) -> Worker:
-    """One that has no broker."""
-    settings = KafkaSettings(bootstrap="127.0.0.1:9", partitions=4, folder=folder)
-    return Worker(PERCEIVE, settings, play_of(PERCEIVE, load_config(None, ["grid.map_frame=odom"]), settings))
+# ---- messages that come again --------------------------------------------------------------------------
 
 
-class Noting:
-    """In a driver's place: notes what a worker has it do; something may happen while it leaves."""
-
-    def __init__(self, meanwhile: Callable[[], object]) -> None:
-        self.noted: list[str] = []
-        self._meanwhile = meanwhile
-
-    async def pump(self) -> None:
-        self.noted.append("folds")
-
-    async def leave(self) -> None:
-        self.noted.append("last snapshot")
-        self._meanwhile()
-        await asyncio.sleep(0)
-
-    def running(self) -> Running:
-        return Running(cast(Any, None), cast(Any, self))
-
-
-def test_what_comes_while_the_last_snapshot_is_written_is_left_to_the_next_process(tmp_path: Path) -> None:
-    """Found by kills while Learn published: journals were ahead of the last snapshots."""
-
-    async def stop() -> list[str]:
-        worker = a_worker(tmp_path)
-        driver = Noting(worker._answered)
-        running = worker._running[0] = driver.running()
-        pump = asyncio.create_task(worker._pump(running))
-        worker._answered()
-        await asyncio.sleep(0.01)
-        await worker._leave()
-        worker._answered()
-        await asyncio.wait_for(pump, 10)
-        return driver.noted
-
-    assert asyncio.run(stop()) == ["folds", "last snapshot"]
-
-
-def test_partitions_that_come_while_last_snapshots_are_written_do_not_keep_them_from_it(
-    tmp_path: Path,
+@pytest.mark.fault(8, 12)
+def test_a_sweep_that_is_delivered_again_while_it_is_decoded_is_folded_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def stop() -> list[list[str]]:
-        worker = a_worker(tmp_path)
-        late = Noting(lambda: None).running()
-        drivers = [Noting(lambda: worker._running.setdefault(3, late)) for _ in range(2)]
-        worker._running.update({number: driver.running() for number, driver in enumerate(drivers)})
-        await worker._leave()
-        return [driver.noted for driver in drivers]
+    """A rebalance may have Faust go back just then; a journal that names it twice could not be read again."""
+    decode = Driver._decode
 
-    assert asyncio.run(stop()) == [["last snapshot"]] * 2
+    def again(driver: Driver, message: Message) -> Any:
+        if not driver.task.recovering:
+            driver.offer(message)
+        return decode(driver, message)
+
+    monkeypatch.setattr(Driver, "_decode", again)
+    monkeypatch.setattr(driver_module, "SMALL_BYTES", 0)
+    bench = Bench(tmp_path)
+    bench.send([1, 2, 4])
+    bench.process()
+    assert bench.agent.seen == [1, 2, 4]
+    bench.process()
+    assert bench.agent.seen == [1, 2, 4]
 
 
-def test_a_worker_that_was_told_to_stop_begins_no_task(tmp_path: Path) -> None:
-    async def assign() -> dict[int, Running]:
-        worker = a_worker(tmp_path)
-        worker.app._stopped.set()
+def test_a_journal_that_names_an_input_twice_is_folded_as_it_was(tmp_path: Path) -> None:
+    """Written by releases before this."""
+    bench = Bench(tmp_path)
+    bench.send([1, 2])
+    bench.process()
+    topic, partition = IDENTITY.journal
+    entry = encode_entry(Order(0, ((PLACE, 1),)))
+    asyncio.run(bench.log.append(topic, entry, partition=partition))
+    bench.process()
+    assert bench.agent.seen == [1, 2, 2]
 
-        async def host() -> None:
-            """None that could be used."""
 
-        cast(Any, worker)._host = host
-        await worker._assign({0, 1})
-        return worker._running
+# ---- a log that was lost -------------------------------------------------------------------------------
 
-    assert asyncio.run(assign()) == {}
+
+@pytest.mark.parametrize(
+    ("lost", "what"),
+    [
+        (IDENTITY.journal, "its journal ends at 0, but a snapshot was made at 3"),
+        (PLACE, f"{SWEEPS}-0 ends at 0, but was read up to 2"),
+    ],
+)
+def test_what_was_read_of_a_log_that_is_no_more_ends_the_worker(
+    lost: Place, what: str, tmp_path: Path
+) -> None:
+    """It would take all that comes for what it has folded before, and acknowledge it."""
+    bench = Bench(tmp_path)
+    bench.send([1, 2])
+    bench.process(leave=True)
+    bench.log.messages[lost].clear()
+    with pytest.raises(LogLost, match=what):
+        bench.process()
+
+
+def test_an_input_that_is_no_more_and_in_no_snapshot_is_named(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.send([1, 2])
+    bench.process()
+    bench.log.messages[PLACE].clear()
+    with pytest.raises(LogLost, match=f"{SWEEPS}-0 has no 0 any more"):
+        bench.process()
+
+
+# ---- snapshots -----------------------------------------------------------------------------------------
+
+
+def test_what_killed_processes_left_of_snapshots_goes_with_the_next(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    folder = tmp_path / "snapshots" / str(IDENTITY)
+    folder.mkdir(parents=True)
+    half, later = folder / f"{2:020d}.state.writing", folder / f"{99:020d}.state.writing"
+    half.touch()
+    later.touch()  # of one that writes it now, for all that is known
+    bench.send([1, 2])
+    bench.process(leave=True)
+    assert not half.exists()
+    assert later.exists()
 
 
 # ---- poison --------------------------------------------------------------------------------------------

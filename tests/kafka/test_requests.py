@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import Any
+import time
+from typing import Any, cast
 
 import pytest
 
 from agents.kafka import requests
 from agents.kafka.requests import Requests
-from agents.protocol import LoadModel, Request, Train
+from agents.protocol import LoadModel, Request, Restore, Train
 
 
 @pytest.mark.fault(35)
@@ -45,6 +46,33 @@ def test_a_request_that_hangs_ends_the_process_and_is_not_answered(
     error = asyncio.run(run())
     assert str(error) == f"{type(effect).__name__} hangs: no end after 0.05 s"
     assert answers == []
+
+
+def test_a_trainer_is_given_weights_by_the_thread_that_trains_it_and_not_while_it_trains() -> None:
+    """Torch refuses to go on with weights that change under it; and a rollback would be half of each."""
+    effects, done, training = _Effects(), list[tuple[str, str]](), threading.Event()
+
+    def perform(effect: Request | Restore) -> None:
+        if isinstance(effect, Train):
+            training.set()
+            time.sleep(0.2)
+        done.append((type(effect).__name__, threading.current_thread().name))
+
+    async def answered(request: str, record: Any) -> None:
+        """No one asks."""
+
+    async def run() -> None:
+        asked = Requests(pytest.fail, lambda: None)
+        train = Train(lineage="network", stamp_ns=7, examples=(), labels=(), steps=1)
+        asked.start("learn-0/1/0", train, cast(Any, effects), answered)
+        await asyncio.to_thread(training.wait, 10)
+        await asked.steer(Restore(lineage="network", weights={}), cast(Any, effects))
+        asked.close()
+
+    effects.perform = perform
+    asyncio.run(run())
+    assert [name for name, _ in done] == ["Train", "Restore"]
+    assert len({thread for _, thread in done}) == 1
 
 
 class _Effects:
