@@ -1,4 +1,4 @@
-"""Faust's transport, mended in five places.
+"""Faust's transport, mended in eight places.
 
 During a rebalance Faust drops what it has fetched already, and goes back to the committed offset afterwards.
 Where nothing is committed yet, aiokafka goes nowhere: what was dropped would never be read.
@@ -15,19 +15,34 @@ Faust looks for partitions that stand still, to write it in its log. It asks aio
 of one that was assigned just now and not asked for yet aiokafka does not know, and the worker would die of
 that. Ours says by its /health what stands still.
 
+aiokafka takes a consumer that has fetched nothing for two minutes for one that hangs, and leaves the group:
+also one that stands by, without a partition, or recovers for so long. It would not come back.
+
+Faust takes a seek that lasts longer than a request may for the end of its service, without a word: the worker
+would stay in its group, and read nothing any more.
+
+Faust waits for a last commit for as long as no broker is there; nothing else could end the worker.
+
 What a broker says of a worker whose name in the group another one has taken is unknown to aiokafka.
 """
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
-from aiokafka.errors import BrokerResponseError, kafka_errors
+from aiokafka.errors import BrokerResponseError, KafkaTimeoutError, kafka_errors
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
+from mode import Service
 
 POLL_SECONDS = 0.05
+PRESENT_SECONDS = 10.0
+SEEK_SECONDS = 60.0
+"""Less than ``broker_request_timeout``, 90 s, at which Faust would give up."""
+LAST_COMMIT_SECONDS = 5.0
 
 
 class FencedInstanceIdError(BrokerResponseError):  # type: ignore[misc]
@@ -49,6 +64,11 @@ class _Thread(driver.AIOKafkaConsumerThread):
         if rest:
             await self.call_thread(self._ensure_consumer().seek_to_beginning, *rest)
         return committed
+
+    def be_present(self) -> None:
+        """Count as one that has just fetched something."""
+        if self._consumer is not None:
+            self._consumer._subscription._last_fetch_ended = time.monotonic()
 
 
 class Consumer(driver.Consumer):
@@ -86,6 +106,29 @@ class Consumer(driver.Consumer):
 
     def _new_offset(self, tp: TP) -> int | None:
         return self._done.get(tp)
+
+    async def perform_seek(self) -> None:
+        """Go to what is committed.  Raises KafkaTimeoutError, which ends the worker"""
+        try:
+            await asyncio.wait_for(super().perform_seek(), SEEK_SECONDS)
+        except TimeoutError as error:
+            raise KafkaTimeoutError(f"no committed offsets after {SEEK_SECONDS:g} s") from error
+
+    async def commit_and_end_transactions(self) -> None:
+        """Commit for the last time; what cannot be said now is folded again, and told by its offset."""
+        commit = asyncio.ensure_future(super().commit_and_end_transactions())
+        done, _ = await asyncio.wait({commit}, timeout=LAST_COMMIT_SECONDS)  # to cancel it begins another one
+        if commit in done:
+            commit.result()
+        else:
+            self.log.warning("no last commit after %g s", LAST_COMMIT_SECONDS)
+
+    @Service.task
+    async def _be_present(self) -> None:
+        """For as long as this loop turns."""
+        while not self.should_stop:
+            cast(_Thread, self._thread).be_present()
+            await self.sleep(PRESENT_SECONDS)
 
     async def verify_all_partitions_active(self) -> None:
         """Nothing: see above."""

@@ -13,7 +13,7 @@ import pytest
 from stream.config import load_config
 from stream.sources.base import Item
 from stream.sweep import Sweep
-from stream.topics import REJECTED
+from stream.topics import PREDICTIONS, REJECTED
 from tests.kafka.broker import LocalBroker
 from tests.kafka.harness import read, uninterrupted, wait_for_rest
 from tests.kafka.kill_test import KINDS, SETTINGS, findings, world
@@ -51,6 +51,36 @@ def test_a_worker_that_is_told_to_stop_ends_in_good_order_and_the_next_goes_on(
             here.workers.start(name)
         here.assert_complete()
         assert here.workers.ended() == {}
+
+
+SELDOM_COMMITS = """
+import sys
+from agents.kafka.worker import Worker
+from tests.kafka import launch
+whole = Worker._new_app
+def new_app(self):
+    app = whole(self)
+    app.conf.broker_commit_interval = 30.0
+    return app
+Worker._new_app = new_app
+launch.main(*sys.argv[1:])
+"""
+"""A worker that has something left to commit in its first half minute."""
+
+
+@pytest.mark.fault(7)
+@pytest.mark.long
+def test_a_worker_that_is_told_to_stop_ends_while_the_broker_is_silent(
+    local_kafka: LocalBroker, tmp_path: Path
+) -> None:
+    """Nobody would answer its last commit; what it did not commit is told by its offset."""
+    with scene(local_kafka, tmp_path, "perceive-0", "judge-0", launcher=("-c", SELDOM_COMMITS)) as here:
+        here.wait(lambda: bool(read(here.settings, PREDICTIONS)), "a forecast")
+        time.sleep(3)
+        with local_kafka.silent():
+            assert here.workers.terminate("perceive-0") == 0
+        here.workers.start("perceive-0")
+        here.assert_complete()
 
 
 def went_on_after_the_last(log: str) -> bool:

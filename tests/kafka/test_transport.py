@@ -7,11 +7,13 @@ import gc
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.consumer.subscription_state import SubscriptionState
+from aiokafka.errors import KafkaTimeoutError
 from faust import streams
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -25,6 +27,8 @@ from stream.config import load_config
 from stream.topics import BINNED, JUDGE
 from tests.kafka.broker import LocalBroker
 from tests.kafka.harness import Workers, fresh_topics
+from tests.kafka.kill_test import RUNS
+from tests.kafka.scenes import PARTITIONS, scene
 
 PLACE, OTHER = TP(BINNED, 0), TP(BINNED, 1)
 GENERATION = 7
@@ -51,6 +55,25 @@ Worker._fold = fold
 launch.main(*sys.argv[1:])
 """
 """A worker that has its first message in hand when a rebalance makes the rest of its queue obsolete."""
+
+IMPATIENCE_SECONDS = 6.0
+IMPATIENT = f"""
+import sys
+from agents.kafka import transport
+from agents.kafka.worker import Worker
+from tests.kafka import launch
+transport.PRESENT_SECONDS = 1.0
+whole = Worker._new_app
+
+def new_app(self):
+    app = whole(self)
+    app.conf.broker_max_poll_interval = {IMPATIENCE_SECONDS}
+    return app
+
+Worker._new_app = new_app
+launch.main(*sys.argv[1:])
+"""
+"""A worker whose client leaves the group soon when it has nothing to fetch."""
 
 
 class Client:
@@ -165,6 +188,46 @@ def test_a_partition_that_was_not_asked_for_yet_ends_nobody(tmp_path: Path) -> N
     on_bench(tmp_path, check)
 
 
+def test_a_consumer_that_has_nothing_to_fetch_counts_as_one_that_is_at_work(tmp_path: Path) -> None:
+    async def check(bench: Bench) -> None:
+        state, thread = SubscriptionState(), cast(Any, Thread(Client({})))
+        state._last_fetch_ended -= 1000
+        thread._consumer = None
+        thread.be_present()
+        thread._consumer = SimpleNamespace(_subscription=state)
+        assert state.fetcher_idle_time >= 1000
+        thread.be_present()
+        assert state.fetcher_idle_time < 100
+
+    on_bench(tmp_path, check)
+
+
+@pytest.mark.fault(8)
+@pytest.mark.long
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_worker_that_stands_by_for_long_takes_over(local_kafka: LocalBroker, tmp_path: Path) -> None:
+    """With nothing to fetch it would leave the group, and not come back."""
+    judges = [f"judge-{number}" for number in range(PARTITIONS + 1)]
+    options: dict[str, Any] = {"launcher": ("-c", IMPATIENT), "static": False}
+    with scene(local_kafka, tmp_path, "perceive-0", judges[0], **options) as here:
+        for name in judges[1:]:
+            here.workers.start(name)
+
+        def idle() -> list[str]:
+            last = {name: here.workers.log(name).rpartition(RUNS)[2].split("\n")[0] for name in judges}
+            assert all(last.values())
+            return [name for name, partitions in last.items() if partitions.strip() == "[]"]
+
+        here.wait(lambda: all(RUNS in here.workers.log(name) for name in judges), "all judges in the group")
+        here.wait(lambda: len(idle()) == 1, "one judge stands by")
+        time.sleep(3 * IMPATIENCE_SECONDS)
+        [standing_by] = idle()
+        for name in set(judges) - {standing_by}:
+            here.workers.kill(name)
+        here.assert_complete()
+
+
 # ---- going back ----------------------------------------------------------------------------------------
 
 
@@ -183,6 +246,21 @@ def test_a_worker_reads_through_it(tmp_path: Path) -> None:
     config = load_config(None, ["grid.map_frame=odom"])
     worker = Worker(JUDGE, settings, play_of(JUDGE, config, settings))
     assert cast(Any, worker.app.transport).Consumer is transport.Consumer
+
+
+def test_a_seek_that_takes_too_long_ends_the_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faust would end its service without a word, and the worker read nothing any more."""
+    monkeypatch.setattr(transport, "SEEK_SECONDS", 0.05)
+
+    async def check(bench: Bench) -> None:
+        async def never() -> None:
+            await asyncio.sleep(1000)
+
+        cast(Any, bench.consumer).seek_to_committed = never
+        with pytest.raises(KafkaTimeoutError, match=r"no committed offsets after 0\.05 s"):
+            await bench.consumer.perform_seek()
+
+    on_bench(tmp_path, check)
 
 
 # ---- what is committed ---------------------------------------------------------------------------------
@@ -253,6 +331,29 @@ def test_only_partitions_that_are_assigned_are_committed(tmp_path: Path) -> None
         bench.assign({PLACE, TP(BINNED, 2)})
         await bench.consumer.commit()
         assert bench.committed == [{PLACE: 4}]
+
+    on_bench(tmp_path, check)
+
+
+def test_a_broker_that_is_away_does_not_keep_a_worker_from_ending(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "LAST_COMMIT_SECONDS", 0.05)
+
+    async def check(bench: Bench) -> None:
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+        async def commit(offsets: dict[TP, int]) -> bool:
+            return await asyncio.shield(answer)
+
+        cast(Any, bench.consumer)._commit = commit
+        bench.consumer.acknowledge(PLACE, 4)
+        regular = asyncio.create_task(bench.consumer.commit())
+        await asyncio.sleep(0.01)
+        await asyncio.wait_for(bench.consumer.on_stop(), 5)
+        assert not regular.done()
+        answer.set_result(True)
+        await regular
 
     on_bench(tmp_path, check)
 
