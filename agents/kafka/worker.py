@@ -42,7 +42,7 @@ from agents.kafka.vitals import HANDLER_SECONDS, RECOVERING, REVOKED, STOPPING, 
 from agents.listener import url_of
 from agents.logs import JsonLines, in_json
 from agents.protocol import Agent
-from agents.task import TakenOver, newest_claimer
+from agents.task import LogLost, TakenOver, newest_claimer
 from agents.task_id import TaskId
 from models.model import Model
 from stream.codecs.content_type import CDR
@@ -82,6 +82,7 @@ class Running:
 
     task : the one that the driver drives
     turn : held while it folds; wake : there is something new to fold; ended : nothing more is folded here
+    revoked : its partition was given back and has not been looked at since: it may be another worker's by now
     """
 
     task: MeteredTask
@@ -92,6 +93,7 @@ class Running:
     pump: asyncio.Task[None] | None = None
     follower: asyncio.Task[None] | None = None
     ended: bool = False
+    revoked: bool = False
 
 
 class Runner(faust.Worker):
@@ -213,8 +215,8 @@ class Worker:
         message = _message(event, self._settings)
         partition = 0 if self.agent == LEARN else message.place[1]
         running = self._running.get(partition)
-        if running is None:  # of an assignment that is over; its new owner gets it
-            return
+        if running is None or running.driver.task.recovering:
+            return  # of an assignment that is over: its owner, perhaps this one again, gets it
         running.driver.offer(message)
         running.wake.set()
         self._slow_down(running, message.place)
@@ -230,7 +232,9 @@ class Worker:
                         return
                     await running.driver.pump()
         except TakenOver as error:
-            if not running.ended:  # else it was given away, and its new owner has begun
+            if running.revoked:  # what is assigned next says whose it is
+                self._end(running)
+            elif not running.ended:  # else it was given away, and its new owner has begun
                 self._fail(error)
         except Exception as error:
             self._fail(error)
@@ -238,9 +242,10 @@ class Worker:
     def _slow_down(self, running: Running, place: Place) -> None:
         """One topic may not fill the memory while another is waited for.
 
-        Not with ``pause_partitions``: Faust drops what it has fetched of a partition that is paused so.
+        Not with ``pause_partitions``: Faust drops what it has fetched of a partition that is paused so. Again
+        with each message that comes nevertheless: a rebalance lets all partitions flow.
         """
-        if place not in running.paused and running.driver.queued_of(place) >= QUEUE_FULL:
+        if running.driver.queued_of(place) >= QUEUE_FULL:
             running.paused.add(place)
             self.app.consumer.on_buffer_full(TP(*place))
 
@@ -260,21 +265,26 @@ class Worker:
 
     async def _revoked(self, *_: Any, **__: Any) -> None:
         self._vitals.stage = REVOKED
+        for running in self._running.values():
+            running.revoked = True
 
     async def _rebalanced(self, *_: Any, **__: Any) -> None:
         self._vitals.stage = RECOVERING
         try:
             await self._assign({tp.partition for tp in self.app.consumer.assignment()})
-            if self.app.should_stop:
-                return
             if self._listener is not None:
                 await self._vitals.attend(self._fail)
-            self._vitals.stage = ""
+            if self._vitals.stage == RECOVERING:
+                self._vitals.stage = ""
         except Exception as error:
             self._fail(error)
 
     async def _assign(self, partitions: set[int]) -> None:
-        """End tasks that are another worker's now; recover those that are new here."""
+        """End tasks that are another worker's now; recover those that are new here.
+
+        Not to the end when partitions are revoked meanwhile, or all is to stop: to begin a task takes it from
+        whoever owns it by then.
+        """
         if self.agent == LEARN and partitions:
             self._require_all(partitions)
             partitions = {0}
@@ -282,7 +292,7 @@ class Worker:
             self._end(self._running.pop(partition))
         host = await self._host() if partitions else None
         for partition in sorted(partitions):
-            if self.app.should_stop:  # last snapshots are being written; one that began now would have none
+            if self._vitals.stage != RECOVERING:
                 return
             assert host is not None
             running = self._running.get(partition)
@@ -300,6 +310,7 @@ class Worker:
         """
         task, journal = running.driver.task, running.driver.task.identity.journal
         async with running.turn:
+            running.revoked = False
             end = (await host.log.end([journal]))[journal]
             written = await host.log.read(journal, task.expected, end)
         claimer = newest_claimer(journal_entries(written))
@@ -360,6 +371,8 @@ class Worker:
                     await running.driver.leave()
             except (KafkaError, LogError) as error:  # the snapshot before will do
                 LOGGER.warning("%s: no last snapshot: %s", running.driver.task.identity, error)
+            except Exception as error:  # Faust would stop no further, and live on
+                self._fail(error)
 
     async def _stand(self) -> None:
         """Note how the tasks stand.  Raises KafkaError"""
@@ -402,6 +415,9 @@ class Worker:
             code = EXIT_ERROR
         elif isinstance(error, TakenOver):
             LOGGER.error("%s", error)
+        elif isinstance(error, LogLost):
+            LOGGER.critical("%s", error)
+            code = EXIT_ERROR
         else:
             LOGGER.critical("%s: cannot go on", self.agent, exc_info=error)
         self._exit(code)
@@ -413,15 +429,20 @@ class Worker:
             if self._vitals.look(self._thread.busy) >= HANDLER_SECONDS:
                 LOGGER.critical("%s: a handler is in flight for more than %s s", self.agent, HANDLER_SECONDS)
                 faulthandler.dump_traceback()
-                if self._crashes is not None:
-                    self._crashes.count_hung()
-                self._exit()
+                try:
+                    if self._crashes is not None:
+                        self._crashes.count_hung()
+                finally:  # nobody else would end it
+                    self._exit()
 
     def _exit(self, code: int = EXIT_FAILED) -> None:
-        if self._crashes is not None:
-            self._crashes.close()
-        logging.shutdown()
-        os._exit(code)
+        try:
+            if self._crashes is not None:
+                self._crashes.close()
+            self._scratch.cleanup()
+            logging.shutdown()
+        finally:
+            os._exit(code)
 
 
 def _marked(instance: str | None) -> str:
