@@ -127,10 +127,6 @@ class TakenOver(Exception):
         self.by = by
 
 
-class LogLost(Exception):
-    """The log lacks what was read of it, or is needed of it; to go on would drop in silence what comes."""
-
-
 def newest_claimer(entries: Iterable[Entry]) -> str:
     """The process that has claimed a task last in these journal entries, empty for none."""
     claims = [entry.record.process for entry in entries if isinstance(entry.record, Claim)]
@@ -302,15 +298,10 @@ class Task:
         )
 
     def recover(self) -> Steps[None]:
-        """Become what the journal says; see the contract.  Raises LogLost"""
+        """Become what the journal says; see the contract."""
         claim: int = yield AppendJournal(Claim(self._process))
         yield Mark("claimed")
         first = yield from self._restore()
-        if first > claim:
-            raise LogLost(
-                f"{self.identity}: its journal ends at {claim}, but a snapshot was made at {first}: the log "
-                "was lost, or is another cluster's; move the folder of snapshots away to begin anew"
-            )
         yield Mark("restored")
         orders = self.valid_orders((yield ReadJournal(self.replayed_from(first), claim)))
         for entry in orders:

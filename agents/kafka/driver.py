@@ -6,14 +6,14 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from agents.effects import LocalEffects
 from agents.journal import Order, Place, Receipt
 from agents.kafka.host import Failpoint, Host
-from agents.kafka.log import LogError, Outgoing
+from agents.kafka.log import LogError, LogLost, Outgoing
 from agents.kafka.messages import (
     Message,
     decode_answer,
@@ -41,7 +41,7 @@ from agents.operations import (
     Store,
 )
 from agents.protocol import LoadModel, ModelLoaded, Step
-from agents.task import MAX_SKEW_MS, Answer, LogLost, TakenOver, Task
+from agents.task import MAX_SKEW_MS, Answer, TakenOver, Task
 from models.manifest import ModelRefused
 from stream.codecs.inputs import headers_of
 from stream.codecs.state import Frozen
@@ -53,6 +53,7 @@ LOGGER = logging.getLogger(__name__)
 
 OPERATION_SECONDS = 90.0
 """Longer than any client waits for a broker that is away."""
+BEHIND_SECONDS = 5.0
 FILLED = 16
 """So many messages that were not delivered are read at once; sweeps are large."""
 SMALL_BYTES = 4096
@@ -116,7 +117,7 @@ class Driver:
             Store: lambda op: host.run(effects.perform, op.effect),
             Send: lambda op: self._send(op.records),
             Ask: self._ask,
-            Steer: lambda op: host.requests.steer(op.effect, effects),
+            Steer: self._steer,
             FindSnapshot: lambda _: host.run(host.snapshots.newest, task.identity),
             LoadMissing: self._load_missing,
             Capture: lambda _: host.run(lambda: Frozen(task.agent.state())),
@@ -125,7 +126,9 @@ class Driver:
 
     async def recover(self) -> None:
         """Become what the journal says; until then nothing is offered.  Raises LogLost, KafkaError"""
-        self._poison = self._host.crashes.poisoned(self.task.identity)
+        identity = self.task.identity
+        await self._require({identity.journal: await self._host.run(self._host.snapshots.reach, identity)})
+        self._poison = self._host.crashes.poisoned(identity)
         while self.task.recovering:
             operation = next(self._steps)
             while not isinstance(operation, Mark):
@@ -133,20 +136,24 @@ class Driver:
                     self._pending = operation
                     self._began = any(self.task.positions.values())
                     self._fetched = {}
-                    await self._require_whole()
+                    await self._require(self.task.positions)
                     return
                 operation = self._steps.send(await self._perform(operation))
             self._failpoint.reached(operation.label)
 
-    async def _require_whole(self) -> None:
-        """Every partition reaches as far as it was read."""
-        for place, end in (await self._host.log.end(list(self.task.positions))).items():
-            if (position := self.task.positions[place]) > end:
+    async def _require(self, known: Mapping[Place, int]) -> None:
+        """Every partition reaches as far as it is known.  Raises LogLost"""
+        ends = await self._host.log.end(list(known))
+        if any(ends[place] < known[place] for place in known):  # a broker may be behind for a moment
+            await asyncio.sleep(BEHIND_SECONDS)
+            ends = await self._host.log.end(list(known))
+        for place, end in ends.items():
+            if end < known[place]:
                 topic, partition = place
                 raise LogLost(
-                    f"{self.task.identity}: {topic}-{partition} ends at {end}, but was read up to "
-                    f"{position}: the log was lost, or is another cluster's; make its topics anew, and move "
-                    "the folder of snapshots away"
+                    f"{self.task.identity}: {topic}-{partition} ends at {end}, but is known up to "
+                    f"{known[place]}: the log was lost, or is another cluster's; make its topics anew, and "
+                    "move the folder of snapshots away"
                 )
 
     async def _perform(self, operation: Operation) -> Any:
@@ -287,10 +294,7 @@ class Driver:
         missing = [receipt for receipt in op.inputs if receipt not in self._fetched]
         if missing:
             (topic, partition), offset = missing[0]
-            raise LogLost(
-                f"{self.task.identity}: {topic}-{partition} has no {offset} any more, and no snapshot knows "
-                "it: its retention has passed, or the log was lost"
-            )
+            raise LogError(f"{topic}-{partition}: {offset} is needed and is no more")
         messages = [self._fetched[receipt] for receipt in op.inputs]
         return [
             Entry(message.place, message.offset, await self._host.run(self._decode, message))
@@ -317,6 +321,9 @@ class Driver:
         )
 
     # ---- the outside -----------------------------------------------------------------------------------
+
+    async def _steer(self, op: Steer) -> None:
+        self._host.requests.steer(op.effect, self._effects)
 
     async def _ask(self, op: Ask) -> None:
         self._host.requests.start(op.request, op.effect, self._effects, self._answer)

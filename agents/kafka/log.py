@@ -25,6 +25,10 @@ class LogError(Exception):
     """The log does not hold what was written there; says which partition and offset."""
 
 
+class LogLost(LogError):
+    """The log ends before what was read of it: to go on would take what comes for what was folded."""
+
+
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Outgoing:
     """A message to append; without a partition its key decides."""

@@ -50,16 +50,17 @@ class Requests:
             self._loads.add(task)
             task.add_done_callback(self._loads.discard)
 
-    async def steer(self, effect: Restore, effects: LocalEffects) -> None:
-        """Give a trainer other weights, once no training is under way: a trainer is of one thread."""
-        await asyncio.get_running_loop().run_in_executor(self._trainer, effects.perform, effect)
+    def steer(self, effect: Restore, effects: LocalEffects) -> None:
+        """Have a trainer take other weights, between two trainings: it is of one thread."""
+        loop = asyncio.get_running_loop()
+        loop.run_in_executor(self._trainer, effects.perform, effect).add_done_callback(self._ended)
 
     def _spawn(self, work: Any) -> asyncio.Task[None]:
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
         task.add_done_callback(self._ended)
         return task
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, task: asyncio.Future[Any]) -> None:
         if not task.cancelled() and task.exception() is not None:
             self._failed(task.exception() or RuntimeError("request failed"))
 

@@ -83,6 +83,11 @@ class SnapshotStore:
                 stream.write(chunk)
         self._files.move(f"{path}{_HALF}", path)
 
+    def reach(self, task: TaskId) -> int:
+        """How far the task's journal reached when its newest one was written."""
+        newest = next(iter(self._paths(str(task))), "0")
+        return int(newest.rpartition("/")[2].removesuffix(_WHOLE))
+
     def newest(self, task: TaskId) -> Snapshot | None:
         """The newest whole one."""
         return next(self._whole(task), None)

@@ -107,6 +107,12 @@ class Consumer(driver.Consumer):
     def _new_offset(self, tp: TP) -> int | None:
         return self._done.get(tp)
 
+    @property
+    def is_revoked(self) -> bool:
+        """Whether what ``assignment`` says was revoked, and nothing else assigned yet."""
+        client = cast(_Thread, self._thread)._consumer
+        return client is not None and bool(client._subscription.reassignment_in_progress)
+
     async def perform_seek(self) -> None:
         """Go to what is committed.  Raises KafkaTimeoutError, which ends the worker"""
         try:

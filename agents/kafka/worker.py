@@ -25,10 +25,10 @@ from agents.effects import LocalEffects
 from agents.failure import EXIT_ERROR
 from agents.journal import Place
 from agents.kafka.credentials import credentials_of
-from agents.kafka.driver import Driver, journal_entries
+from agents.kafka.driver import OPERATION_SECONDS, Driver, journal_entries
 from agents.kafka.holds import first_of_hold
 from agents.kafka.host import Failpoint, FoldThread, Host
-from agents.kafka.log import KafkaLog, LogError
+from agents.kafka.log import KafkaLog, LogError, LogLost
 from agents.kafka.messages import Message
 from agents.kafka.meter import MeteredSnapshots, MeteredTask, standings
 from agents.kafka.metrics import Metrics
@@ -42,7 +42,7 @@ from agents.kafka.vitals import HANDLER_SECONDS, RECOVERING, REVOKED, STOPPING, 
 from agents.listener import url_of
 from agents.logs import JsonLines, in_json
 from agents.protocol import Agent
-from agents.task import LogLost, TakenOver, newest_claimer
+from agents.task import TakenOver, newest_claimer
 from agents.task_id import TaskId
 from models.model import Model
 from stream.codecs.content_type import CDR
@@ -269,6 +269,9 @@ class Worker:
             running.revoked = True
 
     async def _rebalanced(self, *_: Any, **__: Any) -> None:
+        """Take what is assigned, unless it was revoked since: Faust tells of each assignment, but late."""
+        if self._vitals.stage == STOPPING or self.app.consumer.is_revoked:
+            return
         self._vitals.stage = RECOVERING
         try:
             await self._assign({tp.partition for tp in self.app.consumer.assignment()})
@@ -298,7 +301,7 @@ class Worker:
             running = self._running.get(partition)
             if running is not None and await self._was_away(running, host):
                 self._end(self._running.pop(partition))
-            if partition not in self._running:
+            if partition not in self._running and self._vitals.stage == RECOVERING:
                 await self._begin(partition, host)
         LOGGER.warning("%s: runs on partitions %s", self.agent, sorted(self._running))
 
@@ -309,8 +312,8 @@ class Worker:
         Raises TakenOver where that one has our name: Kafka would give the task to each in turn, for ever
         """
         task, journal = running.driver.task, running.driver.task.identity.journal
-        async with running.turn:
-            running.revoked = False
+        async with asyncio.timeout(OPERATION_SECONDS), running.turn:
+            running.revoked = self._vitals.stage != RECOVERING
             end = (await host.log.end([journal]))[journal]
             written = await host.log.read(journal, task.expected, end)
         claimer = newest_claimer(journal_entries(written))

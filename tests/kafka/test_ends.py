@@ -60,12 +60,12 @@ from tests.kafka import launch
 whole = Worker._new_app
 def new_app(self):
     app = whole(self)
-    app.conf.broker_commit_interval = 30.0
+    app.conf.broker_commit_interval = 60.0
     return app
 Worker._new_app = new_app
 launch.main(*sys.argv[1:])
 """
-"""A worker that has something left to commit in its first half minute."""
+"""A worker that has something left to commit in its first minute."""
 
 
 @pytest.mark.fault(7)

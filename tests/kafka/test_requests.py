@@ -66,7 +66,10 @@ def test_a_trainer_is_given_weights_by_the_thread_that_trains_it_and_not_while_i
         train = Train(lineage="network", stamp_ns=7, examples=(), labels=(), steps=1)
         asked.start("learn-0/1/0", train, cast(Any, effects), answered)
         await asyncio.to_thread(training.wait, 10)
-        await asked.steer(Restore(lineage="network", weights={}), cast(Any, effects))
+        asked.steer(Restore(lineage="network", weights={}), cast(Any, effects))
+        assert done == []  # folding goes on meanwhile
+        while len(done) < 2:
+            await asyncio.sleep(0.01)
         asked.close()
 
     effects.perform = perform

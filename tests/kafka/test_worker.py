@@ -12,15 +12,17 @@ import pytest
 from faust.types import TP
 
 from agents.failure import EXIT_ERROR
+from agents.kafka.log import LogLost
 from agents.kafka.play import play_of
 from agents.kafka.settings import KafkaSettings
 from agents.kafka.vitals import REVOKED, STOPPING
 from agents.kafka.worker import EXIT_FAILED, QUEUE_FULL, QUEUE_LOW, Running, Worker
-from agents.task import LogLost, TakenOver
+from agents.task import TakenOver
 from stream.config import load_config
 from stream.topics import PERCEIVE, SWEEPS
 
 PLACE = (SWEEPS, 0)
+SUBSCRIBED = {TP(SWEEPS, number) for number in range(4)}
 TAKEN = TakenOver("perceive-0: claimed by another process", "another")
 
 
@@ -63,6 +65,14 @@ class Bench:
         self.worker = Worker(PERCEIVE, settings, play_of(PERCEIVE, config, settings))
         self.codes: list[int] = []
         cast(Any, self.worker)._exit = lambda code=EXIT_FAILED: self.codes.append(code)
+
+    def consume(self, places: set[TP]) -> Any:
+        """Have partitions assigned; its client says whether they have been revoked since."""
+        consumer = cast(Any, self.worker.app.consumer)
+        consumer.assignment = lambda: places
+        consumer.client = SimpleNamespace(reassignment_in_progress=False)
+        consumer._thread = SimpleNamespace(_consumer=SimpleNamespace(_subscription=consumer.client))
+        return consumer
 
     def pump(self, running: Running) -> asyncio.Task[None]:
         self.worker._running[0] = running
@@ -152,12 +162,42 @@ def test_a_task_is_not_begun_that_may_be_another_s_by_now(stage: str, tmp_path: 
             return object()
 
         worker._begin, worker._host = begin, host
-        cast(Any, worker.app.consumer).assignment = lambda: {TP(SWEEPS, number) for number in range(4)}
+        consumer = bench.consume(SUBSCRIBED)
         await worker._rebalanced()
         assert begun == [0, 1]
         assert worker._vitals.stage == stage
-        await worker._rebalanced()  # the assignment that follows
-        assert begun == [0, 1, 0, 1]
+        consumer.client.reassignment_in_progress = True
+        await worker._rebalanced()  # told late, of what was assigned before
+        assert begun == [0, 1]
+        assert worker._vitals.stage == stage
+        consumer.client.reassignment_in_progress = False
+        await worker._rebalanced()  # what is assigned next, unless all is to end
+        assert begun == ([0, 1, 0, 1] if stage == REVOKED else [0, 1])
+
+    on_bench(tmp_path, check)
+
+
+@pytest.mark.fault(8)
+def test_a_task_that_was_away_is_not_begun_again_when_it_is_revoked_meanwhile(tmp_path: Path) -> None:
+    async def check(bench: Bench) -> None:
+        worker, begun = cast(Any, bench.worker), list[int]()
+
+        async def begin(partition: int, host: object) -> None:
+            begun.append(partition)
+
+        async def was_away(running: Running, host: object) -> bool:
+            await worker._revoked()
+            return True
+
+        async def host() -> object:
+            return object()
+
+        worker._begin, worker._host, worker._was_away = begin, host, was_away
+        worker._running[1] = Noting().running()
+        bench.consume({TP(SWEEPS, 1), TP(SWEEPS, 2)})
+        await worker._rebalanced()
+        assert begun == []
+        assert worker._running == {}
 
     on_bench(tmp_path, check)
 
