@@ -165,13 +165,17 @@ class Judge(Agent):
     # ---- the join --------------------------------------------------------------------------------------
 
     def _resolve(self, stream: StreamState, step: StepBuilder, ended: bool = False) -> None:
-        """Decide every horizon whose observer is known; newest predictions first, their labels are fresh.
+        """Decide every horizon whose observer is known; at each the predictions in order of their stamps.
 
+        Archive and others tell by that order what comes again. Where stamps jitter, one sweep decides two
+        predictions at one horizon.
         ended : no shadow will come
         """
+        for horizon in sorted({h for pending in stream.pending.values() for h in pending.open_horizons}):
+            for pending in stream.pending.values():
+                if horizon in pending.open_horizons:
+                    self._decide(stream, pending, horizon, step)
         for prediction_id, pending in reversed(list(stream.pending.items())):
-            for horizon in sorted(pending.open_horizons):
-                self._decide(stream, pending, horizon, step)
             late = pending.index < stream.predictions - SHADOW_SWEEPS
             if pending.shadow is not None or ended or late:
                 for outcome in pending.unscored:

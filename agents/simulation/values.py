@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import pyarrow as pa
 
@@ -117,10 +118,10 @@ def _from_scratch(e: Evidence) -> Iterator[str]:
 
 
 def unarchived(e: Evidence) -> Iterator[str]:
-    """Every binned sweep and every prediction is archived once, or is in a chunk that is still open."""
-    found: Counter[tuple[str, str, int]] = Counter()
+    """Every record is archived once, or is in a chunk that is still open."""
+    found: Counter[tuple[Any, ...]] = Counter()
     for effect in e.outside.files.values():
-        if isinstance(effect, WriteTable) and effect.dataset in (CONTAINERS, SWEEPS):
+        if isinstance(effect, WriteTable) and effect.dataset in ROWS:
             found.update(_archived(effect.dataset, effect.table))
     for task_id, state in e.states.items():
         if task_id.agent == ARCHIVE:
@@ -128,18 +129,35 @@ def unarchived(e: Evidence) -> Iterator[str]:
             found.update((SWEEPS, item["stream_id"], item["stamp_ns"]) for item in tree["predictions"])
             for batch in tree["batches"]:
                 found.update(_archived(CONTAINERS, pa.ipc.open_stream(batch).read_all()))
-    expected = {(SWEEPS, record.stream_id, record.stamp_ns) for record in e.first(PREDICTIONS).values()}
-    expected |= {(CONTAINERS, record.robot_id, record.seq) for record in e.first(BINNED).values()}
-    for row in sorted(expected | set(found)):
-        if found[row] != (row in expected):
-            yield f"{row} is archived {found[row]} times"
+            for dataset in ROWS.keys() & tree["tables"].keys():
+                found.update(_archived(dataset, pa.ipc.open_stream(tree["tables"][dataset]).read_all()))
+    expected: Counter[tuple[Any, ...]] = Counter()
+    for prediction in e.first(PREDICTIONS).values():
+        expected[SWEEPS, prediction.stream_id, prediction.stamp_ns] = 1
+    for binned in e.first(BINNED).values():
+        expected[CONTAINERS, binned.robot_id, binned.seq] = 1
+    for shadow in e.first(SHADOWS).values():
+        expected["shadows", shadow.prediction_id] = len(shadow.cell_id)
+    for outcome in e.first(OUTCOMES).values():
+        expected["outcomes", outcome.prediction_id, outcome.horizon_ns] = len(outcome.cell_id)
+    for name in sorted(expected.keys() | found.keys()):
+        if found[name] != expected[name]:
+            yield f"{name}: {found[name]} of {expected[name]} rows are archived"
 
 
-def _archived(dataset: str, table: pa.Table) -> Iterator[tuple[str, str, int]]:
+ROWS = {
+    SWEEPS: ("stream_id", "stamp_ns"),
+    CONTAINERS: ("robot_id", "seq"),
+    "shadows": ("prediction_id",),
+    "outcomes": ("prediction_id", "horizon_ns"),
+}
+"""What the rows of a dataset are told apart by; those of a prediction have its name in common."""
+
+
+def _archived(dataset: str, table: pa.Table) -> Iterator[tuple[Any, ...]]:
     """Names of a chunk's rows."""
-    names = ("stream_id", "stamp_ns") if dataset == SWEEPS else ("robot_id", "seq")
-    first, second = (table[name].to_pylist() for name in names)
-    return ((dataset, one, two) for one, two in zip(first, second, strict=True))
+    columns = (table[name].to_pylist() for name in ROWS[dataset])
+    return ((dataset, *values) for values in zip(*columns, strict=True))
 
 
 def stale_model(e: Evidence) -> Iterator[str]:

@@ -64,7 +64,10 @@ def test_datasets_are_flat_files_of_chunks(loop: Loop) -> None:
     assert [entry.name for entry in containers] == [f"part-{place:05d}.arrow" for place in range(3)]
 
 
-def test_every_file_passes_its_checksums_and_holds_every_record_once(loop: Loop) -> None:
+@pytest.mark.parametrize("jitter", [0.0, 0.02])
+def test_every_file_passes_its_checksums_and_holds_every_record_once(jitter: float, tmp_path: Path) -> None:
+    """Where stamps jitter, one sweep often decides two predictions at one horizon."""
+    loop = loop_of(CONFIG, tmp_path).run(drive(SWEEPS, jitter=jitter))
     made = loop.perceive.outputs(Prediction)
     expected = {
         "predictions": [(p.prediction_id, h, int(c)) for p in made for h in p.horizons_ns for c in p.cell_id],

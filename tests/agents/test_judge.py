@@ -32,11 +32,13 @@ from stream.records import (
 from tests.agents.worlds import (
     STREAM,
     config_of,
+    drive,
     feed,
     interleave,
     joined,
     keyed,
     of_type,
+    perceive_of,
     perceived,
     plain,
     stamp_of,
@@ -454,3 +456,13 @@ def test_scores_by_range_are_seen_from_where_the_forecast_was_made() -> None:
 
 def test_states_of_cells() -> None:
     assert (UNOBSERVED, SEEN_THROUGH, HIT) == (0, 1, 2)  # stored as numbers
+
+
+def test_outcomes_of_a_horizon_come_in_order_of_their_stamps_where_those_jitter() -> None:
+    """Archive tells by that what comes again: of a log at 10 Hz it had left out a quarter of all outcomes."""
+    made = joined(feed(perceive_of(CONFIG), drive(40, jitter=0.02)))
+    outcomes = of_type(feed(Judge(CONFIG), made), Outcome)
+    for horizon in HORIZONS:
+        stamps = [outcome.stamp_ns for outcome in outcomes if outcome.horizon_ns == horizon]
+        assert len(stamps) > 20
+        assert stamps == sorted(stamps)

@@ -122,10 +122,13 @@ def transforms_to(last: float, *, robot_id: str = "robot", child: str = "lidar")
     return [transform_at(stamp, robot_id=robot_id, child=child) for stamp in stamps]
 
 
-def drive(sweeps: int, *, robot_id: str = "robot") -> list[Item]:
-    """A log: sweeps and transforms by stamp, so that every sweep waits for the transform after it."""
-    stream = f"{robot_id}/lidar"
-    items: list[Item] = [sweep_of(index, stream_id=stream) for index in range(sweeps)]
+def drive(sweeps: int, *, robot_id: str = "robot", jitter: float = 0.0) -> list[Item]:
+    """A log: sweeps and transforms by stamp, so that every sweep waits for the transform after it.
+
+    jitter : sweeps come up to so many periods early or late
+    """
+    stream, early = f"{robot_id}/lidar", np.random.default_rng(7).uniform(-jitter, jitter, sweeps)
+    items: list[Item] = [sweep_of(index + early[index], stream_id=stream) for index in range(sweeps)]
     items += transforms_to(sweeps - 1, robot_id=robot_id)
     return sorted(items, key=lambda item: getattr(item, "stamp_ns", 0))
 
