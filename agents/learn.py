@@ -13,7 +13,7 @@ from agents.lineage import Version
 from agents.lineages import Lineages
 from agents.protocol import Agent, Labels, Restore, Step, StepBuilder, Trained, TrainingFailed
 from agents.roster import Roster
-from agents.training_plan import TrainingPlan
+from agents.training_plan import Plan, TrainingPlan
 from models.model import Model
 from models.prior import Prior
 from stream.codecs.state import unpack_fields
@@ -266,8 +266,8 @@ class Learn(Agent):
             self._baselines.learn(pending.features, outcome.row, outcome.occupied)
             self._lineages.compare(pending, outcome, example, labels, self._predictions, step)
         self._lineages.queue(pending, example, labels)
-        if primary:
-            plan = self._plan.labelled(outcome.observed_stamp_ns, look)
+        if primary or self._lineages.is_full:
+            plan = self._plan.labelled(outcome.observed_stamp_ns, look) if primary else Plan()
             self._lineages.train(outcome.observed_stamp_ns, plan, step)
         if not pending.open_horizons:
             self._close(robot, outcome.prediction_id)

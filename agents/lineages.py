@@ -32,6 +32,8 @@ from stream.config import Config, NetworkConfig
 from stream.features import FeatureSchema
 from stream.records import Event, ModelPublished, Outcome
 
+QUEUED = 32
+"""Sweeps that wait for a training; more are handed over without one."""
 REMEMBERED_MODELS = 16
 """Models published last: predictions in flight may still name them."""
 
@@ -133,6 +135,11 @@ class Lineages:
             self._sources.note(pending.prediction)  # one sweep's labels come to all lineages, or to none
         for lineage in self._lineages.values():
             lineage.add(example, labels)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether more is queued than should wait: a primary horizon that is never observed trains nobody."""
+        return any(len(lineage.examples) >= QUEUED for lineage in self._lineages.values())
 
     def train(self, now_ns: int, plan: Plan, step: StepBuilder) -> None:
         """Give every lineage what is queued, and have those train that the plan names."""

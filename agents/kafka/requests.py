@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -26,16 +25,16 @@ class Requests:
         go on then
     on_answer : called after each answer, so that it is folded
 
-    Trainings that wait for one that is under way are merged: their examples and labels all count, but steps
-    are taken once, the most that one of them asks for. So a learner that cannot follow publishes less often,
-    and never falls behind.
+    Trainings of a lineage that wait for one that is under way are merged: their examples and labels all
+    count, but steps are taken once, the most that one of them asks for. So a learner that cannot follow
+    publishes less often, and never falls behind.
     """
 
     def __init__(self, failed: Callable[[BaseException], None], on_answer: Callable[[], None]) -> None:
         self._failed, self._on_answer = failed, on_answer
         self._loader = ThreadPoolExecutor(1, "loads")
         self._trainer = ThreadPoolExecutor(1, "trains")
-        self._waiting: deque[tuple[str, Train, LocalEffects, Answered]] = deque()
+        self._waiting: list[tuple[str, Train, LocalEffects, Answered]] = []
         self._training: asyncio.Task[None] | None = None
         self._loads: set[asyncio.Task[None]] = set()
 
@@ -70,9 +69,9 @@ class Requests:
 
     async def _train(self) -> None:
         while self._waiting:
-            batch, name = [], self._waiting[0][1].lineage
-            while self._waiting and self._waiting[0][1].lineage == name:
-                batch.append(self._waiting.popleft())
+            name = self._waiting[0][1].lineage
+            batch = [item for item in self._waiting if item[1].lineage == name]
+            self._waiting = [item for item in self._waiting if item[1].lineage != name]
             request, last, effects, answered = batch[-1]
             merged = dataclasses.replace(
                 last,

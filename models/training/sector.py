@@ -41,7 +41,7 @@ def cut_sector(example: Example, centre: float, width: float, layers: int, prima
 
 def within(azimuth: NDArray[np.float32], centre: float, width: float) -> NDArray[np.bool_]:
     """Which azimuths, radians of any turn, lie at centre +- width / 2; bool (N,)."""
-    turned = np.remainder(azimuth - np.float32(centre) + np.pi, 2 * np.pi) - np.pi
+    turned = np.remainder(azimuth - np.float32(centre % (2 * np.pi)) + np.pi, 2 * np.pi) - np.pi
     inside: NDArray[np.bool_] = np.abs(turned) <= width / 2
     return inside
 

@@ -7,11 +7,12 @@ import threading
 import time
 from typing import Any, cast
 
+import numpy as np
 import pytest
 
 from agents.kafka import requests
 from agents.kafka.requests import Requests
-from agents.protocol import LoadModel, Request, Restore, Train
+from agents.protocol import Labels, LoadModel, Request, Restore, Train
 
 
 @pytest.mark.fault(35)
@@ -76,6 +77,42 @@ def test_a_trainer_is_given_weights_by_the_thread_that_trains_it_and_not_while_i
     asyncio.run(run())
     assert [name for name, _ in done] == ["Train", "Restore"]
     assert len({thread for _, thread in done}) == 1
+
+
+def test_trainings_of_two_lineages_that_take_turns_are_merged() -> None:
+    """A learner that cannot follow publishes less often; it must not fall behind for ever."""
+    effects, done, first = _Effects(), list[Train](), threading.Event()
+    answers: list[tuple[str, Any]] = []
+
+    def perform(effect: Train) -> str:
+        first.wait(10)
+        done.append(effect)
+        return effect.lineage
+
+    async def answered(request: str, record: Any) -> None:
+        answers.append((request, record))
+
+    def training(number: int) -> Train:
+        none = np.zeros(0, np.int32)
+        labels = Labels(prediction_id=str(number), horizon=0, row=none, occupied=none.astype(bool))
+        return Train(lineage="abc"[number % 2], stamp_ns=number, examples=(), labels=(labels,), steps=number)
+
+    async def run() -> None:
+        asked = Requests(pytest.fail, lambda: None)
+        for number in range(9):
+            asked.start(str(number), training(number), cast(Any, effects), answered)
+            await asyncio.sleep(0)
+        first.set()
+        while len(answers) < 9:
+            await asyncio.sleep(0.01)
+        asked.close()
+
+    effects.perform = perform
+    asyncio.run(run())
+    assert [(train.lineage, train.stamp_ns) for train in done] == [("a", 0), ("b", 7), ("a", 8)]
+    given = [[labels.prediction_id for labels in train.labels] for train in done]
+    assert given == [["0"], ["1", "3", "5", "7"], ["2", "4", "6", "8"]]
+    assert {request: record for request, record in answers if record} == {"0": "a", "7": "b", "8": "a"}
 
 
 class _Effects:
