@@ -401,5 +401,5 @@ class Perceive(Agent):
         self._robots = Robots.from_state(tree, self._config)
 
     def missing_models(self) -> tuple[str, ...]:
-        """Models that the restored state serves and that have to be loaded before the next sweep."""
-        return tuple(sorted(self._models.missing(self._used_models())))
+        """Models that have to be loaded before the next sweep."""
+        return tuple(sorted(self._models.missing()))

@@ -117,7 +117,7 @@ class RecordedModels:
         """The built-in model, for this sweep; the next one has the recorded model again."""
         return self.builtin
 
-    def missing(self, used: Iterable[str]) -> set[str]:
+    def missing(self) -> set[str]:
         """None is ever missing."""
         return set()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from agents.protocol import LoadModel, ModelLoaded
@@ -65,7 +64,7 @@ class ServedModels:
         used : models that serve a stream. Loads come back in any order, so the order of publication decides.
         Dropped here and not when a model stops serving, as ending a session takes longer than a swap.
         """
-        reloaded = loaded.model_id in self.missing(used)  # then it is known already which serves next
+        reloaded = loaded.model_id in self.missing()  # then it is known already which serves next
         self._models[loaded.model_id] = (model, loaded.sha256)
         if not reloaded and loaded.number >= self._staged_number:
             self.staged, self._staged_number = loaded.model_id, loaded.number
@@ -77,9 +76,12 @@ class ServedModels:
         self.staged = self.builtin
         return self.builtin
 
-    def missing(self, used: Iterable[str]) -> set[str]:
-        """Models that serve or will, and that are not held: after a restart, before they are loaded."""
-        return {*used, self.staged} - set(self._models) - {""}
+    def missing(self) -> set[str]:
+        """What is staged and not held: after a restart, before it is loaded.
+
+        What served a stream last is not needed any more: what is staged predicts the next sweep of each.
+        """
+        return {self.staged} - set(self._models)
 
     def state(self) -> dict[str, Any]:
         """Plain values, without the models themselves."""
