@@ -8,13 +8,11 @@ from pathlib import Path
 from stream.run_folder import LABELS
 
 RUN_ENTRIES = (
-    "config.yaml",
     "summary.json",
     "report.html",
     "errors.html",
     "sweeps.parquet",
     "sweeps",
-    "events.jsonl",
     "predictions",
     "shadows",
     "outcomes",
@@ -24,8 +22,10 @@ RUN_ENTRIES = (
     "models",
     "quarantine",
     "deletions",
+    "events.jsonl",
+    "config.yaml",
 )
-"""What a run may consist of; nothing else is ever removed."""
+"""What a run may consist of; nothing else is ever removed. The last two say to the end that it is a run."""
 LEFT = tuple(f".{name}.tmp" for name in RUN_ENTRIES)
 """What a process leaves that is killed while it writes one of these."""
 KEPT = ("labels.jsonl",)

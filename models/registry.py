@@ -172,8 +172,9 @@ class ModelRegistry:
 
     def keep(self, model_id: str) -> None:
         """Keep a model in every process until ``let_go``. Raises ModelRefused when it is not there"""
-        self.manifest(model_id)
-        self._store.write(f"{model_id}/{KEPT_FILE}", b"")
+        with self._store.writing():
+            self.manifest(model_id)
+            self._store.write(f"{model_id}/{KEPT_FILE}", b"")
 
     def kept(self) -> tuple[str, ...]:
         """Models that ``keep`` keeps, by name."""
@@ -181,8 +182,9 @@ class ModelRegistry:
 
     def let_go(self, *model_ids: str) -> None:
         """Keep these no longer, none of them where none is named."""
-        for model_id in model_ids or self.kept():
-            self._store.delete(f"{model_id}/{KEPT_FILE}")
+        with self._store.writing():
+            for model_id in model_ids or self.kept():
+                self._store.delete(f"{model_id}/{KEPT_FILE}")
 
     # ---- names -----------------------------------------------------------------------------------------
 

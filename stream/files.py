@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -25,6 +25,25 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
             sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def append_lines(path: Path, text: str) -> None:
+    """Append whole lines, all or none; half a line that a killed process left stays apart from them.
+
+    Raises OSError, with the file as it was
+    """
+    with path.open("a+b", buffering=0) as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - 1, 0))
+        cut_off = file.read(1) not in (b"", b"\n")
+        rest = memoryview(b"\n" * cut_off + text.encode())
+        try:
+            while rest:
+                rest = rest[file.write(rest) :]
+        except OSError:
+            with suppress(OSError):  # of what is no file
+                file.truncate(size)
+            raise
 
 
 def numbered(paths: Iterable[Path]) -> list[Path]:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from stream.container_file import read_containers, write_containers
 from stream.damage import damage_of
-from stream.files import numbered, replacing, sync
+from stream.files import append_lines, numbered, replacing, sync
 from stream.records import Binned
 from stream.sweep_rows import SWEEPS, read_sweeps, sweep_files, whole_file
 from stream.tables import BINNED_SCHEMA
@@ -99,9 +99,8 @@ class RunFolder:
         return place
 
     def append_event(self, event: Mapping[str, Any]) -> None:
-        """Append one JSON line."""
-        with (self.path / "events.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(event, allow_nan=False) + "\n")
+        """Append one JSON line, or nothing.  Raises OSError"""
+        append_lines(self.path / "events.jsonl", json.dumps(event, allow_nan=False) + "\n")
 
     def write_text(self, name: str, text: str, *, durable: bool = False) -> Path:
         """Write a whole text file. durable : as in ``write_table``"""

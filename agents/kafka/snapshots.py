@@ -49,11 +49,13 @@ class SnapshotStore:
         return sorted(item.base_name for item in found if item.type == fs.FileType.Directory)
 
     def stored(self, task: str) -> list[tuple[str, Snapshot | None]]:
-        """Every one of a task with its path, newest first; None for one that is not whole."""
-        return [(path, self.read(path)) for path in self._paths(task)]
+        """Every one of a task with its path, newest first, then what is left of others; None: not whole."""
+        return [(path, self.read(path)) for path in [*self._paths(task), *self._paths(task, _HALF)]]
 
     def read(self, path: str) -> Snapshot | None:
         """One snapshot, None for what was cut short, damaged, or written by another version."""
+        if path.endswith(_HALF):
+            return None
         with self._files.open_input_stream(path) as stream:
             data = stream.read()
         if zlib.crc32(data[_CHECK:]).to_bytes(_CHECK, "little") != data[:_CHECK]:

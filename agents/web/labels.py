@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from stream.files import append_lines
+
 FILE = "labels.jsonl"
 MOST_LABELS = 1_000_000
 
@@ -48,7 +50,6 @@ class Labels:
         self._path, self._most, self._clock = folder / FILE, most, clock
         self._lock = threading.Lock()
         self._labels: list[Label] = []
-        self._torn = False
         self.damaged = 0
         self._read()
 
@@ -59,7 +60,6 @@ class Labels:
         if not self._path.is_file():
             return
         text = self._path.read_text(encoding="utf-8", errors="replace")
-        self._torn = bool(text) and not text.endswith("\n")
         for line in text.splitlines():
             try:
                 self._labels.append(Label(**json.loads(line)))
@@ -78,9 +78,7 @@ class Labels:
             given = [replace(label, stamp_ns=stamp_ns) for label in labels]
             text = "".join(json.dumps(asdict(label)) + "\n" for label in given)
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write("\n" * self._torn + text)  # a line that was cut off must not spoil the next one
-            self._torn = False
+            append_lines(self._path, text)
             self._labels += given
             return given
 

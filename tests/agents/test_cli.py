@@ -6,8 +6,10 @@ import errno
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -185,6 +187,28 @@ def test_a_run_beside_something_else_is_left_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError, match=r"holds more than a run: notes\.md; move it away"):
         claim(tmp_path, force=True)
     assert (tmp_path / "config.yaml").exists()
+
+
+def test_a_run_whose_removal_was_cut_off_can_be_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("config.yaml", "events.jsonl", "summary.json", "predictions/part-00000.parquet"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with monkeypatch.context() as killed:
+        killed.setattr(shutil, "rmtree", raises(KeyboardInterrupt()))
+        with pytest.raises(KeyboardInterrupt):
+            claim(tmp_path, force=True)
+    assert list(claim(tmp_path, force=True).iterdir()) == []
+
+
+def raises(error: BaseException) -> Callable[..., None]:
+    """Raises an error, whatever it is given."""
+
+    def do(*_: object, **__: object) -> None:
+        raise error
+
+    return do
 
 
 def test_damaged_files_and_what_a_killed_process_left_go_with_their_run(tmp_path: Path) -> None:

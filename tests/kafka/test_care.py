@@ -213,8 +213,11 @@ def test_a_robot_is_deleted_from_archive_snapshots_and_topics_and_workers_go_on(
     before = count_by_key(settings)
     assert set(before) == {alone, first, second}
 
+    half = settings.folder / "snapshots" / "judge-0" / f"{9:020d}.state.writing"
+    half.write_bytes(b"of a worker that was killed")
     code, receipt = delete(alone)
     assert code == 0
+    assert not half.exists()
     assert "nothing found" not in capsys.readouterr().out.splitlines()[-1]
     after = count_by_key(settings)
     assert after == {robot: count for robot, count in before.items() if robot != alone} | {
