@@ -26,7 +26,7 @@ from models.registry import ModelRegistry
 from models.runtime import OnnxModel
 from stream.config import Config, NetworkConfig
 from stream.features import FeatureSchema
-from stream.run_folder import RunFolder
+from stream.run_folder import CONTAINERS, RunFolder
 
 if TYPE_CHECKING:
     from models.training.online import OnlineTrainer
@@ -161,6 +161,11 @@ class LocalEffects:
             with self._pace.spending():
                 return self._models(effect)
         return None
+
+    def archived(self) -> str:
+        """The newest chunk of containers that lies where tables are written, empty for none."""
+        found = sorted(str(path) for path in (self._folder.path / CONTAINERS).glob("part-*"))
+        return found[-1] if found else ""
 
     def spending(self) -> AbstractContextManager[None]:
         """Charge what the body costs to learning's budget."""

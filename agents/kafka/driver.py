@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import time
 from collections import deque
@@ -54,6 +55,8 @@ LOGGER = logging.getLogger(__name__)
 OPERATION_SECONDS = 90.0
 """Longer than any client waits for a broker that is away."""
 BEHIND_SECONDS = 5.0
+FETCHED = 64
+"""Inputs of so many journal entries are read at once in a recovery; there may be thousands."""
 FILLED = 16
 """So many messages that were not delivered are read at once; sweeps are large."""
 SMALL_BYTES = 4096
@@ -104,7 +107,8 @@ class Driver:
         self._whole: dict[Place, int] = {}
         self._began = False
         self._poison: frozenset[Receipt] = frozenset()
-        self._fetched: dict[Receipt, Message] = {}
+        self._ahead: deque[tuple[Receipt, ...]] = deque()  # inputs of journal entries, while it recovers
+        self._fetched: dict[Receipt, Message] = {}  # of the next ones
         self._pending: Operation | None = None
         self._saving: asyncio.Task[None] | None = None
         self._encoded: dict[int, asyncio.Task[bytes]] = {}  # outputs of the step in hand, by identity
@@ -135,8 +139,9 @@ class Driver:
                 if isinstance(operation, Next):  # recovered
                     self._pending = operation
                     self._began = any(self.task.positions.values())
-                    self._fetched = {}
+                    self._fetched, self._ahead = {}, deque()
                     await self._require(self.task.positions)
+                    await self._require_new()
                     return
                 operation = self._steps.send(await self._perform(operation))
             self._failpoint.reached(operation.label)
@@ -152,9 +157,17 @@ class Driver:
                 topic, partition = place
                 raise LogLost(
                     f"{self.task.identity}: {topic}-{partition} ends at {end}, but is known up to "
-                    f"{known[place]}: the log was lost, or is another cluster's; make its topics anew, and "
-                    "move the folder of snapshots away"
+                    f"{known[place]}: the log was lost, or is another cluster's; make all topics anew, and "
+                    "move snapshots, crashes and archive in the folder of the workers away"
                 )
+
+    async def _require_new(self) -> None:
+        """A task that has never run finds no archive that it would write over.  Raises LogLost"""
+        if not self._began and (found := await self._host.run(self._effects.archived)):
+            raise LogLost(
+                f"{self.task.identity}: neither a snapshot nor the log tells how the archive goes on that "
+                f"holds {found}; move the archive away, or it would be overwritten"
+            )
 
     async def _perform(self, operation: Operation) -> Any:
         """Do it; what takes for ever ends the process, as a client that hangs is not told from outside."""
@@ -286,15 +299,18 @@ class Driver:
         messages = await self._host.log.read(self.task.identity.journal, op.first, op.end)
         entries = journal_entries(messages)
         if self.task.recovering:
-            orders = [entry.record for entry in entries if isinstance(entry.record, Order)]
-            self._fetched = await self._host.log.fetch([i for order in orders for i in order.inputs])
+            self._ahead = deque(entry.record.inputs for entry in entries if isinstance(entry.record, Order))
         return entries
 
     async def _read(self, op: Read) -> list[Entry]:
-        missing = [receipt for receipt in op.inputs if receipt not in self._fetched]
-        if missing:
-            (topic, partition), offset = missing[0]
-            raise LogError(f"{topic}-{partition}: {offset} is needed and is no more")
+        if not self._fetched.keys() >= set(op.inputs):
+            while self._ahead[0] != op.inputs:  # of a process that did not own the task any more
+                self._ahead.popleft()
+            ahead = itertools.islice(self._ahead, FETCHED)
+            self._fetched = await self._host.log.fetch([receipt for inputs in ahead for receipt in inputs])
+        for (topic, partition), offset in op.inputs:
+            if ((topic, partition), offset) not in self._fetched:
+                raise LogError(f"{topic}-{partition}: {offset} is needed and is no more")
         messages = [self._fetched[receipt] for receipt in op.inputs]
         return [
             Entry(message.place, message.offset, await self._host.run(self._decode, message))

@@ -22,6 +22,8 @@ from stream.config import Config
 from stream.records import Outcome, Prediction, Shadow
 
 SUMMARY_SECONDS = 2.0
+SILENT_SECONDS = 60.0
+"""Whoever was silent for so long keeps no forecasts: those whose outcomes were missed would stay."""
 MOST_STREAMS = 4096
 """Whose forecasts are counted, for their warm-up."""
 
@@ -57,6 +59,7 @@ class Scoreboard:
         self._open: OrderedDict[str, _Open] = OrderedDict()
         self._early: OrderedDict[str, Shadow] = OrderedDict()
         self._predicted = Newest(MOST_STREAMS)  # place of the newest forecast, by stream
+        self._heard: OrderedDict[str, float] = OrderedDict()  # when it came, by stream, latest last
         self._clock = clock
         self._summary: tuple[int, float, dict[str, Any]] = (-1, 0.0, {})
         self.outcomes = 0
@@ -72,8 +75,16 @@ class Scoreboard:
                 due=set(prediction.horizons_ns),
                 shadow=self._early.pop(prediction.prediction_id, None),
             )
-            while len(self._open) > SHADOW_SWEEPS * len(self._predicted.items()):
+            while len(self._open) > SHADOW_SWEEPS * self._streams(prediction.stream_id):
                 self._score(next(iter(self._open.values())), last=True)
+
+    def _streams(self, stream_id: str) -> int:
+        """How many streams are alive, this one among them."""
+        now_s = self._heard[stream_id] = self._clock()
+        self._heard.move_to_end(stream_id)
+        while next(iter(self._heard.values())) < now_s - SILENT_SECONDS:
+            self._heard.popitem(last=False)
+        return len(self._heard)
 
     def add_shadow(self, shadow: Shadow) -> None:
         """Take what the baselines had expected."""

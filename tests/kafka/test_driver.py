@@ -50,8 +50,13 @@ BAD = 3
 class Free:
     """Effects that charge nothing; this agent has no others."""
 
+    chunk = ""
+
     def spending(self) -> nullcontext[None]:
         return nullcontext()
+
+    def archived(self) -> str:
+        return self.chunk
 
 
 class MemoryLog(KafkaLog):
@@ -266,6 +271,36 @@ def test_an_input_that_is_no_more_and_in_no_snapshot_is_named(tmp_path: Path) ->
     bench.log.messages[PLACE].clear()
     with pytest.raises(LogError, match=f"{SWEEPS}-0: 0 is needed and is no more"):
         bench.process()
+
+
+def test_an_archive_that_neither_snapshot_nor_log_knows_is_not_written_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when snapshots were moved away, and the archive was not."""
+    bench = Bench(tmp_path)
+    bench.send([1, 2])
+    monkeypatch.setattr(Free, "chunk", "archive/000/containers/part-00007.arrow")
+    with pytest.raises(LogLost, match=r"archive/000/containers/part-00007\.arrow; move the archive away"):
+        bench.process()
+    monkeypatch.setattr(Free, "chunk", "")
+    bench.process()
+    monkeypatch.setattr(Free, "chunk", "archive/000/containers/part-00007.arrow")
+    bench.process()
+    assert bench.agent.seen == [1, 2]
+
+
+def test_a_recovery_reads_a_few_inputs_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where snapshots could not be written for long there are thousands, and sweeps are large."""
+    monkeypatch.setattr(driver_module, "FETCHED", 4)
+    bench, stamps = Bench(tmp_path), list(range(10, 40))
+    bench.send(stamps)
+    bench.process()
+    bench.log.reads.clear()
+    bench.process()
+    assert bench.agent.seen == stamps
+    spans = [end - first for place, first, end in bench.log.reads if place == PLACE]
+    assert len(spans) == 8
+    assert max(spans) == 4
 
 
 # ---- snapshots -----------------------------------------------------------------------------------------
