@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from agents.care import small_files
 from agents.care.models import Mode, treat_models
-from agents.care.receipt import FileChange, Left, Receipt, begun_for, sha256_of_file
+from agents.care.receipt import FileChange, Left, Receipt, begun_for, removed_span, sha256_of_file
 from agents.care.rows import files_of, read_rows
 from agents.care.subject import CareError, Subject
 from agents.explain import run_config
@@ -66,7 +66,7 @@ def delete(run: Path, subject: Subject, now_ns: int, mode: Mode = "list") -> Rec
     """
     receipt = _plan_or_resume(run, subject, now_ns)
     if not receipt.files:
-        return replace(receipt, done=True)
+        return _models_again(run, subject, receipt, mode)
     receipt.write(run)
     _sweep_up(run)
     _carry_out(run, subject, receipt)
@@ -74,6 +74,18 @@ def delete(run: Path, subject: Subject, now_ns: int, mode: Mode = "list") -> Rec
     receipt = finished(run, replace(receipt, models=models, left=[*receipt.left, *left]))
     _require_gone(run, subject)
     receipt.write(run)
+    return receipt
+
+
+def _models_again(run: Path, subject: Subject, receipt: Receipt, mode: Mode) -> Receipt:
+    """Where the rows are gone already: treat the models that may have seen them, if that is asked for."""
+    first, last = removed_span(run, subject)
+    if mode == "list" or first is None:
+        return replace(receipt, done=True)
+    models, left = treat_models(run / "models", replace(receipt, first_ns=first, last_ns=last), mode)
+    receipt = replace(receipt, models=models, left=left, done=True)
+    if models:
+        receipt.write(run)
     return receipt
 
 

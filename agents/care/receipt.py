@@ -148,6 +148,20 @@ def begun_for(folder: Path, subject: Subject) -> Receipt | None:
     return None
 
 
+def removed_span(folder: Path, subject: Subject) -> tuple[int | None, int | None]:
+    """First and last stamp of the rows that earlier deletions of just this subject removed."""
+    done = [item for item in receipts_in(folder) if item.kind == "deletion" and item.done]
+    mine = [item for item in done if subject.to_dict(item.about["salt"]) == item.about]
+    return union([(item.first_ns, item.last_ns) for item in mine])
+
+
+def union(spans: Sequence[tuple[int | None, int | None]]) -> tuple[int | None, int | None]:
+    """First and last stamp of all spans, None where there is none."""
+    firsts = (first for first, _ in spans if first is not None)
+    lasts = (last for _, last in spans if last is not None)
+    return min(firsts, default=None), max(lasts, default=None)
+
+
 def deleted_by(folder: Path, robot_id: str, first_ns: int, last_ns: int) -> Receipt | None:
     """The newest receipt that covers a stamp of a robot, first to last, both included."""
     found = [item for item in receipts_in(folder) if is_about(item.about, robot_id, first_ns, last_ns)]

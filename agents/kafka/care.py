@@ -8,7 +8,7 @@ from pathlib import Path
 
 from agents.care.deletion import change_of, finished
 from agents.care.models import Mode, models_that_saw, treat_models
-from agents.care.receipt import Left, Receipt, begun_for
+from agents.care.receipt import Left, Receipt, begun_for, removed_span, union
 from agents.care.states import robots_in, without_robot
 from agents.care.subject import Subject
 from agents.kafka.settings import KafkaSettings
@@ -49,11 +49,10 @@ def delete_shared(
     folder = settings.folder
     receipt = begun_for(folder, subject) or Receipt.begin("deletion", subject, now_ns)
     spans = [(item.first_ns, item.last_ns) for item in [receipt, *archived]]
-    receipt = replace(
-        receipt,
-        first_ns=min((first for first, _ in spans if first is not None), default=None),
-        last_ns=max((last for _, last in spans if last is not None), default=None),
-    )
+    if mode != "list":  # of an earlier call, which may have listed the models only
+        spans += [removed_span(place, subject) for place in [folder, *sorted((folder / "archive").glob("*"))]]
+    first_ns, last_ns = union(spans)
+    receipt = replace(receipt, first_ns=first_ns, last_ns=last_ns)
     held = _holding(settings, subject)
     if snapshots:
         known = {item.file for item in receipt.files}

@@ -326,8 +326,10 @@ def put_model(registry: ModelRegistry, name: str, first_ns: int, last_ns: int, p
     return model_id_of(data)
 
 
+@pytest.mark.parametrize("again", [False, True])
 @pytest.mark.parametrize("mode", ["list", "mark", "remove"])
-def test_models_that_may_have_learnt_from_the_data_are_found(mode: Any, run: Path) -> None:
+def test_models_that_may_have_learnt_from_the_data_are_found(mode: Any, again: bool, run: Path) -> None:
+    """Also by a second call, that does what the first one's receipt advised."""
     stamps, registry = stamps_of(run, GONE), ModelRegistry(run / "models")
     early = put_model(registry, "early", 1, stamps[0] - 1)
     saw = put_model(registry, "saw", 1, stamps[1])
@@ -335,7 +337,10 @@ def test_models_that_may_have_learnt_from_the_data_are_found(mode: Any, run: Pat
     champion = put_model(registry, "champion", stamps[0], stamps[3])
     registry.set_champion(champion)
 
-    receipt = delete(run, Subject(robot_id=GONE), NOW_NS, mode)
+    receipt = delete(run, Subject(robot_id=GONE), NOW_NS, "list" if again else mode)
+    if again and mode != "list":
+        assert set(receipt.models.values()) == {"listed"}
+        receipt = delete(run, Subject(robot_id=GONE), NOW_NS, mode)
 
     done = {"list": "listed", "mark": "marked", "remove": "removed"}[mode]
     serving = "marked: it serves" if mode == "remove" else done
