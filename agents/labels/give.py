@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from agents.report.source import ReportError, read_run, section
 from agents.report.source import RunFolder as ReadRun
-from agents.report.source import read_run, section
 from models.datasets.labelled import LabelContainer
 from models.datasets.stored import grids_of
 from native.schema import MismatchError
@@ -54,10 +54,14 @@ def defaults_for(path: Path, robot_id: str, author: str | None, stamp_ns: int | 
 def give_file(run: Path, path: Path, author: str | None = None, stamp_ns: int | None = None) -> Given:
     """Add the labels of a file, or of a label container, to a run folder.
 
-    Raises ReportError where ``run`` is no run, LabelFileError, TableError, StoredError,
-    MismatchError, OSError; nothing is added then
+    Raises ReportError where ``run`` is no run, or is the archive of a cluster, LabelFileError, TableError,
+    StoredError, MismatchError, OSError; nothing is added then
     """
     found = read_run(run)
+    if not (run / "config.yaml").is_file():  # Archive numbers what it writes by itself
+        raise ReportError(
+            f"{run}: has no config.yaml, as an archive of workers; send labels of it: label send"
+        )
     robot_id = found.stream_id[0].partition("/")[0] if found.stream_id else ""
     defaults = defaults_for(path, robot_id, author, stamp_ns)
     if path.is_dir():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from agents.labels.give import give_file
 from agents.labels.queue import opened_queue
 from agents.outfolder import claim
 from agents.protocol import WriteTable
+from agents.report.source import ReportError
 from native.index64 import to_text
 from stream.labels import read_labels
 from stream.records import LabelGiven
@@ -101,6 +103,16 @@ def test_the_age_of_a_file_is_when_its_words_were_said(run: Path, tmp_path: Path
         given = give_file(run, path)
     assert given.elsewhere == 1
     assert given.labels.counts() == {"car": 1, "tree": 0}
+
+
+def test_labels_of_an_archive_are_sent_and_not_given(run: Path, tmp_path: Path) -> None:
+    """Archive numbers its files by itself: the next label that is sent would replace those given."""
+    archive = shutil.copytree(run, tmp_path / "archive" / "000")
+    (archive / "config.yaml").unlink()
+    file = tmp_path / "labels.jsonl"
+    file.touch()
+    with pytest.raises(ReportError, match=r"has no config\.yaml, as an archive of workers; .*label send"):
+        give_file(archive, file)
 
 
 def test_what_cannot_be_given_leaves_no_trace(run: Path, tmp_path: Path, capsys) -> None:
