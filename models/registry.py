@@ -153,9 +153,11 @@ class ModelRegistry:
             return tuple(gone)
 
     def remove(self, model_id: str) -> None:
-        """Take a model away. Raises ModelRefused for one that is not there, or that an alias names"""
+        """Take a model away. Raises ModelRefused for one that is not there, is kept, or has an alias"""
         self.manifest(model_id)
         with self._store.writing():
+            if model_id in self.kept():
+                raise ModelRefused(f"{model_id}: a person holds it; release it first")
             for alias, named in self.aliases().items():
                 if named == model_id:
                     why = "serves; set another champion first" if alias == CHAMPION else f"is {alias}"

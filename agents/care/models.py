@@ -67,7 +67,7 @@ def _treat(registry: ModelRegistry, folder: Path, model_id: str, receipt: Receip
     if mode == "remove":
         try:
             registry.remove(model_id)
-        except ModelRefused:  # it serves
+        except ModelRefused:  # it is the champion, or held by a person
             _mark(folder / model_id, receipt)
             return "marked: it serves"
         return "removed"

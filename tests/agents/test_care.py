@@ -353,6 +353,16 @@ def test_models_that_may_have_learnt_from_the_data_are_found(mode: Any, again: b
     assert any("models in models/" in item.what for item in receipt.left)
 
 
+def test_a_model_that_a_person_holds_is_marked_where_others_are_removed(run: Path) -> None:
+    """Workers would not start again without it."""
+    stamps, registry = stamps_of(run, GONE), ModelRegistry(run / "models")
+    held = put_model(registry, "held", stamps[0], stamps[1])
+    registry.keep(held)
+    receipt = delete(run, Subject(robot_id=GONE), NOW_NS, "remove")
+    assert receipt.models[held] == "marked: it serves"
+    assert held in ModelRegistry(run / "models").list()
+
+
 # ---- pruning -------------------------------------------------------------------------------------------
 
 
