@@ -128,6 +128,7 @@ class LocalEffects:
 
     pace : what learning costs is charged to it, and it ends trainings that have a budget
     max_models : more than this many in the registry and the oldest go
+    durable : tables are on disk before the effect is done, so that they survive a loss of power
     """
 
     def __init__(
@@ -139,7 +140,9 @@ class LocalEffects:
         priors: Mapping[str, Prior],
         pace: Pace | None = None,
         max_models: int = 256,
+        durable: bool = False,
     ) -> None:
+        self._durable = durable
         self._folder, self._pace = folder, pace or Pace()
         self._registry = ModelRegistry(folder.models, max_models)
         self._requirements = requirements_of(config, schema)
@@ -151,7 +154,7 @@ class LocalEffects:
     def perform(self, effect: Effect) -> ModelLoaded | Trained | TrainingFailed | None:
         """Do what is asked; the answer is a record for the agent that asked, or None."""
         if isinstance(effect, WriteTable):
-            self._folder.write_table(effect.dataset, effect.table, effect.chunk)
+            self._folder.write_table(effect.dataset, effect.table, effect.chunk, durable=self._durable)
         elif isinstance(effect, WriteEvent):
             self._folder.append_event(effect.event)
         elif isinstance(effect, Train):

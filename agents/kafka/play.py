@@ -46,6 +46,6 @@ def play_of(agent: str, config: Config, settings: KafkaSettings) -> Play:
         run = RunFolder(folder)
         run.create()
         pace = Pace(time.monotonic, networks) if agent == LEARN else None
-        return LocalEffects(config, schema, run, networks, priors, pace, MAX_MODELS)
+        return LocalEffects(config, schema, run, networks, priors, pace, MAX_MODELS, durable=True)
 
     return Play(make_agent=make_agent, make_effects=make_effects, make_model=load_version(builtin))
