@@ -315,7 +315,7 @@ def test_explain_exits_with_an_error_when_the_digest_differs(
 def test_a_full_disk_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def full(self: RunFolder, dataset: str, table: pa.Table, chunk: int) -> None:
+    def full(self: RunFolder, dataset: str, *_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(self.path / dataset))
 
     monkeypatch.setattr(RunFolder, "write_table", full)
