@@ -26,6 +26,7 @@ from models.registry import ModelRegistry
 from models.runtime import OnnxModel
 from stream.config import Config, NetworkConfig
 from stream.features import FeatureSchema
+from stream.files import numbered
 from stream.run_folder import CONTAINERS, RunFolder
 
 if TYPE_CHECKING:
@@ -167,8 +168,8 @@ class LocalEffects:
 
     def archived(self) -> str:
         """The newest chunk of containers that lies where tables are written, empty for none."""
-        found = sorted(str(path) for path in (self._folder.path / CONTAINERS).glob("part-*"))
-        return found[-1] if found else ""
+        found = numbered((self._folder.path / CONTAINERS).glob("part-*"))
+        return str(found[-1]) if found else ""
 
     def spending(self) -> AbstractContextManager[None]:
         """Charge what the body costs to learning's budget."""

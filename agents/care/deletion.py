@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from agents.care import small_files
 from agents.care.models import Mode, treat_models
-from agents.care.receipt import FileChange, Left, Receipt, begun_for, removed_span, sha256_of_file
+from agents.care.receipt import FileChange, Left, Receipt, begun_for, removed_span, sha256_of_file, union
 from agents.care.rows import files_of, read_rows
 from agents.care.subject import CareError, Subject
 from agents.explain import run_config
@@ -52,8 +52,7 @@ def plan(run: Path, subject: Subject, now_ns: int) -> Receipt:
             for name in (small_files.SUMMARY, small_files.REPORT, small_files.ERROR_PAGE)
             if (run / name).is_file()
         ]
-    known = [span for span in spans if span is not None]
-    first, last = min((a for a, _ in known), default=None), max((b for _, b in known), default=None)
+    first, last = union([span for span in spans if span is not None])
     left = _window_after(run, subject) if changes else []
     return replace(receipt, files=changes, first_ns=first, last_ns=last, left=left)
 

@@ -139,20 +139,21 @@ def receipts_in(folder: Path) -> Iterator[Receipt]:
             continue
 
 
+def _deletions_of(folder: Path, subject: Subject) -> Iterator[Receipt]:
+    """Of just this subject, oldest first."""
+    for receipt in receipts_in(folder):
+        if receipt.kind == "deletion" and subject.to_dict(receipt.about["salt"]) == receipt.about:
+            yield receipt
+
+
 def begun_for(folder: Path, subject: Subject) -> Receipt | None:
     """The deletion of just this subject that was begun and cut off, if there is one."""
-    for receipt in receipts_in(folder):
-        mine = subject.to_dict(receipt.about["salt"]) == receipt.about
-        if mine and not receipt.done and receipt.kind == "deletion":
-            return receipt
-    return None
+    return next((receipt for receipt in _deletions_of(folder, subject) if not receipt.done), None)
 
 
 def removed_span(folder: Path, subject: Subject) -> tuple[int | None, int | None]:
     """First and last stamp of the rows that earlier deletions of just this subject removed."""
-    done = [item for item in receipts_in(folder) if item.kind == "deletion" and item.done]
-    mine = [item for item in done if subject.to_dict(item.about["salt"]) == item.about]
-    return union([(item.first_ns, item.last_ns) for item in mine])
+    return union([(item.first_ns, item.last_ns) for item in _deletions_of(folder, subject) if item.done])
 
 
 def union(spans: Sequence[tuple[int | None, int | None]]) -> tuple[int | None, int | None]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from agents.care import small_files
 from agents.care.deletion import change_of, drop_rows, finished
-from agents.care.receipt import FileChange, Receipt, receipts_in, sha256_of_file
+from agents.care.receipt import FileChange, Receipt, receipts_in, sha256_of_file, union
 from agents.care.rows import Rows, files_of, read_rows
 from agents.care.subject import Subject
 from stream.config import ArchiveConfig
@@ -126,15 +126,11 @@ def _over_quota(run: Path, most_bytes: int) -> list[Subject]:
 def _carry_out(run: Path, receipt: Receipt, drops: Iterable[_Drop], dry_run: bool) -> list[Receipt]:
     """Drop rows of chunks; the receipt is written before, and again after."""
     chosen = list(islice(drops, MAX_FILES))
-    spans = [drop.span for drop in chosen if drop.span is not None]
     if not chosen:
         return []
-    receipt = replace(
-        receipt,
-        files=[change_of(run, drop.path, drop.rows) for drop in chosen],
-        first_ns=min((first for first, _ in spans), default=None),
-        last_ns=max((last for _, last in spans), default=None),
-    )
+    first, last = union([drop.span for drop in chosen if drop.span is not None])
+    files = [change_of(run, drop.path, drop.rows) for drop in chosen]
+    receipt = replace(receipt, files=files, first_ns=first, last_ns=last)
     if dry_run:
         return [receipt]
     receipt.write(run)

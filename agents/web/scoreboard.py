@@ -75,16 +75,16 @@ class Scoreboard:
                 due=set(prediction.horizons_ns),
                 shadow=self._early.pop(prediction.prediction_id, None),
             )
-            while len(self._open) > SHADOW_SWEEPS * self._streams(prediction.stream_id):
+            self._hear(prediction.stream_id)
+            while len(self._open) > SHADOW_SWEEPS * len(self._heard):
                 self._score(next(iter(self._open.values())), last=True)
 
-    def _streams(self, stream_id: str) -> int:
-        """How many streams are alive, this one among them."""
+    def _hear(self, stream_id: str) -> None:
+        """Note that a stream is alive, and forget those that were silent for long."""
         now_s = self._heard[stream_id] = self._clock()
         self._heard.move_to_end(stream_id)
         while next(iter(self._heard.values())) < now_s - SILENT_SECONDS:
             self._heard.popitem(last=False)
-        return len(self._heard)
 
     def add_shadow(self, shadow: Shadow) -> None:
         """Take what the baselines had expected."""
