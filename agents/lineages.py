@@ -34,6 +34,9 @@ from stream.records import Event, ModelPublished, Outcome
 
 QUEUED = 32
 """Sweeps that wait for a training; more are handed over without one."""
+REMEMBERED_MAKERS = 256
+"""Models published last whose lineage is known: forecasts of theirs may wait for outcomes as long as the
+longest horizon, and each sweep of it may publish one."""
 REMEMBERED_MODELS = 16
 """Models published last: predictions in flight may still name them."""
 
@@ -63,6 +66,7 @@ class Lineages:
             lineage.anchor = lineage.latest
         self._served_id = builtin.model_id
         self._versions: OrderedDict[str, Version] = OrderedDict()
+        self._makers: OrderedDict[str, str] = OrderedDict()
         self._sources = Sources()
 
     def _new_lineage(self, name: str, prior: Prior | None) -> Lineage:
@@ -162,12 +166,22 @@ class Lineages:
         step.outputs.append(Event(kind="renewed", stamp_ns=stamp_ns, fields=fields))
 
     def _gate(self, pending: Pending, outcome: Outcome, step: StepBuilder) -> None:
-        """Score challengers on the predictions they made in shadow; act on what is proven."""
+        """Score challengers on the predictions they made in shadow; act on what is proven.
+
+        Beside what the champion served alone: what its predecessor served, or a model that a person pinned,
+        says nothing of the champion.
+        """
         row, occupied = outcome.row, outcome.occupied
         served = score(pending.prediction.probability[row, self._config.task.primary], occupied)
         for name, probability in pending.challengers.items():
-            if name not in (self._champion, pending.prediction.model_id):
+            if name != self._champion and self._is_champions(pending.prediction.model_id):
                 self._judge(name, served, score(probability[row], occupied), outcome.observed_stamp_ns, step)
+
+    def _is_champions(self, model_id: str) -> bool:
+        """Whether the champion made this model; no lineage being champion, the built-in one counts."""
+        if self._champion is None:
+            return model_id == self._builtin.model_id
+        return self._makers.get(model_id) == self._champion
 
     def _judge(
         self, name: str, served: SweepScore, challenger: SweepScore, stamp_ns: int, step: StepBuilder
@@ -316,6 +330,10 @@ class Lineages:
         self._versions.move_to_end(manifest.model_id)
         while len(self._versions) > REMEMBERED_MODELS:
             self._versions.popitem(last=False)
+        self._makers[manifest.model_id] = lineage.name
+        self._makers.move_to_end(manifest.model_id)
+        while len(self._makers) > REMEMBERED_MAKERS:
+            self._makers.popitem(last=False)
 
     def resume(self) -> tuple[Restore, ...]:
         """Newest weights of every lineage that has trained; a prior is in its trainer anyway."""
@@ -331,6 +349,7 @@ class Lineages:
         """Plain values; trainers are the runtime's."""
         return {
             "versions": [version.state() for version in self._versions.values()],
+            "makers": [list(pair) for pair in self._makers.items()],
             "lineages": {name: lineage.state() for name, lineage in self._lineages.items()},
             "champion": self._champion,
             "fallback": self._fallback.state(),
@@ -342,6 +361,7 @@ class Lineages:
         """Continue from ``state``; ``load`` makes models of their files."""
         versions = [Version.from_state(values, load) for values in state["versions"]]
         self._versions = OrderedDict((version.model.model_id, version) for version in versions)
+        self._makers = OrderedDict(state.get("makers", ()))  # the first snapshots of this version have none
         self._lineages = {
             name: Lineage.from_state(name, values, load) for name, values in state["lineages"].items()
         }

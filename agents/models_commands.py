@@ -155,9 +155,14 @@ def pin(model_id: Annotated[str, typer.Argument(metavar="MODEL")], kafka: KafkaO
 @spread
 def freeze(kafka: KafkaOptions) -> None:
     """Have every Perceive of a cluster go on with the model that was published last, until released."""
-    registry = _registry(kafka.folder)
-    champion = registry.champion()
-    _hold(registry.manifest(champion) if champion else None, kafka, registry)
+    from agents.kafka.admin import require_topics, run
+    from agents.kafka.holds import newest_model
+    from models.online.builtin import MODEL_ID as BUILTIN
+
+    registry, settings = _registry(kafka.folder), kafka.to_settings()
+    run(require_topics(settings))
+    newest = run(newest_model(settings))
+    _hold(registry.manifest(newest) if newest not in (None, BUILTIN) else None, kafka, registry)
 
 
 @models.command()

@@ -1,4 +1,4 @@
-"""A person's word on which model may serve, sent to every Perceive of a cluster."""
+"""A person's word on which model may serve, sent to every Perceive of a cluster; and what was published."""
 
 from __future__ import annotations
 
@@ -26,17 +26,26 @@ async def first_of_hold(log: KafkaLog, end: int) -> int:
     """Where a task that has never run must begin to read, to know what is held: at the newest such word,
     ``end`` where there is none or it was a release.
 
-    The topic is read once, all that is retained of it. Raises KafkaError
+    The topic is read once, all that is retained of it. Raises KafkaError, LogError
     """
-    newest: Message | None = None
-    begin = (await log.beginning([PLACE]))[PLACE]
-    if begin >= end:
-        return end
-    async for message in log.follow(PLACE, begin):
-        if message.key == HOLD_KEY and message.offset < end:
-            newest = message
-        if message.offset >= end - 1:
-            break
+    newest = await _newest(log, end, hold=True)
     if newest is None or decode(PUBLISHED, newest.value).kind == RELEASE:
         return end
     return newest.offset
+
+
+async def newest_model(settings: KafkaSettings) -> str | None:
+    """The id of the model that was published last, whatever is held; None before the first one.
+
+    Raises KafkaError, LogError
+    """
+    async with KafkaLog(settings) as log:
+        newest = await _newest(log, (await log.end([PLACE]))[PLACE], hold=False)
+    return None if newest is None else str(decode(PUBLISHED, newest.value).model_id)
+
+
+async def _newest(log: KafkaLog, end: int, *, hold: bool) -> Message | None:
+    """The newest message before ``end`` that is a person's word, or that is none."""
+    begin = (await log.beginning([PLACE]))[PLACE]
+    messages = await log.read(PLACE, begin, end)
+    return next((message for message in reversed(messages) if (message.key == HOLD_KEY) is hold), None)

@@ -17,6 +17,7 @@ from agents.judge import Judge
 from agents.learn import Learn
 from agents.protocol import Restore, StoreModel, Train, Trained
 from models.online.baselines import FrequencyBaseline, PersistenceBaseline
+from models.probability import quantise
 from stream.config import NetworkConfig
 from stream.container import RollingContainer
 from stream.features import schema_of
@@ -368,6 +369,26 @@ def test_a_prior_that_fits_worse_than_the_built_in_model_gives_way_to_it(tmp_pat
     ]
     assert len(between) > CONFIG.learn.gate_sweeps
     assert set(between) == {"frequency"}
+
+
+@pytest.mark.parametrize(
+    ("served", "falls"), [("the champion's", True), ("pinned", False), ("frequency", False)]
+)
+def test_what_another_model_served_says_nothing_of_the_champion(served: str, falls: bool) -> None:
+    """As a pinned model, or the predecessor, whose forecasts wait for outcomes as the champion takes over."""
+    prior = scripted_prior(CONFIG, GOOD)
+    learn = learn_of(CONFIG, {"network": NetworkConfig(width=4, layers=1)}, priors={"network": prior})
+    model_id = prior.manifest.model_id if falls else served
+    outputs: list[Any] = []
+    for record in RECORDS:
+        if isinstance(record, Prediction):  # whoever makes it is mostly wrong
+            worse = quantise(np.where(record.probability > 0.5, np.float32(0.01), np.float32(0.99)))
+            record = dataclasses.replace(record, model_id=model_id, probability=worse)
+        outputs += feed(learn, [record])
+        if isinstance(record, Prediction):
+            outputs += feed(learn, [o for o in OUTCOMES if o.observed_stamp_ns == record.stamp_ns])
+    rolled = [event for event in of_type(outputs, Event) if event.kind == "rolled_back"]
+    assert bool(rolled) is falls
 
 
 def test_a_champion_that_turns_bad_with_its_anchor_gives_way_to_the_built_in_model(tmp_path: Path) -> None:
