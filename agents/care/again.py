@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from agents.care.repair import beside
 from agents.explain import run_config
 from agents.recorded_models import ActivationsError
 from agents.replay import ReplayOptions, replay
@@ -53,14 +54,24 @@ def rebuild_from(
     options = ReplayOptions(max_sweeps=sweeps, report=False, activations=(run,) if follow else ())
     if follow:
         config = dataclasses.replace(config, learn=dataclasses.replace(config.learn, enabled=False))
-    with tempfile.TemporaryDirectory(dir=run.parent, prefix=f".{run.name}-") as beside:
+    with _fresh(beside(run)) as again:
         try:
-            replay(sources, config, Path(beside), options, progress)
+            replay(sources, config, again, options, progress)
         except (SourceError, ActivationsError, ConfigError) as error:
             return dict.fromkeys(names, str(error))
-        if _digest(RunFolder(Path(beside))) != digest:
+        if _digest(RunFolder(again)) != digest:
             return dict.fromkeys(names, ANOTHER)
-        return {name: why for name in names if (why := _take(run, Path(beside), name))}
+        return {name: why for name in names if (why := _take(run, again, name))}
+
+
+@contextmanager
+def _fresh(folder: Path) -> Iterator[Path]:
+    """A folder for as long as it is needed, without what a killed process left there."""
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _digest(folder: RunFolder) -> str:

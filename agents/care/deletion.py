@@ -7,6 +7,7 @@ is written beside its place, put on disk and renamed; a reader sees the old one 
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from agents.care import small_files
 from agents.care.models import Mode, treat_models
 from agents.care.receipt import FileChange, Left, Receipt, begun_for, removed_span, sha256_of_file, union
+from agents.care.repair import beside
 from agents.care.rows import files_of, read_rows
 from agents.care.subject import CareError, Subject
 from agents.explain import run_config
@@ -63,6 +65,8 @@ def delete(run: Path, subject: Subject, now_ns: int, mode: Mode = "list") -> Rec
     mode : what becomes of models in ``models/`` whose training may have seen the data
     Raises CareError for files that cannot be read, or when rows come back meanwhile; OSError
     """
+    if beside(run).exists():  # of a repair that was killed
+        shutil.rmtree(beside(run))
     receipt = _plan_or_resume(run, subject, now_ns)
     if not receipt.files:
         return _models_again(run, subject, receipt, mode)

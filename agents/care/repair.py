@@ -31,6 +31,12 @@ class Damaged:
     lost: str = ""
 
 
+def beside(run: Path) -> Path:
+    """Where a run is made again. A killed repair leaves it, with rows of whatever was deleted since."""
+    place = run.resolve()
+    return place.with_name(f".{place.name}.again")
+
+
 def find(run: Path, progress: Progress) -> list[Damaged]:
     """Files of rows that are damaged, by reading all of them; nothing is changed.
 

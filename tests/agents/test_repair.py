@@ -13,6 +13,7 @@ import pytest
 
 from agents.care.deletion import delete
 from agents.care.receipt import Receipt
+from agents.care.repair import beside
 from agents.care.subject import Subject
 from agents.cli import main
 from agents.replay import ReplayOptions, replay
@@ -156,6 +157,17 @@ def test_deleted_rows_do_not_come_back_with_a_file_that_is_made_again(
     assert main(["data", "repair", str(run), CITY]) == 1
     assert "building it again would bring them back" in capsys.readouterr().out
     assert not (run / FILES[2]).exists()
+
+
+@pytest.mark.fault(40)
+def test_what_a_killed_repair_left_is_no_hindrance_and_goes_with_a_deletion(run: Path) -> None:
+    left = shutil.copytree(run, beside(run))
+    delete(run, Subject(robot_id="nobody"), 1)
+    assert not left.exists()
+    shutil.copytree(run, left)
+    flip(run / FILES[0])
+    assert main(["data", "repair", str(run), CITY]) == 0
+    assert (run / FILES[0]).exists() and not left.exists()
 
 
 @pytest.mark.fault(40)
