@@ -8,7 +8,7 @@ from typing import Any
 from agents.baselines import Baselines, Linear
 from agents.drift_alarms import DriftAlarms, Look
 from agents.forgotten import Forgotten, robot_forgotten, stream_forgotten
-from agents.learn_robot import Pending, RobotState, sample_features
+from agents.learn_robot import Pending, RobotState, StreamState, sample_features
 from agents.lineage import Version
 from agents.lineages import Lineages
 from agents.protocol import Agent, Labels, Restore, Step, StepBuilder, Trained, TrainingFailed
@@ -36,11 +36,13 @@ SNAPSHOT = frozenset(
         "forgotten",
         "frozen",
         "lineages",
+        "now_ns",
         "plan",
         "predictions",
         "robots",
         "roster",
         "skewed",
+        "warm",
     )
 )
 
@@ -71,10 +73,12 @@ class Learn(Agent):
         self._plan = TrainingPlan(config.learn, networks)
         self.drift = DriftAlarms(config)
         self._frozen: Version | None = None
+        self._warm = False
         self._robots: dict[str, RobotState] = {}
         self._roster = Roster(config.limits.max_robots)
         self._forgotten = Forgotten()
         self._predictions = 0
+        self._now_ns = 0
         self.skewed = 0
 
     def handle(self, record: Any) -> Step:
@@ -124,17 +128,19 @@ class Learn(Agent):
     def _predicted(self, robot: RobotState, prediction: Prediction, step: StepBuilder) -> None:
         for silent in robot.roster.hear(prediction.stream_id):
             self._stream_forgotten(robot, silent, step)
-        if prediction.stream_id not in robot.newest_prediction:
+        if prediction.stream_id not in robot.streams:
             newest_ns = self._forgotten.newest_ns(prediction.stream_id)
-            robot.newest_prediction[prediction.stream_id] = newest_ns
-        if prediction.stamp_ns <= robot.newest_prediction[prediction.stream_id]:
+            robot.streams[prediction.stream_id] = StreamState(newest_ns=newest_ns)
+        stream = robot.streams[prediction.stream_id]
+        if prediction.stamp_ns <= stream.newest_ns:
             return  # redelivered: a stream is predicted in order of its stamps
-        robot.newest_prediction[prediction.stream_id] = prediction.stamp_ns
+        stream.newest_ns = prediction.stamp_ns
         self._lineages.begin(prediction.stamp_ns, step)
+        self._warm_up(stream, prediction.model_id)  # without any, it has ended before the first sweep
         self._shadow(robot, prediction, step)
+        stream.predictions += 1
         self._predictions += 1
-        if self._predictions == self._config.task.warmup_sweeps:
-            self._freeze(self._lineages.version(prediction.model_id))
+        self._warm_up(stream, prediction.model_id)
         self._release_outcomes(robot, step)
 
     def _shadow(self, robot: RobotState, prediction: Prediction, step: StepBuilder) -> None:
@@ -167,10 +173,20 @@ class Learn(Agent):
         )
         self._forget_old(robot, step)
 
-    def _freeze(self, version: Version | None) -> None:
-        """The model that served the last sweep of the warm-up is the baseline called frozen."""
-        self._frozen = version
-        self._baselines.frozen = version.model if version else None
+    def _warm_up(self, stream: StreamState, model_id: str) -> None:
+        """The model that served the last sweep of the first warm-up to end is the baseline called frozen.
+
+        Until then what serves is kept: a person may hold it while more is published than lineages remember.
+        """
+        if self._warm:
+            return
+        if self._frozen is None or self._frozen.model.model_id != model_id:
+            self._frozen = self._lineages.version(model_id)
+        self._warm = stream.predictions >= self._config.task.warmup_sweeps
+        self._freeze()
+
+    def _freeze(self) -> None:
+        self._baselines.frozen = self._frozen.model if self._warm and self._frozen else None
 
     def _skew(self, prediction: Prediction, reason: str) -> Event:
         self.skewed += 1
@@ -205,8 +221,8 @@ class Learn(Agent):
         robot = self._robots[robot_id]
         self._take(robot, robot.order.rest(), step)
         self._release_outcomes(robot, step, ended=True)
-        newest_ns = max([0, *robot.newest_prediction.values()])
-        for stream_id in list(robot.newest_prediction):
+        newest_ns = max([0, *(stream.newest_ns for stream in robot.streams.values())])
+        for stream_id in list(robot.streams):
             self._forget_stream(robot, stream_id, step)
         del self._robots[robot_id]
         self._forgotten.robot(robot_id, robot.order.next_seq)
@@ -214,7 +230,7 @@ class Learn(Agent):
 
     def _stream_forgotten(self, robot: RobotState, stream_id: str, step: StepBuilder) -> None:
         """End with a stream that others of its robot are heard instead of, and say so."""
-        newest_ns = robot.newest_prediction[stream_id]
+        newest_ns = robot.streams[stream_id].newest_ns
         self._forget_stream(robot, stream_id, step)
         step.outputs.append(stream_forgotten("learn", stream_id, newest_ns, self._config.limits))
 
@@ -226,7 +242,7 @@ class Learn(Agent):
         for prediction_id, pending in list(robot.pending.items()):
             if pending.prediction.stream_id == stream_id:
                 self._forget(robot, prediction_id, step)
-        self._forgotten.stream(stream_id, robot.newest_prediction.pop(stream_id))
+        self._forgotten.stream(stream_id, robot.streams.pop(stream_id).newest_ns)
 
     def _close(self, robot: RobotState, prediction_id: str) -> None:
         del robot.pending[prediction_id]
@@ -240,7 +256,7 @@ class Learn(Agent):
         ready = [
             outcome
             for outcome in robot.held_outcomes
-            if ended or outcome.observed_stamp_ns <= robot.newest_prediction.get(outcome.stream_id, -1)
+            if ended or outcome.observed_stamp_ns <= robot.newest_ns(outcome.stream_id)
         ]
         robot.held_outcomes = [outcome for outcome in robot.held_outcomes if outcome not in ready]
         for outcome in ready:
@@ -267,10 +283,22 @@ class Learn(Agent):
             self._lineages.compare(pending, outcome, example, labels, self._predictions, step)
         self._lineages.queue(pending, example, labels)
         if primary or self._lineages.is_full:
-            plan = self._plan.labelled(outcome.observed_stamp_ns, look) if primary else Plan()
+            plan = self._planned(robot.streams[outcome.stream_id], outcome, look) if primary else Plan()
             self._lineages.train(outcome.observed_stamp_ns, plan, step)
         if not pending.open_horizons:
             self._close(robot, outcome.prediction_id)
+
+    def _planned(self, stream: StreamState, outcome: Outcome, look: Look) -> Plan:
+        """Who trains on a labelled sweep.
+
+        Clocks of robots differ, so stamps of two streams are never compared: each begins where the others
+        have got to, and time is what has passed for the one furthest on.
+        """
+        stamp_ns = outcome.observed_stamp_ns
+        if stream.lead_ns is None:
+            stream.lead_ns = self._now_ns - stamp_ns
+        self._now_ns = max(self._now_ns, stamp_ns + stream.lead_ns)
+        return self._plan.labelled(stamp_ns, self._now_ns, look)
 
     # ---- snapshots -------------------------------------------------------------------------------------
 
@@ -279,7 +307,9 @@ class Learn(Agent):
         return {
             "baselines": self._baselines.state(),
             "frozen": self._frozen.state() if self._frozen else None,
+            "warm": self._warm,
             "lineages": self._lineages.state(),
+            "now_ns": self._now_ns,
             "plan": self._plan.state(),
             "drift": self.drift.state(),
             "predictions": self._predictions,
@@ -293,7 +323,9 @@ class Learn(Agent):
         """Continue from a snapshot of a Learn with the same configuration; raises StateError."""
         tree = unpack_fields(data, SNAPSHOT)
         self._baselines.restore(tree["baselines"])
-        self._freeze(Version.from_state(tree["frozen"], self._load) if tree["frozen"] else None)
+        self._frozen = Version.from_state(tree["frozen"], self._load) if tree["frozen"] else None
+        self._warm, self._now_ns = tree["warm"], tree["now_ns"]
+        self._freeze()
         self._lineages.restore(tree["lineages"], self._load)
         self._plan.restore(tree["plan"])
         self.drift.restore(tree["drift"])

@@ -41,6 +41,19 @@ class Pending:
         )
 
 
+@dataclass(slots=True, kw_only=True)
+class StreamState:
+    """One stream of a robot.
+
+    newest_ns : stamp of its newest prediction; predictions : how many there were
+    lead_ns : added to its stamps, they are of the clock that all streams share; None before its first label
+    """
+
+    newest_ns: int
+    predictions: int = 0
+    lead_ns: int | None = None
+
+
 class RobotState:
     """One robot's container, the order of its records, and the predictions that wait for labels.
 
@@ -54,7 +67,7 @@ class RobotState:
         self.roster = Roster(config.limits.max_streams)
         self.last_record: Binned | None = None
         self.pending: OrderedDict[str, Pending] = OrderedDict()
-        self.newest_prediction: dict[str, int] = {}
+        self.streams: dict[str, StreamState] = {}
         self.held_outcomes: list[Outcome] = []
 
     def fold(self, record: Binned) -> None:
@@ -64,6 +77,11 @@ class RobotState:
             self.container = RollingContainer(self._config)
         self.container.fold(record)
         self.last_record = record
+
+    def newest_ns(self, stream_id: str) -> int:
+        """Stamp of a stream's newest prediction, -1 for one that has none."""
+        stream = self.streams.get(stream_id)
+        return stream.newest_ns if stream else -1
 
     def older_than(self, age_ns: int) -> list[str]:
         """Waiting predictions that are older than the newest one by more than this."""
@@ -86,7 +104,7 @@ class RobotState:
                 }
                 for pending in self.pending.values()
             ],
-            "newest_prediction": list(self.newest_prediction.items()),
+            "streams": [[name, to_dict(stream)] for name, stream in self.streams.items()],
             "roster": self.roster.names(),
             "order": self.order.state(),
             "held_outcomes": [to_dict(outcome) for outcome in self.held_outcomes],
@@ -109,7 +127,7 @@ class RobotState:
                 challengers=item["challengers"],
                 open_horizons=set(item["open_horizons"]),
             )
-        robot.newest_prediction = dict(state["newest_prediction"])
+        robot.streams = {name: from_dict(StreamState, values) for name, values in state["streams"]}
         robot.roster = Roster(config.limits.max_streams, state["roster"])
         robot.held_outcomes = [from_dict(Outcome, values) for values in state["held_outcomes"]]
         return robot

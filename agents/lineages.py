@@ -35,8 +35,8 @@ from stream.records import Event, ModelPublished, Outcome
 QUEUED = 32
 """Sweeps that wait for a training; more are handed over without one."""
 REMEMBERED_MAKERS = 256
-"""Models published last whose lineage is known: forecasts of theirs may wait for outcomes as long as the
-longest horizon, and each sweep of it may publish one."""
+"""Models published last whose lineage is known: each sweep may publish one, Learn may be behind Perceive, and
+forecasts wait for outcomes as long as the longest horizon."""
 REMEMBERED_MODELS = 16
 """Models published last: predictions in flight may still name them."""
 
@@ -361,7 +361,7 @@ class Lineages:
         """Continue from ``state``; ``load`` makes models of their files."""
         versions = [Version.from_state(values, load) for values in state["versions"]]
         self._versions = OrderedDict((version.model.model_id, version) for version in versions)
-        self._makers = OrderedDict(state.get("makers", ()))  # the first snapshots of this version have none
+        self._makers = OrderedDict(state["makers"])
         self._lineages = {
             name: Lineage.from_state(name, values, load) for name, values in state["lineages"].items()
         }

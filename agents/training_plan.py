@@ -32,12 +32,15 @@ class TrainingPlan:
         self._learn, self._lineages = learn, tuple(lineages)
         self._triggers = Triggers(learn.triggers)
 
-    def labelled(self, stamp_ns: int, look: Look) -> Plan:
-        """Fold one labelled sweep; stamp_ns : of the sweep that revealed it."""
+    def labelled(self, stamp_ns: int, now_ns: int, look: Look) -> Plan:
+        """Fold one labelled sweep.
+
+        stamp_ns : of the sweep that revealed it; now_ns : event time, of all streams by one clock
+        """
         steps: dict[str, int] = {}
         renewed: set[str] = set()
         events = []
-        for fired in self._triggers.labelled(stamp_ns, look.loss, look.detectors):
+        for fired in self._triggers.labelled(now_ns, look.loss, look.detectors):
             trigger = fired.trigger
             named = [name for name in self._lineages if not trigger.lineages or name in trigger.lineages]
             asked = trigger.steps or self._learn.steps_per_sweep

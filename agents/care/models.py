@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from agents.care.receipt import Left, Receipt
-from models.manifest import Manifest, ModelRefused
+from models.manifest import Manifest, ModelRefused, TrainingRange
 from models.registry import ModelRegistry
 from stream.run_folder import RunFolder
 
@@ -19,17 +19,17 @@ MARK = "deletion.json"
 def models_that_saw(registry: ModelRegistry, first_ns: int, last_ns: int) -> list[str]:
     """Ids of models trained on examples of a span of event time, and of those trained on from one of these.
 
-    A manifest says from when to when, not of which robots, so a model may be among them for the sake of
-    another robot's data of the same time: too many rather than too few. The shipped prior has its own stamps,
-    of simulated worlds, and is none of a registry's.
+    They are chosen by time and not by robot, so a model may be among them for the sake of another robot's
+    data of the same time: too many rather than too few. The shipped prior has its own stamps, of simulated
+    worlds, and is none of a registry's.
     """
     manifests: dict[str, Manifest] = {}
     for model_id in registry.list():
         manifests[model_id] = registry.manifest(model_id)
     saw: set[str] = set()
     for model_id, manifest in manifests.items():
-        training = manifest.training
-        if training.first_stamp_ns <= last_ns and training.last_stamp_ns >= first_ns:
+        first, last = _learnt_from(manifest.training)
+        if first <= last_ns and last >= first_ns:
             saw.add(model_id)
     found = True
     while found:  # children of children; a registry is small
@@ -37,6 +37,17 @@ def models_that_saw(registry: ModelRegistry, first_ns: int, last_ns: int) -> lis
         found = bool(heirs)
         saw |= heirs
     return [model_id for model_id in manifests if model_id in saw]
+
+
+def _learnt_from(training: TrainingRange) -> tuple[int, int]:
+    """First and last stamp of what went into a model's weights.
+
+    A trainer says from which of its own examples; one that went on from another process's weights had none of
+    those before, but the sources have.
+    """
+    firsts = [source.first_stamp_ns for source in training.sources]
+    lasts = [source.last_stamp_ns for source in training.sources]
+    return min([training.first_stamp_ns, *firsts]), max([training.last_stamp_ns, *lasts])
 
 
 def treat_models(folder: Path, receipt: Receipt, mode: Mode) -> tuple[dict[str, str], list[Left]]:
@@ -55,8 +66,8 @@ def treat_models(folder: Path, receipt: Receipt, mode: Mode) -> tuple[dict[str, 
         return treated, []
     left = Left(
         what=f"{len(kept)} models in {folder.name}/ that may have learnt from the data",
-        why="weights cannot forget a part of what they were trained on; --registry remove takes all but the "
-        "serving one away, and learning from scratch replaces that",
+        why="weights cannot forget a part of what they were trained on, and manifests name whose that was; "
+        "--registry remove takes all but the serving one away, and learning from scratch replaces that",
     )
     return treated, [left]
 

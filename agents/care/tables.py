@@ -58,7 +58,7 @@ def workers_lines(folder: Path, snapshots: dict[str, list[str]]) -> Iterator[str
         yield escape(f"{folder}: snapshots of {task} hold {', '.join(robots) or 'no robot'}")
     models = folder / "models"
     count = len(list(models.glob("*/manifest.json")))
-    yield escape(f"{models}: {count:,} models; manifests say of which time, not of which robots, they learnt")
+    yield escape(f"{models}: {count:,} models; their manifests name whose data of which time they learnt")
 
 
 def repair_lines(place: Path, damaged: Sequence[Damaged], dry_run: bool) -> Iterator[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from agents.in_order import epoch_of, first_seq
 from agents.journal import Place, Receipt
+from agents.lineages import REMEMBERED_MAKERS
 from agents.simulation.evidence import Evidence
 from agents.simulation.faults import Violation
 from agents.simulation.log import Entry
@@ -41,8 +42,8 @@ LONGEST = {PERCEIVE: 24, JUDGE: 24, LEARN: 24, ARCHIVE: 32}
 """Items that any collection in an agent's state may hold once the story is over; a leak passes this. Archive
 knows four kinds of records of each of six streams, and three robots."""
 
-WINDOWED = ".windowed."
-"""In the path of what Judge keeps of WINDOW_SWEEPS sweeps on purpose: more than most stories have."""
+ON_PURPOSE = {(JUDGE, ".windowed."): WINDOW_SWEEPS, (LEARN, ".lineages.makers"): REMEMBERED_MAKERS}
+"""By an agent and a part of the path: what holds more on purpose, and how much; longer than most stories."""
 
 
 def _sweep_key(record: Any) -> tuple[str, int, int]:
@@ -179,8 +180,10 @@ def unbounded(e: Evidence) -> Iterator[str]:
     """Nothing in an agent's state grows with the story."""
     for task_id, state in e.states.items():
         for path, length in _lengths(str(task_id), unpack(state)):
-            windowed = task_id.agent == JUDGE and WINDOWED in path
-            if length > (WINDOW_SWEEPS if windowed else LONGEST[task_id.agent]):
+            limits = [
+                most for (agent, part), most in ON_PURPOSE.items() if agent == task_id.agent and part in path
+            ]
+            if length > max([LONGEST[task_id.agent], *limits]):
                 yield f"{path} holds {length} items"
 
 

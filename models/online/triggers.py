@@ -24,7 +24,7 @@ class Fired:
 class _Memory:
     """What one trigger knows since it fired last.
 
-    sweeps : labelled sweeps; since_ns : stamp of the first of them; losses : of the newest of them, nats
+    sweeps : labelled sweeps; since_ns : event time at the first of them; losses : of the newest, nats
     lowest : mean over a whole window of losses, None before the first one
     """
 
@@ -44,25 +44,25 @@ class Triggers:
         self._triggers = {name: trigger for name, trigger in triggers.items() if trigger is not None}
         self._memories = {name: _new(trigger) for name, trigger in self._triggers.items()}
 
-    def labelled(self, stamp_ns: int, loss: float | None, alarms: Collection[str]) -> list[Fired]:
+    def labelled(self, now_ns: int, loss: float | None, alarms: Collection[str]) -> list[Fired]:
         """Fold one labelled sweep, in order.
 
-        stamp_ns : of the sweep that revealed it; loss : mean log loss of what was served, or None
+        now_ns : event time, of all streams by one clock; loss : mean log loss of what was served, or None
         alarms : names of the detectors that raised one
         """
         fired = []
         for name, trigger in self._triggers.items():
             memory = self._memories[name]
             memory.sweeps += 1
-            memory.since_ns = stamp_ns if memory.since_ns is None else memory.since_ns
+            memory.since_ns = now_ns if memory.since_ns is None else memory.since_ns
             if loss is not None and trigger.when == "performance":
                 memory.losses.append(loss)
-            reason = _reason(trigger, memory, stamp_ns, alarms)
+            reason = _reason(trigger, memory, now_ns, alarms)
             if reason is not None:
                 fired.append(Fired(name=name, trigger=trigger, reason=reason))
                 self._memories[name] = _new(trigger)
                 if trigger.when == "time":
-                    self._memories[name].since_ns = stamp_ns
+                    self._memories[name].since_ns = now_ns
         return fired
 
     def state(self) -> dict[str, Any]:
@@ -93,13 +93,13 @@ def _new(trigger: TriggerConfig) -> _Memory:
 
 
 def _reason(
-    trigger: TriggerConfig, memory: _Memory, stamp_ns: int, alarms: Collection[str]
+    trigger: TriggerConfig, memory: _Memory, now_ns: int, alarms: Collection[str]
 ) -> dict[str, Any] | None:
     """Why a trigger fires now, or None."""
     if trigger.when == "amount":
         return {"sweeps": memory.sweeps} if memory.sweeps >= trigger.sweeps else None
     if trigger.when == "time":
-        seconds = (stamp_ns - (memory.since_ns or 0)) / 1e9
+        seconds = (now_ns - (memory.since_ns or 0)) / 1e9
         return {"seconds": seconds} if seconds >= trigger.seconds else None
     if trigger.when == "drift":
         named = _alarmed(trigger.detector, alarms)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import insort
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,9 +48,10 @@ class ReplayBuffer:
     capacity_bytes : > 0; primary : column that makes an example trainable
     generator : decides which examples are dropped and drawn; nothing else is random here
 
-    An example becomes trainable with its first outcome at the primary horizon. When a new one does not fit,
-    one that is older than the newest trainable example is dropped at random, trainable or not; if there is
-    none, the oldest. The newest trainable example and those that may still get their outcomes stay longest.
+    An example becomes trainable with its first outcome at the primary horizon; the newest is the one that did
+    so last, whatever its stamp: clocks of robots differ. When a new one does not fit, one that came before
+    the newest trainable example is dropped at random, trainable or not; if there is none, the first to come.
+    The newest trainable example and those that may still get their outcomes stay longest.
     """
 
     def __init__(self, capacity_bytes: int, primary: int, generator: np.random.Generator) -> None:
@@ -61,7 +61,7 @@ class ReplayBuffer:
         self._primary = primary
         self._generator = generator
         self._examples: dict[str, Example] = {}
-        self._trainable: list[tuple[int, str]] = []  # ascending by stamp
+        self._trainable: list[str] = []  # in the order in which they became so
         self._bytes = 0
         self.evicted = 0
         self.refused = 0
@@ -115,9 +115,8 @@ class ReplayBuffer:
         if row.shape != value.shape or (len(row) and not (row.min() >= 0 and row.max() < rows)):
             raise ValueError(f"row: must be {value.shape} rows of 0..{rows - 1}, got {row.shape}")
         example.label[row, column] = value
-        key = (example.stamp_ns, prediction_id)
-        if column == self._primary and len(row) and key not in self._trainable:
-            insort(self._trainable, key)
+        if column == self._primary and len(row) and prediction_id not in self._trainable:
+            self._trainable.append(prediction_id)
         return True
 
     def draw(self, newest_share: float, hard_share: float = 0.0) -> tuple[Example, int | None]:
@@ -151,14 +150,13 @@ class ReplayBuffer:
         return candidates[worst], parts[worst]
 
     def _trainable_at(self, index: int) -> Example:
-        return self._examples[self._trainable[index][1]]
+        return self._examples[self._trainable[index]]
 
     def _evict(self) -> None:
-        newest = self._trainable[-1] if self._trainable else None
-        held = [(example.stamp_ns, key) for key, example in self._examples.items()]
-        older = [key for key in held if newest is not None and key < newest]
-        victim = older[int(self._generator.integers(len(older)))] if older else min(held)
-        self._bytes -= self._examples.pop(victim[1]).nbytes
+        held = list(self._examples)  # in the order in which they came
+        older = held[: held.index(self._trainable[-1])] if self._trainable else []
+        victim = older[int(self._generator.integers(len(older)))] if older else held[0]
+        self._bytes -= self._examples.pop(victim).nbytes
         if victim in self._trainable:
             self._trainable.remove(victim)
         self.evicted += 1

@@ -19,7 +19,7 @@ import pytest
 from agents.care import deletion
 from agents.care.deletion import delete, plan
 from agents.care.inventory import Kept, kept_in, unfinished
-from agents.care.models import MARK
+from agents.care.models import MARK, models_that_saw
 from agents.care.receipt import Receipt, receipts_in, sha256_of_file
 from agents.care.retention import prune
 from agents.care.subject import CareError, Subject, iso_of, parse_time
@@ -29,7 +29,14 @@ from agents.options import LogOptions
 from agents.outfolder import claim
 from agents.replay import ReplayOptions, replay
 from models.canary import CanaryRecord
-from models.manifest import FeatureSchemaId, Manifest, TrainingRange, model_id_of, sha256_of
+from models.manifest import (
+    FeatureSchemaId,
+    Manifest,
+    SourceRange,
+    TrainingRange,
+    model_id_of,
+    sha256_of,
+)
 from models.registry import ModelRegistry
 from stream.config import ArchiveConfig, ConfigError, load_config
 from stream.run_folder import RunFolder
@@ -310,7 +317,14 @@ def test_a_damaged_file_stops_a_deletion_before_anything_changes(run: Path) -> N
 # ---- models --------------------------------------------------------------------------------------------
 
 
-def put_model(registry: ModelRegistry, name: str, first_ns: int, last_ns: int, parent_id: str = "") -> str:
+def put_model(
+    registry: ModelRegistry,
+    name: str,
+    first_ns: int,
+    last_ns: int,
+    parent_id: str = "",
+    sources: tuple[SourceRange, ...] = (),
+) -> str:
     """A file in the registry; it is never run here."""
     data = name.encode()
     registry.put(
@@ -319,11 +333,27 @@ def put_model(registry: ModelRegistry, name: str, first_ns: int, last_ns: int, p
             model_id=model_id_of(data), sha256=sha256_of(data), architecture="a", lod=7, half_edge_m=0.4,
             map_frame="odom", feature_schema=FeatureSchemaId(name="f", version=1, hash="00"),
             feature_count=1, horizons_ns=(1,), parent_id=parent_id, kind="update",
-            training=TrainingRange(first_stamp_ns=first_ns, last_stamp_ns=last_ns, steps=1, examples=1),
+            training=TrainingRange(first_stamp_ns=first_ns, last_stamp_ns=last_ns, steps=1, examples=1,
+                                   sources=sources),
             canary=CanaryRecord(seed=0, rows=1, probability=(0.5,)),
         ),
     )  # fmt: skip
     return model_id_of(data)
+
+
+def source(robot: str, first_ns: int, last_ns: int) -> SourceRange:
+    return SourceRange(
+        robot_id=robot, first_seq=0, last_seq=1, first_stamp_ns=first_ns, last_stamp_ns=last_ns, sweeps=2,
+        digest="0" * 64,
+    )  # fmt: skip
+
+
+def test_a_trainer_that_went_on_in_another_process_has_seen_what_was_before(tmp_path: Path) -> None:
+    """Its own examples are of stamps 50 to 60; its weights are of all that the sources name."""
+    registry = ModelRegistry(tmp_path)
+    resumed = put_model(registry, "m", 50, 60, sources=(source(GONE, 10, 60), source(STAYS, 30, 70)))
+    spans = [(1, 9), (5, 10), (20, 25), (65, 70), (71, 80)]
+    assert [models_that_saw(registry, *span) for span in spans] == [[], [resumed], [resumed], [resumed], []]
 
 
 @pytest.mark.parametrize("again", [False, True])

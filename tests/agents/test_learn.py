@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.effects import LocalEffects
+from agents.holds import freeze
 from agents.judge import Judge
 from agents.learn import Learn
 from agents.protocol import Restore, StoreModel, Train, Trained
@@ -151,7 +152,7 @@ def test_outcomes_already_there_when_a_sweep_is_predicted_teach_as_in_the_loop()
     assert baselines(of_type(feed(learn_of(CONFIG), log), Shadow)) == EXPECTED
 
 
-@pytest.mark.parametrize("warmup", [1, 4, 9])
+@pytest.mark.parametrize("warmup", [0, 1, 4, 9])
 def test_frozen_appears_right_after_the_warm_up(tmp_path: Path, warmup: int) -> None:
     config = config_of(f"task.warmup_sweeps={warmup}")
     loop = loop_of(config, tmp_path).run(drive(14))
@@ -176,6 +177,46 @@ def test_frozen_is_the_model_that_served_the_last_sweep_of_the_warm_up(tmp_path:
         then = features[shadow.prediction_id]
         expected = model.predict(then.x, then.neighbor_index)[:, config.task.primary]
         assert np.array_equal(shadow.probability["frozen"], expected)
+
+
+def test_frozen_is_made_as_the_first_stream_ends_its_warm_up(tmp_path: Path) -> None:
+    """Neither earlier, by the sweeps of all, nor again as the others do."""
+    config = config_of("task.warmup_sweeps=9")
+    items = [*drive(14, robot_id="anna"), *drive(14, robot_id="bert")[30:]]
+    loop, _ = scripted_loop(config, tmp_path, always_good, priors={"network": scripted_prior(config, GOOD)})
+    loop.run(sorted(items, key=lambda item: getattr(item, "stamp_ns", 0)))
+    made, shadows = loop.perceive.outputs(Prediction), loop.learn.outputs(Shadow)
+    assert {prediction.robot_id for prediction in made[:9]} == {"anna", "bert"}
+    ended = [prediction for prediction in made if prediction.robot_id == "anna"][8]
+    place = [shadow.prediction_id for shadow in shadows].index(ended.prediction_id)
+    found = ["frozen" in shadow.probability for shadow in shadows]
+    assert found == [number > place for number in range(len(shadows))]
+    assert loop.learn._baselines.frozen.model_id == ended.model_id
+
+
+def test_a_model_held_through_the_warm_up_is_frozen_however_much_is_published(tmp_path: Path) -> None:
+    config = config_of("task.warmup_sweeps=32")
+    loop, _ = scripted_loop(config, tmp_path, always_good, priors={"network": scripted_prior(config, GOOD)})
+    items = drive(36)
+    held = items.index(next(item for item in items if getattr(item, "stamp_ns", 0) > stamp_of(10)))
+    loop.runtime.run(items[:held])
+    cut = len(loop.learn.inputs)
+    loop.runtime.tell(freeze(stamp_of(10)))
+    loop.run(items[held:])
+    served = loop.perceive.outputs(Prediction)[-1].model_id
+    published = [record.model_id for record in loop.learn.outputs(ModelPublished)]
+    assert served not in published[-20:]
+    assert {"frozen" in shadow.probability for shadow in loop.learn.outputs(Shadow)[32:]} == {True}
+    assert loop.learn._baselines.frozen.model_id == served
+
+    networks = {"network": NetworkConfig(width=4, layers=1)}
+    priors = {"network": scripted_prior(config, GOOD)}
+    whole, restored = (learn_of(config, networks, priors=priors) for _ in range(2))
+    feed(whole, loop.learn.inputs[: 2 * cut])
+    restored.restore(whole.snapshot())
+    rest = loop.learn.inputs[2 * cut :]
+    assert plain(feed(restored, rest)) == plain(feed(whole, rest))
+    assert restored.snapshot() == whole.snapshot()
 
 
 def test_without_learning_only_baselines_are_made(tmp_path: Path) -> None:

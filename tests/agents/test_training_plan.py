@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,21 @@ def test_between_two_trainings_the_sweeps_are_given_all_the_same(tmp_path: Path)
     assert given(asked) == given(requests(steady))
 
 
+@pytest.mark.parametrize("ahead", [0, 3600 * 10**9, -(10**9)])
+def test_time_passes_by_stream_however_clocks_of_robots_differ(tmp_path: Path, ahead: int) -> None:
+    config = config_of(OFF, "learn.triggers.now_and_then={when: time, seconds: 0.4}")
+    alone, _ = run(tmp_path / "alone", config)
+    expected = [(event.stamp_ns, event.fields["seconds"]) for event in events(alone, "triggered")]
+    assert len(expected) == 4
+
+    loop, _ = scripted_loop(config, tmp_path / "both", lambda request, number: GOOD)
+    log = [(item, 0) for item in drive(24)] + [(item, ahead) for item in drive(24, robot_id="other")]
+    log.sort(key=lambda pair: pair[0].stamp_ns)  # as they come, each with the stamp of its robot's clock
+    loop.run([dataclasses.replace(item, stamp_ns=item.stamp_ns + lead) for item, lead in log])
+    found = [(event.stamp_ns, event.fields["seconds"]) for event in events(loop, "triggered")]
+    assert found == expected
+
+
 def test_a_lineage_that_no_trigger_names_is_given_sweeps_and_never_trains(tmp_path: Path) -> None:
     config = config_of("learn.challengers={wide: {width: 8}}", "learn.triggers.steady.lineages=[wide]")
     loop, _ = run(tmp_path, config, lineages=("network", "wide"))
@@ -87,9 +103,9 @@ def test_drift_trains_at_the_sweep_of_its_alarm() -> None:
     """Every sweep's alarm is heard, whatever is watched."""
     learn = config_of(OFF, "learn.triggers.shift={when: drift, detector: adwin, steps: 200}").learn
     plan = TrainingPlan(learn, ("network",))
-    calm = plan.labelled(1, Look(loss=0.4, detectors=frozenset({"page_hinkley"})))
+    calm = plan.labelled(1, 1, Look(loss=0.4, detectors=frozenset({"page_hinkley"})))
     assert (calm.steps, calm.events) == ({}, ())
-    shift = plan.labelled(2, Look(loss=0.4, detectors=frozenset({"adwin", "page_hinkley"})))
+    shift = plan.labelled(2, 2, Look(loss=0.4, detectors=frozenset({"adwin", "page_hinkley"})))
     assert shift.steps == {"network": 200}
     (event,) = shift.events
     assert (event.kind, event.stamp_ns, event.fields["detectors"]) == ("triggered", 2, ["adwin"])
@@ -98,7 +114,7 @@ def test_drift_trains_at_the_sweep_of_its_alarm() -> None:
 def test_without_lineages_nothing_is_planned_and_nothing_is_said() -> None:
     learn = config_of("learn.triggers.a={when: amount, sweeps: 2}").learn
     plan = TrainingPlan(learn, ())
-    plans = [plan.labelled(stamp, Look(loss=0.4)) for stamp in range(6)]
+    plans = [plan.labelled(stamp, stamp, Look(loss=0.4)) for stamp in range(6)]
     assert {len(item.steps) + len(item.events) + len(item.renewed) for item in plans} == {0}
 
 

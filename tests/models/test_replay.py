@@ -89,8 +89,19 @@ def test_without_labels_the_oldest_goes() -> None:
     for stamp in (5, 3, 4, 6):
         buffer.add(example(f"p{stamp}", stamp))
     assert buffer.evicted == 1
-    assert not label(buffer, "p3")
-    assert all(label(buffer, f"p{stamp}") for stamp in (4, 5, 6))
+    assert not label(buffer, "p5")
+    assert all(label(buffer, f"p{stamp}") for stamp in (3, 4, 6))
+
+
+@pytest.mark.parametrize("ahead", [10**12, -(10**12)])
+def test_a_clock_that_is_ahead_or_behind_holds_nothing(ahead: int) -> None:
+    """Two robots by turns, one of them long since silent: the newest is what was labelled last."""
+    buffer = buffer_of(8)
+    for stamp in range(60):
+        buffer.add(example(f"p{stamp}", stamp + (ahead if stamp % 2 and stamp < 20 else 0)))
+        if stamp >= 3:
+            assert label(buffer, f"p{stamp - 3}"), "none is dropped before its labels came"
+            assert drawn(buffer, 1.0).prediction_id == f"p{stamp - 3}"
 
 
 def test_the_newest_trainable_and_the_pending_stay() -> None:
@@ -120,7 +131,7 @@ def test_eviction_is_random_but_seeded() -> None:
 
 def test_draws_newest_with_its_share_and_the_others_evenly() -> None:
     buffer = buffer_of(10)
-    for stamp in (3, 1, 2, 0):
+    for stamp in (1, 2, 0, 3):
         buffer.add(example(f"p{stamp}", stamp))
         label(buffer, f"p{stamp}")
     names = [drawn(buffer, 0.5).prediction_id for _ in range(6000)]
