@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,15 +79,16 @@ def run_config(folder: RunFolder) -> Config:
 
 
 def rebuild(
-    folder: RunFolder, config: Config, stream_id: str, stamp_ns: int
+    folder: RunFolder, config: Config, stream_id: str, stamp_ns: int, look: Callable[[], None] = lambda: None
 ) -> tuple[CellFeatures, FeatureSchema]:
     """Features at one sweep, from the stored records of the rolling container up to it.
 
+    look : called at each record that is read, as all from the first one are; what it raises ends this
     Raises ExplainError when the records are not stored or make no container, TableError when they are damaged
     """
     first_ns = stamp_ns - config.keep_ns
     try:
-        records = folder.records(robot_of(stream_id), first_ns, 2**62)
+        records = folder.records(robot_of(stream_id), first_ns, 2**62, look)
         features = features_at(records, config, stream_id, stamp_ns)
     except (ExplainError, TableError):
         raise
@@ -115,10 +116,13 @@ def features_at(records: Iterable[Binned], config: Config, stream_id: str, stamp
     raise ExplainError(f"{stream_id}/{stamp_ns}: no stored container for this sweep")
 
 
-def explain(run: Path, prediction_id: str, config: Config | None = None) -> Explanation:
+def explain(
+    run: Path, prediction_id: str, config: Config | None = None, look: Callable[[], None] = lambda: None
+) -> Explanation:
     """Rebuild a prediction's features and compare their digest with the stored one.
 
     prediction_id : ``robot/sensor/stamp_ns``; config : of archives, which hold none; None reads the run's
+    look : as in ``rebuild``
     Raises ExplainError when the run does not hold it, ConfigError when ``run`` is no run folder
     """
     folder = RunFolder(run)
@@ -129,7 +133,7 @@ def explain(run: Path, prediction_id: str, config: Config | None = None) -> Expl
         raise UnknownPrediction(f"{prediction_id}: not in this run; its rows of sweeps list the ids")
     sweep = sweeps[0]
     try:
-        features, schema = rebuild(folder, config, sweep["stream_id"], sweep["stamp_ns"])
+        features, schema = rebuild(folder, config, sweep["stream_id"], sweep["stamp_ns"], look)
     except ExplainError:
         _refuse_deleted(run, prediction_id, config.keep_ns)
         raise
@@ -182,9 +186,10 @@ def _by_horizon(
 ) -> NDArray[Any]:
     """A stored column of one prediction, laid out by cell and horizon."""
     values = np.full((len(features.cell_id), len(horizons)), absent)
-    if not list(dataset.glob("*.parquet")):
+    paths = sorted(map(str, dataset.glob("*.parquet")))
+    if not paths:
         return values
-    table = ds.dataset(dataset, format="parquet").to_table(
+    table = ds.dataset(paths, format="parquet").to_table(
         columns=["horizon_ns", "cell_id", column], filter=ds.field("prediction_id") == prediction_id
     )
     horizon, cell = table["horizon_ns"].to_numpy(), table["cell_id"].to_numpy()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -118,14 +118,22 @@ class RunFolder:
         """Read a JSON file of the run."""
         return json.loads((self.path / name).read_text(encoding="utf-8"))
 
-    def records(self, robot_id: str, first_stamp_ns: int, last_seq: int) -> Iterator[Binned]:
+    def records(
+        self,
+        robot_id: str,
+        first_stamp_ns: int,
+        last_seq: int,
+        look: Callable[[], None] = lambda: None,
+    ) -> Iterator[Binned]:
         """Stored binned sweeps of a robot from a stamp on, up to a place in its fold order.
 
         Files are memory-mapped and arrays are views into them.
+        look : called at each record that is read, wanted or not; what it raises ends the reading
         Raises TableError when one is damaged or of another version, OSError when it cannot be opened
         """
         for path in numbered((self.path / CONTAINERS).glob("*.arrow")):
             for record in read_containers(path):
+                look()
                 if (
                     record.robot_id == robot_id
                     and record.stamp_ns >= first_stamp_ns

@@ -12,10 +12,11 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from agents.journal import Place
-from agents.kafka.admin import places_of
+from agents.kafka.admin import ClusterError, places_of
 from agents.kafka.messages import Message, message_of, record_of
 from agents.kafka.partitions import MERGED_FETCH_BYTES, new_reader
 from agents.kafka.settings import KafkaSettings
+from agents.kafka.silence import Silence
 from agents.kafka.vitals import STARTING, Vitals
 from agents.task import Undecodable
 from stream.topics import (
@@ -91,10 +92,19 @@ class Follower:
         self.lag: Mapping[Place, int] = {}
         self.undecodable = 0
         self._consumer: AIOKafkaConsumer | None = None
-        self._ends: dict[Place, int] = {}
+        self._silence = Silence()
+        self._ends: dict[Place, int] = {}  # when it began
+        self._newest_ends: dict[Place, int] = {}
+
+    def unready(self) -> str:
+        """Why what was folded may be out of date; empty while it is not."""
+        return self._silence.reason() or self.vitals.unready()
 
     async def run(self, told: Callable[[], bool]) -> None:
-        """Follow until told to stop.  Raises ClusterError where topics are missing, KafkaError"""
+        """Follow until told to stop.
+
+        Raises ClusterError where topics are missing or were made anew, KafkaError
+        """
         places = await places_of(self._settings, FOLLOWED)
         consumer = self._consumer = new_reader(
             self._settings, fetch_bytes=MERGED_FETCH_BYTES, wait_ms=POLL_MS
@@ -104,11 +114,11 @@ class Follower:
         try:
             await self._begin(consumer, places)
             await self.vitals.attend(lambda error: failed.append(error or RuntimeError("watching ended")))
-            async for message in self._messages(consumer, places, told):
+            async for message in self._messages(consumer, places, lambda: told() or bool(failed)):
                 self._take(message)
                 await asyncio.sleep(0)  # there may be many, and others have work in this loop, too
-                if failed:
-                    raise failed[0]
+            if failed:
+                raise failed[0]
         finally:
             self.vitals.stage = "was told to stop"
             await self.vitals.leave()
@@ -127,29 +137,40 @@ class Follower:
                 begin = ends[item] if found[item] is None else found[item].offset
             consumer.seek(item, begin)
         self._ends = {(item.topic, item.partition): end for item, end in ends.items()}
+        self._newest_ends = dict(self._ends)
         self.vitals.stage = CATCHING_UP
 
     async def _messages(
         self, consumer: AIOKafkaConsumer, places: Sequence[Place], told: Callable[[], bool]
     ) -> AsyncIterator[Message]:
         merge, paused = Merge(places), set[Place]()
-        at: dict[Place, int] = {}
+        at = {place: await consumer.position(TopicPartition(*place)) for place in places}
         while not told():
             fetched = await consumer.getmany(timeout_ms=POLL_MS)
             for item, records in fetched.items():
-                messages = (message_of(record, self._settings) for record in records)
-                merge.add((item.topic, item.partition), messages)
-            at = {place: await consumer.position(TopicPartition(*place)) for place in places}
+                place = (item.topic, item.partition)
+                _require_onwards(place, at[place], records[0].offset)
+                merge.add(place, (message_of(record, self._settings) for record in records))
+            for place, before in at.items():
+                at[place] = await consumer.position(TopicPartition(*place))
+                _require_onwards(place, before, at[place])
             ends = {place: consumer.highwater(TopicPartition(*place)) for place in places}
+            self._listen(consumer, paused)
 
             def at_end(place: Place) -> bool:
                 end = ends[place]  # noqa: B023
-                return end is not None and at[place] >= end  # noqa: B023
+                return self._silence.of(place) or (end is not None and at[place] >= end)
 
             for message in merge.ready(at_end):
                 yield message
             self._note(merge, at, ends)
             self._hold(consumer, merge, paused)
+
+    def _listen(self, consumer: AIOKafkaConsumer, paused: set[Place]) -> None:
+        """Note which partitions answer; one that does not, as without a leader, holds up no others."""
+        now_s = time.monotonic()
+        answers = {place: consumer.last_poll_timestamp(TopicPartition(*place)) for place in self._ends}
+        self._silence.look(answers | dict.fromkeys(paused, now_s), now_s)
 
     def _note(self, merge: Merge, at: Mapping[Place, int], ends: Mapping[Place, int | None]) -> None:
         """How far it is; once it was where partitions ended when it began, what it has is live."""
@@ -180,7 +201,20 @@ class Follower:
         self._fold(record)
 
     async def _ask(self) -> None:
-        """Whether the broker answers."""
+        """Whether every partition has a broker that answers.  Raises ClusterError where one was made anew"""
         assert self._consumer is not None
         async with asyncio.timeout(10):
-            await self._consumer.end_offsets([TopicPartition(BINNED, 0)])
+            ends = await self._consumer.end_offsets([TopicPartition(*place) for place in self._ends])
+        for item, end in ends.items():
+            place = (item.topic, item.partition)
+            _require_onwards(place, self._newest_ends[place], end)
+            self._newest_ends[place] = end
+
+
+def _require_onwards(place: Place, before: int, now: int) -> None:
+    """Raises ClusterError for an offset that went back: what comes would be taken for what was folded."""
+    if now < before:
+        raise ClusterError(
+            f"{place[0]}-{place[1]}: is at offset {now} again after {before}: its topic was made anew, or "
+            "messages are lost; start serve again, to follow what is there now"
+        )

@@ -41,7 +41,7 @@ class Experiment:
     by block where both answered, so that what is hard for all makes no difference. An arm that stands for
     another model begins everything anew. Any thread may call.
 
-    on_block : called with ``state`` after each block, by the thread that folds
+    on_block : called with the state after each block, by the thread that folds, while others may go on
     """
 
     on_block: Callable[[dict[str, Any]], None] | None = None
@@ -85,21 +85,30 @@ class Experiment:
         """Score the arms that had answered for this sweep."""
         if outcome.horizon_ns != self._primary_ns or not len(outcome.row):
             return
+        closed: dict[str, Any] | None = None
         with self._lock:
-            if outcome.stamp_ns // BLOCK_NS <= self._counted:
+            block = outcome.stamp_ns // BLOCK_NS
+            if block <= self._counted:
                 return  # of before a restart, and read again
             for name in self._arms:
                 probability = self._waiting.pop((outcome.prediction_id, name), None)
                 if probability is not None:
+                    closed = self._turn(block) or closed
                     self._score(name, probability[outcome.row], outcome)
+        on_block = self.on_block
+        if closed is not None and on_block is not None:
+            on_block(closed)  # may write a file, and who answers questions needs the lock
+
+    def _turn(self, block: int) -> dict[str, Any] | None:
+        """Go on to a block; returns the state at the end of the one before, None where there was none."""
+        if block <= self._block:
+            return None
+        self._close()
+        closed = self._state() if self._block >= 0 else None
+        self._block = block
+        return closed
 
     def _score(self, name: str, probability: NDArray[np.float32], outcome: Outcome) -> None:
-        block = outcome.stamp_ns // BLOCK_NS
-        if block > self._block:
-            self._close()
-            if self.on_block is not None and self._block >= 0:
-                self.on_block(self._state())
-            self._block = block
         p = np.clip(probability.astype(np.float64), CLIP, 1 - CLIP)
         loss = float(-np.log(np.where(outcome.occupied, p, 1 - p)).mean())
         arm = self._arms[name]

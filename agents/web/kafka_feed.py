@@ -51,7 +51,7 @@ class KafkaFeed:
 
     def unready(self) -> str:
         """Why it may be behind; empty while it is not."""
-        return self._follower.vitals.unready() if self._follower else "connects to the cluster"
+        return self._follower.unready() if self._follower else "connects to the cluster"
 
     def unhealthy(self) -> str:
         """Why it does not go on; empty while it does."""

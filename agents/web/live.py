@@ -78,6 +78,7 @@ class Live:
         self._boards: tuple[int, str] = (0, "")
         self._statuses: tuple[int, str] = (0, "")
         self._heard_s: dict[str, float] = {}
+        self._scored_s = -BOARD_S
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="live")
 
     @property
@@ -188,17 +189,27 @@ class Live:
             await asyncio.sleep(max(0.0, self._period_s - SETTLE_S - (loop.time() - begin)))
 
     async def _tell_state(self) -> None:
-        loop, board_s = asyncio.get_running_loop(), -BOARD_S
         while True:
-            if self._viewers:
-                self._statuses = self._statuses[0] + 1, _json(self._status())
-                if loop.time() - board_s >= BOARD_S or any(not viewer.board for viewer in self._viewers):
-                    board_s = loop.time()
-                    made = await loop.run_in_executor(self._worker, self._board.scores)
-                    self._boards = self._boards[0] + 1, _json(made)
-                for viewer in self._viewers:
-                    viewer.wake.set()
+            try:
+                known = set(self._world.robots())
+                self._heard_s = {robot: at_s for robot, at_s in self._heard_s.items() if robot in known}
+                if self._viewers:
+                    await self._make_state()
+            except Exception:  # as with frames
+                LOGGER.exception("no status, or no scores")
             await asyncio.sleep(STATUS_S)
+
+    async def _make_state(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            self._statuses = self._statuses[0] + 1, _json(self._status())
+            if loop.time() - self._scored_s >= BOARD_S or any(not viewer.board for viewer in self._viewers):
+                self._scored_s = loop.time()
+                made = await loop.run_in_executor(self._worker, self._board.scores)
+                self._boards = self._boards[0] + 1, _json(made)
+        finally:
+            for viewer in self._viewers:
+                viewer.wake.set()
 
     def _status(self) -> dict[str, Any]:
         world, now = self._world, time.monotonic()
@@ -213,7 +224,6 @@ class Live:
                 "tape": [str(tape[0].stamp_ns), str(tape[-1].stamp_ns), len(tape)] if tape else None,
                 "path": [kept.eye for kept in tape[:: -(-len(tape) // PATH) or 1]],
             }
-        self._heard_s = {robot: at_s for robot, at_s in self._heard_s.items() if robot in robots}
         return {
             "kind": "status",
             "robots": dict(sorted(robots.items())),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
+
+import orjson
 
 from agents.archive import event_of
 from agents.recording import WARNINGS
@@ -14,6 +16,10 @@ from stream.records import HOLDS, Event, ModelActivated, ModelPublished, SweepRe
 
 MODEL_EVENTS = ("trained", "promoted", "rejected", "rolled_back", "refused", "model_failed")
 """Events that name a model in ``model_id``."""
+MOST_STREAMS = 4096
+"""Streams whose model is known; robots may come under ever new names."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +64,7 @@ class News:
                 self._activated(record)
             elif isinstance(record, Event) and record.kind in MODEL_EVENTS:
                 self._named(record)
-            event = event_of(record)
+            event = _tellable(record)
             self._number += 1
             self._events.append((self._number, event))
             if is_alarm(event["event"]):
@@ -84,9 +90,9 @@ class News:
         )
 
     def _activated(self, record: ModelActivated) -> None:
-        self._serving[record.stream_id] = record.model_id
+        self._serving = _with_newest(self._serving, record.stream_id, record.model_id)
         facts = self._facts(record.model_id)
-        activated = facts.activated | {record.stream_id: record.first_stamp_ns}
+        activated = _with_newest(facts.activated, record.stream_id, record.first_stamp_ns)
         self._models[record.model_id] = replace(
             facts, activated=activated, sha256=facts.sha256 or record.sha256
         )
@@ -119,6 +125,24 @@ class News:
         """Events after a number, the oldest first, with their own numbers, from 1; alarms alone if told."""
         with self._lock:
             return [item for item in (self._alarms if alarms else self._events) if item[0] > after]
+
+
+def _with_newest(values: Mapping[str, T], name: str, value: T) -> dict[str, T]:
+    """Values by stream with one more at the end; beyond MOST_STREAMS the oldest are left out."""
+    kept = {key: old for key, old in values.items() if key != name} | {name: value}
+    return dict(list(kept.items())[-MOST_STREAMS:])
+
+
+def _tellable(record: Event | ModelActivated | ModelPublished | SweepRejected) -> dict[str, Any]:
+    """The event of a record, whatever its fields are called and hold: anybody may send one."""
+    event = event_of(record)
+    if isinstance(record, Event):
+        event |= {"event": record.kind, "stamp_ns": record.stamp_ns}
+        try:
+            orjson.dumps(event, option=orjson.OPT_SERIALIZE_NUMPY)
+        except TypeError:  # half a character, or an integer that no reader would take
+            return {"event": record.kind, "stamp_ns": record.stamp_ns, "text": repr(record.fields)}
+    return event
 
 
 def is_alarm(kind: str) -> bool:

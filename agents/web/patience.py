@@ -8,12 +8,15 @@ from collections.abc import Callable
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from agents.web.limits import Limits
 from agents.web.problems import MEDIA_TYPE, problem_body
 
 HANG_UP = "octastream.hang_up"
 """Extension of a request's scope: a function that ends the connection, read or not."""
+CLOSE_SECONDS = 10
+"""A client has so long to read what was sent before a WebSocket's session ended."""
 OF_CLIENTS = frozenset({"Invalid HTTP request received.", "Unsupported upgrade request."})
 """What uvicorn logs of what any client may send: it is answered, and nobody should look at it."""
 
@@ -99,6 +102,16 @@ class PatientProtocol(HttpToolsProtocol):
         if self.cycle is None or self.cycle.response_complete:
             self.transport.write(_answer(status, detail))
         self.transport.close()
+
+
+class PatientWebSocket(WebSocketsSansIOProtocol):
+    """A connection that ends soon after its session: uvicorn's own waits until all is read, for ever."""
+
+    async def run_asgi(self) -> None:
+        try:
+            await super().run_asgi()
+        finally:
+            self.loop.call_later(CLOSE_SECONDS, self.transport.abort)
 
 
 def _hanging_up(cycle: RequestResponseCycle) -> Callable[[], None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from time import perf_counter
 from typing import Annotated, Any, Literal
 
@@ -21,6 +22,7 @@ from agents.web.questions import CellText, Name
 from agents.web.routes_cells import Accept
 from agents.web.service import ARROW, Service, json_answer, wants_arrow
 from agents.web.tensors import TensorError, read_tensors
+from agents.web.waiting import Look, while_waited_for
 from models.manifest import ModelRefused
 from models.runtime import ModelFailed
 from stream.cell_rows import locate
@@ -29,6 +31,8 @@ from stream.sweep_rows import sweep_files
 from stream.tables import TableError
 
 STATES = {-1: None, 0: False, 1: True}
+MOST_STORED = 4
+"""Forecasts that are explained from stored runs at one time: each reads an archive from its start."""
 
 
 class ExplainedCell(BaseModel):
@@ -69,13 +73,14 @@ class InferAnswer(BaseModel):
 def explain_routes(service: Service) -> APIRouter:
     """GET /explain/{prediction_id} and POST /infer."""
     router = APIRouter(tags=["explain"], responses=RESPONSES)
+    explanations = _Explanations(service)
 
     @router.get(
         "/explain/{prediction_id:path}",
         response_model=ExplainAnswer,
         responses={200: {"content": {ARROW: {}}}},
     )
-    def explained(
+    async def explained(
         prediction_id: Annotated[str, Path(max_length=512, description="robot/sensor/stamp_ns")],
         limit: Annotated[int, Query(ge=0, le=20_000, description="Cells in the answer")] = 100,
         order: Annotated[
@@ -89,24 +94,15 @@ def explain_routes(service: Service) -> APIRouter:
         accept: Accept = None,
     ) -> Response:
         """The exact cells, features, model and outcomes of a forecast, made again from its binned sweeps."""
-        found, source = _explanation(service, prediction_id)
-        if wants_arrow(accept):
-            return arrow_answer(explained_table(found))
-        rows = _rows(found, limit, order, cell)
-        values = {
-            "prediction_id": found.prediction_id,
-            "model": found.model_id,
-            "stamp_ns": found.stamp_ns,
-            "horizons_ns": list(found.horizons_ns),
-            "digest_stored": found.digest_stored,
-            "digest_rebuilt": found.digest_rebuilt,
-            "matches": found.matches,
-            "source": source,
-            "features": list(found.names),
-            "cells_in_all": found.cells,
-            "cells": explained_rows(found, rows, ids),
-        }
-        return json_answer(values)
+
+        def answer(look: Look) -> Response:
+            found, source = explanations.of(prediction_id, look)
+            if wants_arrow(accept):
+                return arrow_answer(explained_table(found))
+            cells = explained_rows(found, _rows(found, limit, order, cell), ids)
+            return json_answer(_told(found) | {"source": source, "cells": cells})
+
+        return await while_waited_for(answer)
 
     @router.post(
         "/infer",
@@ -124,22 +120,60 @@ def explain_routes(service: Service) -> APIRouter:
     return router
 
 
-def _explanation(service: Service, prediction_id: str) -> tuple[Explanation, str]:
-    """From memory, or else from stored runs.  Raises Problem"""
-    try:
-        found = service.world.explain(prediction_id)
-        if found is not None:
-            return found, "memory"
-        for run in service.feed.runs():
-            if sweep_files(run):
-                try:
-                    return explain(run, prediction_id, service.world.config), "stored"
-                except UnknownPrediction:
-                    continue
-    except (ExplainError, TableError) as error:
-        raise Problem(404, f"prediction_id: {error}") from error
-    raise Problem(404, f"prediction_id: {prediction_id!r} is neither remembered nor stored; ids are "
-                  "robot/sensor/stamp_ns, as in /predict")  # fmt: skip
+class _Explanations:
+    """Forecasts explained from memory, or else from stored runs."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._turns = threading.BoundedSemaphore(MOST_STORED)
+
+    def of(self, prediction_id: str, look: Look) -> tuple[Explanation, str]:
+        """One, and where it is from.  Raises Problem, and what ``look`` raises"""
+        try:
+            found = self._service.world.explain(prediction_id)
+            if found is not None:
+                return found, "memory"
+            found = self._stored(prediction_id, look)
+        except (ExplainError, TableError) as error:
+            raise Problem(404, f"prediction_id: {error}") from error
+        except FileNotFoundError as error:
+            raise Problem(409, f"prediction_id: {prediction_id!r}: stored files were removed or joined while "
+                          "they were read; ask again") from error  # fmt: skip
+        if found is None:
+            raise Problem(404, f"prediction_id: {prediction_id!r} is neither remembered nor stored; ids are "
+                          "robot/sensor/stamp_ns, as in /predict")  # fmt: skip
+        return found, "stored"
+
+    def _stored(self, prediction_id: str, look: Look) -> Explanation | None:
+        if not self._turns.acquire(blocking=False):
+            detail = f"{MOST_STORED} stored forecasts are being explained already; ask again"
+            raise Problem(503, detail, {"Retry-After": "1"})
+        try:
+            for run in self._service.feed.runs():
+                look()
+                if sweep_files(run):
+                    try:
+                        return explain(run, prediction_id, self._service.world.config, look)
+                    except UnknownPrediction:
+                        continue
+            return None
+        finally:
+            self._turns.release()
+
+
+def _told(found: Explanation) -> dict[str, Any]:
+    """What ExplainAnswer says of the forecast itself."""
+    return {
+        "prediction_id": found.prediction_id,
+        "model": found.model_id,
+        "stamp_ns": found.stamp_ns,
+        "horizons_ns": list(found.horizons_ns),
+        "digest_stored": found.digest_stored,
+        "digest_rebuilt": found.digest_rebuilt,
+        "matches": found.matches,
+        "features": list(found.names),
+        "cells_in_all": found.cells,
+    }
 
 
 def _rows(found: Explanation, limit: int, order: str, cell: list[str] | None) -> NDArray[np.intp]:

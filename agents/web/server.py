@@ -26,7 +26,7 @@ from agents.web.limits import Limits
 from agents.web.live import live_of
 from agents.web.metrics import WebMetrics
 from agents.web.page_options import PageOptions
-from agents.web.patience import protocol_of, quiet_about_clients
+from agents.web.patience import PatientWebSocket, protocol_of, quiet_about_clients
 from agents.web.predict import Predictor
 from agents.web.results_file import results_kept
 from agents.web.service import Service
@@ -151,6 +151,7 @@ def serve(feed: Feed, listener: socket.socket, options: ServerOptions) -> None:
     config = uvicorn.Config(
         build_app(service, options.access, options.limits),
         http=protocol_of(options.limits),
+        ws=PatientWebSocket,
         log_config=None,
         log_level="warning",
         access_log=False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import subprocess
@@ -12,22 +13,28 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from aiokafka import TopicPartition
 
 from agents.cli import main
-from agents.kafka.follow import Merge
+from agents.kafka.admin import ClusterError
+from agents.kafka.admin import run as run_alone
+from agents.kafka.follow import FOLLOWED, Follower, Merge
+from agents.kafka.log import KafkaLog
 from agents.kafka.messages import Message
 from agents.kafka.settings import KafkaSettings
 from agents.web.kafka_feed import KafkaFeed
 from agents.web.world import World
+from stream.codecs.wire import encode
 from stream.config import load_config
-from stream.records import Prediction
+from stream.records import Event, Prediction
 from stream.sources import open_source
 from stream.sources.base import SourceOptions
-from stream.topics import BINNED, OUTCOMES, PREDICTIONS
+from stream.topics import ALARMS, BINNED, OUTCOMES, PREDICTIONS
 from tests.agents.test_cli import one_line
 from tests.data import ROOT
 from tests.kafka.broker import LocalBroker
@@ -59,6 +66,136 @@ def test_messages_of_several_partitions_come_by_their_time_and_none_overtakes() 
     assert ready() == [("a", 5)]
     ends.add(("a", 0))
     assert ready() == []
+
+
+class Log:
+    """Partitions as a consumer sees them, without a broker: one of each topic, in each the same events.
+
+    led : topics that have a leader
+    """
+
+    def __init__(self) -> None:
+        self.ends: dict[Any, int] = {TopicPartition(topic, 0): 0 for topic in FOLLOWED}
+        self.at: dict[Any, int] = dict(self.ends)
+        self.led = set(FOLLOWED)
+        self.polls = 0
+
+    def append(self, topic: str, events: int = 1) -> None:
+        self.ends[TopicPartition(topic, 0)] += events
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    def assign(self, places: list[TopicPartition]) -> None: ...
+
+    async def beginning_offsets(self, places: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(places, 0)
+
+    async def end_offsets(self, places: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return {item: self.ends[item] for item in places}
+
+    async def offsets_for_times(self, times: dict[TopicPartition, int]) -> dict[TopicPartition, None]:
+        return dict.fromkeys(times)
+
+    def seek(self, item: TopicPartition, offset: int) -> None:
+        self.at[item] = offset
+
+    async def position(self, item: TopicPartition) -> int:
+        return self.at[item]
+
+    def highwater(self, item: TopicPartition) -> int:
+        return self.ends[item]
+
+    def last_poll_timestamp(self, item: TopicPartition) -> int:
+        return self.polls if item.topic in self.led else 0
+
+    async def getmany(self, timeout_ms: int) -> dict[TopicPartition, list[Any]]:
+        await asyncio.sleep(0.001)
+        self.polls += 1
+        found = {item: range(at, self.ends[item]) for item, at in self.at.items() if item.topic in self.led}
+        for item, offsets in found.items():
+            self.at[item] = max(offsets.start, offsets.stop)
+        return {
+            item: [_event(item, offset) for offset in offsets] for item, offsets in found.items() if offsets
+        }
+
+
+def _event(item: TopicPartition, offset: int) -> Any:
+    return SimpleNamespace(
+        topic=item.topic, partition=item.partition, offset=offset, key=b"ant", headers=(), timestamp=offset,
+        value=encode(Event(kind="promoted", stamp_ns=offset)),
+    )  # fmt: skip
+
+
+class Followed:
+    """A follower of such partitions, for as long as a test lasts.  told : what it has folded"""
+
+    def __init__(self, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def places_of(*_: Any) -> list[Any]:
+            return [(topic, 0) for topic in FOLLOWED]
+
+        monkeypatch.setattr("agents.kafka.follow.new_reader", lambda *_, **__: log)
+        monkeypatch.setattr("agents.kafka.follow.places_of", places_of)
+        self.told: list[Any] = []
+        self.over = False
+        settings = KafkaSettings(bootstrap="nowhere", partitions=1, folder=Path("nowhere"))
+        self.follower = Follower(settings, self.told.append, lookback_s=60, store=None)
+        self._task = asyncio.create_task(self.follower.run(lambda: self.over))
+
+    async def until(self, done: Callable[[], Any]) -> None:
+        async with asyncio.timeout(20):
+            while not done():
+                if self._task.done():
+                    await self._task
+                await asyncio.sleep(0.001)
+
+    async def end(self) -> None:
+        self.over = True
+        await self._task
+
+
+def test_topics_that_were_made_anew_are_said_and_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read again from their start, or just shorter: what comes then would be taken for what was folded."""
+    monkeypatch.setattr("agents.kafka.vitals.LOOK_SECONDS", 0.01)
+
+    async def anew(begun_again_at: int | None, end: int) -> None:
+        log = Log()
+        followed, item = Followed(log, monkeypatch), TopicPartition(ALARMS, 0)
+        await followed.until(lambda: not followed.follower.unready())
+        log.append(ALARMS, 3)
+        await followed.until(lambda: len(followed.told) == 3)
+        await asyncio.sleep(0.05)  # its end is known, too
+        log.ends[item] = end
+        if begun_again_at is not None:
+            log.at[item] = begun_again_at
+        await followed.until(lambda: len(followed.told) > 3)
+
+    for begun_again_at, end in ((0, 0), (0, 9), (None, 1)):
+        with pytest.raises(ClusterError, match=f"{ALARMS}-0: is at offset .* made anew.*start serve again"):
+            run_alone(anew(begun_again_at, end))
+
+
+def test_one_partition_without_a_leader_is_said_and_holds_up_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("agents.kafka.silence.SILENT_SECONDS", 0.2)
+
+    async def led_again() -> None:
+        log = Log()
+        followed = Followed(log, monkeypatch)
+        await followed.until(lambda: not followed.follower.unready())
+        log.led.remove(BINNED)
+        log.append(BINNED)  # it is not at its end, and nothing comes of it
+        log.append(ALARMS)
+        await followed.until(followed.follower.unready)
+        assert f"nothing was heard of {BINNED}-0" in followed.follower.unready()
+        await followed.until(lambda: len(followed.told) == 1)
+        log.led.add(BINNED)
+        await followed.until(lambda: not followed.follower.unready() and len(followed.told) == 2)
+        await followed.end()
+
+    run_alone(led_again())
 
 
 def wait_until(done: Callable[[], Any], seconds: float = 60.0) -> None:
@@ -137,6 +274,34 @@ def test_who_listens_from_the_start_and_who_comes_later_serve_the_same(
             stop.set()
             thread.join(30)
             assert not thread.is_alive()
+
+
+def test_a_page_of_topics_that_are_made_anew_ends_and_says_so(cluster: KafkaSettings) -> None:
+    config = load_config(None, OVERRIDES)
+    world, feed, errors = World(config), KafkaFeed(cluster, config, 60), list[BaseException]()
+
+    def follow() -> None:
+        try:
+            feed.run(world, threading.Event())
+        except ClusterError as error:
+            errors.append(error)
+
+    async def tell(events: int) -> None:
+        async with KafkaLog(cluster) as log:
+            for number in range(events):
+                await log.append(ALARMS, encode(Event(kind="promoted", stamp_ns=number)), partition=0)
+
+    thread = threading.Thread(target=follow)
+    thread.start()
+    wait_until(lambda: not feed.unready())
+    asyncio.run(tell(5))
+    wait_until(lambda: world.counts["Event"] == 5)
+    fresh_topics(cluster)
+    asyncio.run(tell(2))
+    thread.join(60)
+    assert not thread.is_alive()
+    assert f"{ALARMS}-0: is at offset" in str(errors[0]) and "start serve again" in str(errors[0])
+    assert world.counts["Event"] == 5
 
 
 def ask(url: str, question: Any = None) -> tuple[int, Any]:

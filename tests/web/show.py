@@ -13,6 +13,7 @@ import uvicorn
 
 from agents.web.app import build_app
 from agents.web.page_options import PageOptions
+from agents.web.patience import PatientWebSocket
 from agents.web.server import service_of
 from agents.web.world import World
 from models.runtime import CPU
@@ -51,6 +52,7 @@ class Show:
         config = uvicorn.Config(
             build_app(self.service),
             log_level="warning",
+            ws=PatientWebSocket,
             ws_per_message_deflate=False,
             timeout_graceful_shutdown=1,
         )
@@ -76,6 +78,11 @@ class Show:
             thread.join(START_S)
             assert not thread.is_alive()
         self._socket.close()
+
+    @property
+    def connections(self) -> int:
+        """Connections that the server holds."""
+        return len(self._server.server_state.connections)
 
     def go_on(self) -> None:
         """From now on a forecast each tenth of a second, until there are no more."""

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import struct
+import threading
+import time
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +19,9 @@ from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
 from agents.explain import explain
+from agents.web.app import build_app
+from agents.web.limits import Limits
+from agents.web.routes_explain import MOST_STORED
 from agents.web.server import service_of
 from agents.web.service import ARROW
 from agents.web.tensors import TensorError, read_tensors
@@ -21,8 +29,9 @@ from agents.web.world import World, WorldOptions
 from models.runtime import CPU
 from native.index64 import to_text
 from stream.codecs.inflated import is_compressed
+from stream.container_file import read_containers
 from stream.records import Outcome, Prediction
-from tests.web.played import Played, Still, client_of
+from tests.web.played import URL, Played, Still, client_of
 
 
 def stream_of(
@@ -151,6 +160,86 @@ def test_who_listens_too_late_says_so_instead_of_explaining_it_wrong(city: Playe
     assert answer.status_code == 404
     newest = [record for record in own if isinstance(record, Prediction)][-1]
     assert client.get(f"/explain/{newest.prediction_id}").json()["matches"]
+
+
+def test_what_nobody_waits_for_any_more_is_read_no_further(
+    city: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads cannot be stopped from outside: each would read an archive to its end."""
+    played, read = forgetful(city), count()
+    numbers: list[int] = []
+
+    def endless(path: Path) -> Iterator[Any]:
+        record = next(read_containers(path))
+        for number in read:
+            numbers.append(number)
+            time.sleep(0.01)
+            yield replace(record, robot_id="somebody else")
+
+    monkeypatch.setattr("stream.run_folder.read_containers", endless)
+    app = build_app(played.service(), limits=Limits(request_s=0.3))
+    with TestClient(app, base_url=URL) as client:
+        for _ in range(MOST_STORED + 1):
+            answer = client.get(f"/explain/{old_and_new(played)[0].prediction_id}")
+            assert answer.status_code == 504, answer.text
+        time.sleep(0.2)
+        before = len(numbers)
+        time.sleep(0.2)
+        assert len(numbers) == before > 0
+
+
+def test_few_stored_forecasts_are_explained_at_one_time(
+    city: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played, go_on, begun = forgetful(city), threading.Event(), threading.Semaphore(0)
+
+    def slow(path: Path) -> Iterator[Any]:
+        begun.release()
+        go_on.wait(20)
+        yield from read_containers(path)
+
+    monkeypatch.setattr("stream.run_folder.read_containers", slow)
+    old, new = (f"/explain/{item.prediction_id}" for item in old_and_new(played))
+    statuses: list[int] = []
+    with played.client() as client:
+        threads = [
+            threading.Thread(target=lambda: statuses.append(client.get(old).status_code))
+            for _ in range(MOST_STORED)
+        ]
+        for thread in threads:
+            thread.start()
+            assert begun.acquire(timeout=20)
+        refused = client.get(old)
+        assert refused.status_code == 503 and refused.headers["retry-after"] == "1"
+        assert "ask again" in refused.json()["detail"]
+        assert client.get(new).json()["source"] == "memory"
+        go_on.set()
+        for thread in threads:
+            thread.join(20)
+        assert statuses == [200] * MOST_STORED
+        assert client.get(old).status_code == 200
+
+
+@pytest.mark.parametrize("gone", ["containers", "predictions"])
+def test_files_that_are_removed_while_they_are_read_are_said(
+    city: Played, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: str
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(city.folder, folder)
+    played, glob = replace(forgetful(city), folder=folder), Path.glob
+
+    def pruned(self: Path, pattern: str) -> list[Path]:
+        """Listed, and removed before anything is opened."""
+        found = list(glob(self, pattern))
+        if self.name == gone:
+            for path in found:
+                path.unlink()
+        return found
+
+    monkeypatch.setattr(Path, "glob", pruned)
+    answer = played.client().get(f"/explain/{old_and_new(played)[0].prediction_id}")
+    assert answer.status_code == 409, answer.text
+    assert "ask again" in answer.json()["detail"]
 
 
 # ---- tensors -------------------------------------------------------------------------------------------

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import json
+import logging
+import os
+import socket
 import struct
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +26,7 @@ from agents.web.page_options import PageOptions
 from native.index64 import to_text
 from stream.records import Event, Prediction
 from tests.web.played import Played, Still, client_of
+from tests.web.show import Show
 
 NOW, PAST = 1, 2
 
@@ -241,3 +248,100 @@ def test_nothing_to_watch_yet(city: Played) -> None:
         assert page.text("board")["scores"]["online"] is not None
         page.ask(kind="cell", cell_id="0")
         assert "no robot" in page.text("error")["detail"]
+
+
+def wait_until(done: Callable[[], Any], seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def masked(text: str) -> bytes:
+    """A message as browsers send it; masked by zeros."""
+    return struct.pack(">BBH4x", 0x81, 0xFE, len(text)) + text.encode()
+
+
+def test_a_page_that_reads_nothing_is_let_go(city: Played, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agents.web.routes_live.SEND_SECONDS", 0.5)
+    monkeypatch.setattr("agents.web.patience.CLOSE_SECONDS", 0.5)
+    with Show(city) as show, socket.socket() as page:
+        page.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        page.connect(("127.0.0.1", show.port))
+        page.settimeout(0.2)
+        key = base64.b64encode(os.urandom(16)).decode()
+        page.sendall(
+            f"GET /live HTTP/1.1\r\nhost: 127.0.0.1\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
+            f"sec-websocket-key: {key}\r\nsec-websocket-version: 13\r\n\r\n".encode()
+        )
+        wait_until(lambda: show.connections == 1 and show.service.live.studio.tape.frames("ant"))
+        question = masked(json.dumps({"kind": "past", "stamp_ns": 2**62, "step": 0}).ljust(200))
+        answers = 0
+        while show.service.live.viewers:
+            try:
+                page.sendall(question)
+            except (TimeoutError, OSError):
+                break
+            answers += 1
+        wait_until(lambda: not show.service.live.viewers)
+        wait_until(lambda: not show.connections)
+
+
+def test_what_goes_wrong_once_ends_no_status(
+    city: Played, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("agents.web.live.STATUS_S", 0.01)
+    live = live_of(city.world, Still(city.world.config, city.folder), PageOptions())
+    scores, calls = live._board.scores, 0
+
+    def wrong_at_first() -> dict[str, Any]:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise ZeroDivisionError
+        return scores()
+
+    async def told() -> None:
+        async with live.running():
+            viewer = live.join()
+            assert viewer is not None
+            async with asyncio.timeout(20):
+                while not live._boards[0]:
+                    await asyncio.sleep(0.01)
+                before = live._statuses[0]
+                while live._statuses[0] == before:
+                    await asyncio.sleep(0.01)
+
+    monkeypatch.setattr(live._board, "scores", wrong_at_first)
+    with caplog.at_level(logging.ERROR, "agents.web.live"):
+        asyncio.run(told())
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_robots_that_have_gone_are_forgotten_though_nobody_watches(
+    city: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agents.web.live.STATUS_S", 0.01)
+    live = live_of(city.world, Still(city.world.config, city.folder), PageOptions())
+
+    async def forgotten() -> None:
+        async with live.running():
+            live._heard("ant")
+            live._heard("long gone")
+            async with asyncio.timeout(20):
+                while "long gone" in live._heard_s:
+                    await asyncio.sleep(0.01)
+
+    asyncio.run(forgotten())
+    assert list(live._heard_s) == ["ant"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"event": ["drift"]}, {"stamp_ns": {}}, {"why": "\ud800"}, {"cell": 2**90}, {"region": {"a": []}}],
+)
+def test_an_event_of_odd_fields_is_shown_as_any_other(city: Played, fields: dict[str, Any]) -> None:
+    city.world.fold(Event(kind="drift_odd", stamp_ns=6, fields=fields))
+    with opened(city.client()) as page:
+        found = page.text("news")["events"][-1]
+    assert (found["event"], found["stamp_ns"], found["alarm"]) == ("drift_odd", "6", True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -93,3 +94,18 @@ def test_a_full_disk_ends_nothing(city: Played, tmp_path: Path, caplog: pytest.L
         path.mkdir()  # as good as a disk that takes nothing
         play(city, own, range(3))
         assert "--ab-results" in caplog.text and own.results()["arms"][0]["blocks"] == 2
+
+
+def test_who_asks_does_not_wait_for_the_file(city: Played) -> None:
+    own = Experiment(city.world.config.task.primary_horizon_ns)
+    found: list[dict[str, Any]] = []
+
+    def written(state: dict[str, Any]) -> None:
+        asking = threading.Thread(target=lambda: found.append(own.results()), daemon=True)
+        asking.start()
+        asking.join(5)
+        assert not asking.is_alive(), "it waits for who writes"
+
+    own.on_block = written
+    play(city, own, range(3))
+    assert [item["arms"][0]["blocks"] for item in found] == [1, 2]
