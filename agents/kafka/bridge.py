@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -74,8 +75,8 @@ async def bridge(
 ) -> Tally:
     """Send what a robot sends until SIGINT or SIGTERM; what had come by then is sent, too.
 
-    A broker that goes away is waited for, and gets what it had not confirmed; meanwhile the inbox fills, and
-    drops. A second signal ends at once.
+    A broker that goes away is waited for, and so is a partition without a leader: they get what they had not
+    confirmed. Meanwhile the inbox fills, and drops. A second signal ends at once.
     Raises KafkaError where no broker is there to begin with, or it refuses a message; ClusterError where
     it is away when all is to end; SourceError where the robot cannot be heard
     """
@@ -84,14 +85,16 @@ async def bridge(
         delivery = asyncio.create_task(_deliver(cargo, settings, thread))
         try:
             while not await _ends(delivery, signals):
-                if not cargo.is_stuck():
+                stuck_s = cargo.stuck_s()
+                if stuck_s < WAIT_SECONDS:
                     continue
+                trouble = cargo.leaderless() or f"{settings.bootstrap}: takes nothing"
                 if signals.stop.is_set():
                     raise ClusterError(
-                        f"{settings.bootstrap}: takes nothing, and all is to end: {cargo.unsure} messages "
-                        f"are not confirmed, {len(live.inbox)} not sent"
+                        f"{trouble}, and all is to end: {cargo.unsure} messages are not confirmed, "
+                        f"{len(live.inbox)} not sent"
                     )
-                say(f"{settings.bootstrap}: takes nothing, is waited for; {len(live.inbox)} messages wait")
+                say(f"{trouble}, is waited for; {len(live.inbox)} messages wait, {stuck_s:.0f} s by now")
             if signals.now.is_set():
                 raise KeyboardInterrupt
             await delivery
@@ -102,7 +105,7 @@ async def bridge(
 
 
 async def _deliver(cargo: _Cargo, settings: KafkaSettings, thread: Executor) -> None:
-    async with Producer.open(settings) as producer:
+    async with Producer.open(settings, patient=True) as producer:
         await cargo.deliver(producer, thread)
 
 
@@ -160,8 +163,8 @@ class _Cargo:
         self._live, self._on_message = live, on_message
         self._messages = messages_of(live)
         self._tally = Tally()
-        self._sending = False
-        self._seen = 0
+        self._producer: Producer | None = None
+        self._since: float | None = None  # when what is on its way was begun with
 
     @property
     def tally(self) -> Tally:
@@ -169,30 +172,35 @@ class _Cargo:
         self._tally.dropped = self._live.inbox.dropped.total()
         return self._tally
 
-    def is_stuck(self) -> bool:
-        """Whether no message has been taken since this was asked last, though one is there."""
-        seen, self._seen = self._seen, self._tally.messages
-        return self._sending and seen == self._seen
+    def stuck_s(self) -> float:
+        """For how long what is on its way has not been taken."""
+        return 0.0 if self._since is None else time.monotonic() - self._since
+
+    def leaderless(self) -> str:
+        """Which partitions cannot take what waits for them, empty where none is known."""
+        places = [] if self._producer is None else self._producer.leaderless()
+        named = ", ".join(f"{topic}-{partition}" for topic, partition in places)
+        return named and f"{named}: without a leader"
 
     async def deliver(self, producer: Producer, thread: Executor) -> None:
         """Send what comes until no more does.  Raises KafkaError, SourceError
 
         thread : where messages are waited for and decoded, which takes longer than sending them
         """
-        loop = asyncio.get_running_loop()
+        self._producer, loop = producer, asyncio.get_running_loop()
         while taken := await loop.run_in_executor(thread, next, self._messages, None):
             message = _signed(taken[1])
-            self._sending = True
+            self._since = time.monotonic()
             self.unsure += 1
             await _send(producer, message)
             if not len(self._live.inbox) or self.unsure >= MAX_UNSURE:
                 await producer.confirmed()
                 self.unsure = 0
-            self._sending = False
+            self._since = None
             self._tally.messages += 1
             self._tally.sweeps += message[0] == SWEEPS
             self._on_message(self.tally)
-        self._sending = True
+        self._since = time.monotonic()
         await producer.confirmed()
 
 

@@ -7,7 +7,7 @@ import itertools
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +61,9 @@ FILLED = 16
 """So many messages that were not delivered are read at once; sweeps are large."""
 SMALL_BYTES = 4096
 """A message up to this size, as of a transform, is decoded sooner than another thread begins with it."""
+QUIET_SECONDS = 1.0
+"""A partition of which nothing comes for so long, though its end is further on, may end with markers of
+transactions: they have offsets, and nobody is given them."""
 MAY_RUN_AHEAD = (TRANSFORMS, STATIC)
 """Folding these a little early does no harm. A sweep that runs ahead of its transforms may wait too long for
 them: where a log is sent faster than recorded, MAX_SKEW_MS are many of its seconds."""
@@ -104,6 +107,8 @@ class Driver:
         self._offered: dict[Place, int] = {}  # behind the newest message that was ever queued
         self._ends: dict[Place, int] = {}
         self._ends_ms = 0.0
+        self._looked_s = 0.0  # when ends were looked for last
+        self._held_up = False
         self._whole: dict[Place, int] = {}
         self._began = False
         self._poison: frozenset[Receipt] = frozenset()
@@ -200,12 +205,18 @@ class Driver:
             self._queues[place].append(message)
             self._offered[place] = message.offset + 1
 
+    @property
+    def patience_s(self) -> float | None:
+        """After how long to pump again though nothing was offered; None where that would be in vain."""
+        return QUIET_SECONDS if self._held_up else None
+
     def queued_of(self, place: Place) -> int:
         """Messages of a partition that wait to be folded."""
         return len(self._queues[place])
 
     async def _choose(self) -> Entry | None:
         """The head appended first, once no partition can hold one that was appended long before it."""
+        self._held_up = False
         heads = [queue[0] for queue in self._queues.values() if queue]
         if not heads:
             return None
@@ -213,6 +224,7 @@ class Driver:
         if head.place in self.task.identity.inputs:
             head = await self._without_hole(head)
             if not await self._is_first(head):
+                self._held_up = True
                 return None
         self._queues[head.place].popleft()
         if isinstance(head, Entry):
@@ -256,12 +268,27 @@ class Driver:
             # By the broker's clock alone: all of this was appended before the ends are asked for.
             known_ms = max(self._queues[place][-1].appended_ms for place in inputs if self._queues[place])
             self._ends = await self._host.log.end(inputs)
-            self._ends_ms = known_ms
-            lacking = [place for place in silent if self.task.positions[place] < self._ends[place]]
+            self._ends_ms, self._looked_s = known_ms, time.monotonic()
+            lacking = self._lacking(silent)
             for place, beginning in (await self._host.log.beginning(lacking) if lacking else {}).items():
                 if beginning >= self._ends[place]:  # all of it was deleted, nothing will come of it
                     self._ends[place] = 0
-        return all(self.task.positions[place] >= self._ends[place] for place in silent)
+        elif time.monotonic() - self._looked_s >= QUIET_SECONDS:
+            for place in self._lacking(silent):
+                self._ends[place] = await self._end_of_messages(place)
+            self._looked_s = time.monotonic()
+        return not self._lacking(silent)
+
+    def _lacking(self, places: Sequence[Place]) -> list[Place]:
+        return [place for place in places if self.task.positions[place] < self._ends[place]]
+
+    async def _end_of_messages(self, place: Place) -> int:
+        """Behind the last message of a partition, without the markers after it."""
+        end, log = self._ends[place], self._host.log
+        first = max(self.task.positions[place], (await log.beginning([place]))[place])
+        while end > first and not await log.read(place, end - 1, end):
+            end -= 1
+        return end if end > first else self.task.positions[place]
 
     def _decode(self, message: Message) -> Any:
         identity, receipt = self.task.identity, (message.place, message.offset)

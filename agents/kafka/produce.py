@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
+from agents.journal import Place
 from agents.kafka.settings import KafkaSettings
 from agents.tempo import Tempo
 from stream.codecs import foxglove, tf
@@ -27,6 +29,8 @@ SOURCE = "octastream/produce"
 PART_BYTES = 7 * 2**20
 """A sweep above this is sent in parts, so that it fits a message with its frame and headers."""
 POINT_BYTES = 20
+LEADER_SECONDS = 0.2
+"""Between two questions for the leader of a partition that has none."""
 
 Message = tuple[str, bytes, bytes, list[tuple[str, bytes]]]
 """Topic, key, value, headers."""
@@ -114,9 +118,15 @@ class Producer:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, settings: KafkaSettings) -> AsyncIterator[Producer]:
-        """A connected producer; on leaving, everything has been confirmed.  Raises KafkaError"""
+    async def open(cls, settings: KafkaSettings, *, patient: bool = False) -> AsyncIterator[Producer]:
+        """A connected producer; on leaving, everything has been confirmed.  Raises KafkaError
+
+        patient : a partition without a leader is waited for, as a broker that is away is; otherwise what is
+        for it is refused after 40 s
+        """
         producer = cls(settings)
+        if patient:
+            producer._wait_for_leaders()
         try:
             await producer._producer.start()
             yield producer
@@ -136,6 +146,25 @@ class Producer:
         """Wait until everything sent is durable."""
         waiting, self._sent = self._sent, set()
         await asyncio.gather(*waiting)
+
+    def leaderless(self) -> list[Place]:
+        """Partitions for which messages wait, but that have no leader to take them."""
+        leader = self._producer.client.cluster.leader_for_partition
+        waiting = self._producer._message_accumulator._batches
+        return [(at.topic, at.partition) for at in sorted(waiting) if leader(at) in (None, -1)]
+
+    def _wait_for_leaders(self) -> None:
+        """The client asks for one without a pause, a thousand times a second, and gives up after 40 s."""
+        client, accumulator = self._producer.client, self._producer._message_accumulator
+        update = client._metadata_update
+
+        async def updated(*arguments: Any) -> bool:
+            done: bool = await update(*arguments)
+            if self.leaderless():
+                await asyncio.sleep(LEADER_SECONDS)
+            return done
+
+        client._metadata_update, accumulator._batch_ttl = updated, math.inf
 
 
 async def produce(

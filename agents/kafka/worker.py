@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -225,7 +225,8 @@ class Worker:
         """Fold whenever there is something new, as long as the task is ours."""
         try:
             while True:
-                await running.wake.wait()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(running.wake.wait(), running.driver.patience_s)
                 running.wake.clear()
                 async with running.turn:
                     if running.ended:

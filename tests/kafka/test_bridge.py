@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import NewTopic
 
 from agents.cli import main
 from agents.kafka import bridge as bridge_module
-from agents.kafka.admin import ClusterError, run
+from agents.kafka import produce as produce_module
+from agents.kafka.admin import ClusterError, admin_client, run
 from agents.kafka.bridge import SOURCE, Tally, bridge, open_live
 from agents.kafka.produce import messages_of, produce
 from agents.kafka.retained import open_retained
@@ -35,10 +41,11 @@ from stream.sources.mcap import McapLog
 from stream.sources.message_types import POINTS_TYPE
 from stream.sources.offers import LiveOptions
 from stream.sweep import Sweep
-from stream.topics import REJECTED, STATIC, SWEEPS, TRANSFORMS
+from stream.topics import BY_NAME, REJECTED, STATIC, SWEEPS, TRANSFORMS
 from stream.transform import Transform
 from tests.data import ROOT, data_path
-from tests.kafka.broker import LocalBroker, free_ports
+from tests.kafka import broker as broker_module
+from tests.kafka.broker import HOST, LocalBroker, cluster_id, free_ports, read_settings
 from tests.kafka.harness import fresh_topics, uninterrupted
 from tests.kafka.test_commands import messages
 from tests.stream.foxglove_server import Server, wait_for
@@ -292,6 +299,79 @@ def test_a_broker_that_is_away_at_the_end_is_not_waited_for_without_end(
         live = FoxgloveLive(server.uri, ROBOT, print)
         with pytest.raises(end, match=why):
             Crossing(settings, live).run(steps)
+
+
+class Member(LocalBroker):
+    """A second broker of a cluster whose only controller is the first one."""
+
+    def __init__(self, folder: Path, first: LocalBroker) -> None:
+        super().__init__(folder)
+        self._first = first
+
+    def _write_settings(self) -> Path:
+        path, settings = super()._write_settings(), read_settings()
+        settings |= dict(line.split("=", 1) for line in path.read_text().splitlines())
+        settings |= {
+            "process.roles": "broker",
+            "node.id": "2",
+            "listeners": f"PLAINTEXT://{self.bootstrap}",
+            "controller.quorum.voters": f"1@{HOST}:{self._first.port + 1}",
+        }
+        path.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
+        return path
+
+
+async def keep_on_second(settings: KafkaSettings, topic: str) -> None:
+    """Make a topic anew, with every partition on the second broker alone."""
+    async with admin_client(settings) as client:
+        await client.delete_topics([topic])
+        places = {partition: [2] for partition in range(settings.partitions)}
+        new = NewTopic(topic, -1, -1, replica_assignments=places, topic_configs=BY_NAME[topic].config())
+        for _ in range(100):  # a topic is deleted in the background
+            answer = await client.create_topics([new])
+            if not answer.topic_errors[0][1]:
+                return
+            await asyncio.sleep(0.2)
+    raise AssertionError(answer)
+
+
+@pytest.mark.long
+def test_a_partition_without_a_leader_is_waited_for_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client itself would give a message up after the time of a request, 40 s by default."""
+    request_s = 3
+    monkeypatch.setattr(bridge_module, "WAIT_SECONDS", 1.0)
+    client = partial(AIOKafkaProducer, request_timeout_ms=1000 * request_s)
+    monkeypatch.setattr(produce_module, "AIOKafkaProducer", client)
+    monkeypatch.setattr(broker_module, "cluster_id", partial(str, cluster_id()))
+    sent = clouds(60)
+
+    def steps(crossing: Crossing) -> None:
+        server.wait_for_subscribers(["/points"])
+        server.send(sent[:5])
+        wait_for(lambda: crossing.tally.sweeps == 5, "five sweeps")
+        second.kill()
+        server.send(sent[5:45])
+        wait_for(lambda: any("leader" in line for line in crossing.said), "the leader is missed", 60)
+        time.sleep(3 * request_s)
+        assert crossing.tally.sweeps < 45
+        second.start()
+        server.send(sent[45:])
+        wait_for(lambda: crossing.tally.sweeps == 60, "all sweeps", 60)
+
+    with LocalBroker(tmp_path / "first") as first, Member(tmp_path / "second", first) as second:
+        settings = KafkaSettings(bootstrap=first.bootstrap, partitions=2, folder=tmp_path)
+        fresh_topics(settings)
+        run(keep_on_second(settings, SWEEPS))
+        with Server() as server:
+            server.offer({"/points": POINTS_TYPE})
+            crossing = Crossing(settings, FoxgloveLive(server.uri, ROBOT, print))
+            tally = crossing.run(steps)
+        assert (tally.messages, tally.sweeps, tally.dropped) == (60, 60, 0)
+        assert stamps(settings) == stamps_of(60)  # each once
+        missed = SWEEPS + r"-[01]: without a leader, is waited for; \d+ messages wait, \d+ s by now"
+        assert any(re.fullmatch(missed, line) for line in crossing.said), crossing.said
 
 
 def test_a_reader_that_is_too_slow_loses_sweeps_which_are_counted(cluster: KafkaSettings) -> None:

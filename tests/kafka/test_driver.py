@@ -60,11 +60,13 @@ class Free:
 
 
 class MemoryLog(KafkaLog):
-    """Partitions in memory; ``begins`` is where those begin that have lost messages."""
+    """Partitions in memory; ``begins`` is where those begin that have lost messages, ``markers`` how many
+    markers of transactions are behind the last one."""
 
     def __init__(self) -> None:
         self.messages: dict[Place, list[Message]] = defaultdict(list)
         self.begins: dict[Place, int] = defaultdict(int)
+        self.markers: dict[Place, int] = defaultdict(int)
         self.reads: list[tuple[Place, int, int]] = []
 
     async def append_all(self, messages: Sequence[Outgoing]) -> list[int]:
@@ -81,7 +83,7 @@ class MemoryLog(KafkaLog):
         return at
 
     async def end(self, places: Sequence[Place]) -> dict[Place, int]:
-        return {place: len(self.messages[place]) for place in places}
+        return {place: len(self.messages[place]) + self.markers[place] for place in places}
 
     async def beginning(self, places: Sequence[Place]) -> dict[Place, int]:
         return {place: self.begins[place] for place in places}
@@ -169,6 +171,10 @@ class Bench:
                 if delivered is None or message.offset in delivered:
                     driver.offer(message)
             await driver.pump()
+            async with asyncio.timeout(10):
+                while driver.patience_s is not None:
+                    await asyncio.sleep(driver.patience_s)
+                    await driver.pump()
             if leave:
                 await driver.leave()
         finally:
@@ -509,6 +515,17 @@ def test_an_agent_that_never_ran_misses_nothing(tmp_path: Path) -> None:
     bench.process()
     assert bench.gaps() == []
     assert bench.agent.seen == list(range(14, 20))
+
+
+def test_a_partition_that_ends_with_markers_of_transactions_holds_up_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver_module, "QUIET_SECONDS", 0.01)
+    bench = Bench(tmp_path)
+    bench.log.markers[STATIC, 0] = 3
+    bench.send([10, 11])
+    bench.process()
+    assert bench.agent.seen == [10, 11]
 
 
 def test_a_partition_of_which_all_was_deleted_holds_up_no_other(tmp_path: Path) -> None:

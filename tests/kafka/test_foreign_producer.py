@@ -8,10 +8,12 @@ import runpy
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from aiokafka import AIOKafkaProducer
 from foxglove_schemas_protobuf.FrameTransform_pb2 import FrameTransform
 from foxglove_schemas_protobuf.FrameTransforms_pb2 import FrameTransforms
@@ -118,29 +120,40 @@ def foxglove_transform(stamp_ns: int, parent: str, child: str, x: float, z: floa
     return message
 
 
-async def send_foxglove(bootstrap: str) -> None:
-    """Clouds say what they are in; transforms do not, and those of the mount come from a schema registry."""
+async def send_foxglove(bootstrap: str, transactional_id: str | None) -> None:
+    """Clouds say what they are in; transforms do not, and those of the mount come from a schema registry.
+
+    transactional_id : None sends without transactions, which end with markers that have offsets, too
+    """
     scene = runpy.run_path(str(EXAMPLE), run_name="example")["scene"]
     start_ns = time.time_ns()
     headers = [("octa_sensor", b"top"), ("content-type", CLOUD.encode())]
-    async with AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all") as producer:
+    async with AIOKafkaProducer(
+        bootstrap_servers=bootstrap, acks="all", transactional_id=transactional_id
+    ) as producer:
+        transaction = producer.transaction if transactional_id else nullcontext
         mount = FrameTransforms(transforms=[foxglove_transform(start_ns, "base_link", "lidar", 0.0, 1.7)])
-        await producer.send_and_wait(STATIC, REGISTRY + mount.SerializeToString(), key=b"ant")
+        async with transaction():
+            await producer.send_and_wait(STATIC, REGISTRY + mount.SerializeToString(), key=b"ant")
         for number in range(SWEEPS):
             stamp_ns, x = start_ns + number * 10**8, 0.2 * number
             pose = foxglove_transform(stamp_ns, "odom", "base_link", x, 0.0)
-            await producer.send_and_wait(TRANSFORMS, pose.SerializeToString(), key=b"ant")
-            await producer.send_and_wait(
-                SWEEPS_TOPIC, foxglove_cloud(stamp_ns, scene(x)), key=b"ant", headers=headers
-            )
+            async with transaction():
+                await producer.send_and_wait(TRANSFORMS, pose.SerializeToString(), key=b"ant")
+                await producer.send_and_wait(
+                    SWEEPS_TOPIC, foxglove_cloud(stamp_ns, scene(x)), key=b"ant", headers=headers
+                )
             await asyncio.sleep(0.1)
 
 
-def test_a_worker_forecasts_from_foxglove(kafka: LocalBroker, tmp_path: Path) -> None:
+@pytest.mark.parametrize("transactional_id", [None, "foxglove"])
+def test_a_worker_forecasts_from_foxglove(
+    kafka: LocalBroker, tmp_path: Path, transactional_id: str | None
+) -> None:
     settings = KafkaSettings(bootstrap=kafka.bootstrap, partitions=2, folder=tmp_path / "state")
     fresh_topics(settings)
     log = tmp_path / "log"
     types = [f"{TRANSFORMS}={FRAME}", f"{STATIC}={FRAMED}"]
     worker = worker_of(settings, log, *(item for text in types for item in ("--content-type", text)))
-    asyncio.run(send_foxglove(kafka.bootstrap))
+    asyncio.run(send_foxglove(kafka.bootstrap, transactional_id))
     check_forecasts(settings, predictions_of(settings, worker, log))

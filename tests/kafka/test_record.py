@@ -8,14 +8,26 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from aiokafka import AIOKafkaConsumer
 from mcap.reader import make_reader
 
 from agents.cli import main
+from agents.journal import Place
+from agents.kafka import partitions as partitions_module
+from agents.kafka import record as record_module
 from agents.kafka.admin import run
+from agents.kafka.log import LogLost
+from agents.kafka.messages import Message
 from agents.kafka.produce import FOXGLOVE, messages_of
 from agents.kafka.record import record_topics
 from agents.kafka.settings import KafkaSettings
@@ -27,7 +39,7 @@ from stream.records import Binned, Outcome, Prediction
 from stream.run_folder import RunFolder
 from stream.sinks.foxglove import ID_HIGH, ID_LOW
 from stream.sources import open_source
-from stream.sources.base import SourceOptions
+from stream.sources.base import Item, SourceOptions
 from stream.sweep import Sweep
 from stream.topics import BINNED, OUTCOMES, PREDICTIONS, STATIC, SWEEPS
 from stream.transform import Transform
@@ -36,6 +48,7 @@ from tests.agents.test_record import Kept
 from tests.data import ROOT
 from tests.kafka.broker import LocalBroker
 from tests.kafka.harness import Workers, fresh_topics, read, send, wait_for_rest
+from tests.stream.foxglove_server import wait_for
 from tests.stream.test_sinks import table_of
 
 SIM = "sim:city?sweeps=14&beams=32&azimuths=128&seed=3"
@@ -106,7 +119,7 @@ def test_what_went_through_the_topics_is_recorded_and_replays_to_the_same_cells(
     capsys.readouterr()
     path = tmp_path / "a.mcap"
     grid = ["--set", "grid.map_frame=odom"]
-    spans = ["--from", "2020-01-01", "--to", "2100-01-01"]
+    spans = ["--from", "2020-01-01", "--to", datetime.now(UTC).isoformat()]
     assert main(["record", "--out", str(path), *grid, *spans]) == 0
     shown = capsys.readouterr()
     assert shown.err.startswith(f"recording {cluster.bootstrap}; Ctrl-C ends it")
@@ -169,6 +182,130 @@ def test_what_comes_while_it_is_recorded_is_in_it_and_what_was_there_before_is_n
     stamps = [shown.stamp_ns for _, shown in kept.found if isinstance(shown, Sweep)]
     assert stamps == [item.stamp_ns for item in after if isinstance(item, Sweep)] != []
     assert len(kept.found) == len(after) + 1
+
+
+def inputs(first: int = 0) -> list[Item]:
+    """Some sweeps with transforms before them, of which some are static."""
+    return [*open_source(SIM, SourceOptions(robot_id="ant"))][first : first + 40]
+
+
+class Watched:
+    """A recording that runs while a thread goes through steps, and is told to stop when they are done."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self.ended = threading.Event()
+        self._settings, self._stop, self._kept = settings, Stop(), Kept()
+
+    def run(self, steps: Callable[[Watched], None], end: str | None = None) -> None:
+        """Raises what the recording raises, or else the steps"""
+        recording = Recording([self._kept], "odom")
+        with ThreadPoolExecutor(1) as thread:
+            begun = list[Future[None]]()
+            try:
+                run(record_topics(self._settings, recording, self._stop, begin="2020-01-01", end=end,
+                                  on_start=lambda: begun.append(thread.submit(self._go, steps))))  # fmt: skip
+            finally:
+                self.ended.set()
+            begun[0].result()
+
+    def stamps(self) -> list[int]:
+        """Of the sweeps that were recorded."""
+        return [shown.stamp_ns for _, shown in self._kept.found if isinstance(shown, Sweep)]
+
+    def _go(self, steps: Callable[[Watched], None]) -> None:
+        try:
+            steps(self)
+        finally:
+            self._stop.told = True
+
+
+def stamps_of(items: Iterable[Item]) -> list[int]:
+    return [item.stamp_ns for item in items if isinstance(item, Sweep)]
+
+
+def test_until_a_time_that_is_still_to_come_what_comes_is_recorded(
+    cluster: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record_module, "BEHIND_SECONDS", 1.0)
+    before, within, after = inputs()[:20], inputs()[20:40], inputs(40)[:20]
+    send(cluster, [before])
+    end = datetime.now(UTC) + timedelta(seconds=6)
+
+    def steps(watched: Watched) -> None:
+        wait_for(lambda: len(watched.stamps()) == len(stamps_of(before)), "what was there")
+        send(cluster, [within])
+        assert datetime.now(UTC) < end, "too slow to show anything"
+        wait_for(lambda: datetime.now(UTC) > end, "the time", 10)
+        send(cluster, [after])
+        assert watched.ended.wait(30)
+
+    watched = Watched(cluster)
+    watched.run(steps, end.isoformat())
+    assert watched.stamps() == stamps_of([*before, *within]) != []
+
+
+@pytest.mark.fault(9)
+@pytest.mark.long
+def test_a_broker_that_is_silent_while_it_is_recorded_is_waited_for(
+    local_kafka: LocalBroker,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Longer than the client waits, 40 s by default, and than a message that is due is waited for, 60 s."""
+    client = partial(AIOKafkaConsumer, request_timeout_ms=2000)
+    monkeypatch.setattr(partitions_module, "AIOKafkaConsumer", client)
+    monkeypatch.setattr(partitions_module, "STALL_SECONDS", 2)
+    settings = KafkaSettings(bootstrap=local_kafka.bootstrap, partitions=2, folder=tmp_path)
+    fresh_topics(settings)
+    before, after = inputs()[:20], inputs()[20:40]
+
+    def steps(watched: Watched) -> None:
+        send(settings, [before])
+        wait_for(lambda: bool(watched.stamps()), "a sweep")
+        with local_kafka.silent():
+            wait_for(lambda: len(caplog.messages) > 2, "three warnings", 60)
+        send(settings, [after])
+        wait_for(lambda: len(watched.stamps()) == len(stamps_of(inputs())), "all sweeps", 60)
+
+    watched = Watched(settings)
+    watched.run(steps)
+    assert watched.stamps() == stamps_of(inputs())
+    assert all(line.startswith(f"{settings.bootstrap}: is waited for, ") for line in caplog.messages)
+
+
+@pytest.mark.long
+def test_a_topic_that_is_made_anew_while_it_is_recorded_is_an_error(cluster: KafkaSettings) -> None:
+    def steps(watched: Watched) -> None:
+        wait_for(lambda: len(watched.stamps()) == len(stamps_of(inputs())), "all sweeps")
+        fresh_topics(cluster)
+        assert watched.ended.wait(60)
+
+    send(cluster, [inputs()])
+    why = r"octa\.[a-z.]+\.v1-[01]: ends at 0, but is recorded up to \d+: the topic was made anew, .*; record"
+    with pytest.raises(LogLost, match=why):
+        Watched(cluster).run(steps)
+
+
+def test_what_comes_again_from_the_beginning_of_a_topic_is_not_recorded_twice() -> None:
+    """Made anew while it is read: the client goes on at its beginning, where it finds no offset of before."""
+    place: Place = (SWEEPS, 0)
+
+    class Renewed:
+        async def spans(self, places: Sequence[Place]) -> dict[Place, range]:
+            return {place: range(10)}
+
+        async def merged(self, spans: Mapping[Place, range]) -> AsyncGenerator[Message]:
+            assert spans == {place: range(7, 10)}
+            yield Message(place=place, offset=0, key=b"", value=b"", headers=(), appended_ms=0)
+
+    async def first() -> None:
+        renewed: Any = Renewed()
+        async with aclosing(record_module._messages(renewed, {place: 7}, None, Stop(), "there")) as messages:
+            await anext(messages)
+
+    with pytest.raises(LogLost, match=f"{SWEEPS}-0: 0 comes again, but is recorded up to 7: "):
+        run(first())
 
 
 @pytest.mark.long
