@@ -45,6 +45,8 @@ SNAPSHOT = frozenset(
         "warm",
     )
 )
+LATER = frozenset(("now_ns", "warm"))
+"""What the first snapshots of this version lack."""
 
 
 class Learn(Agent):
@@ -289,16 +291,9 @@ class Learn(Agent):
             self._close(robot, outcome.prediction_id)
 
     def _planned(self, stream: StreamState, outcome: Outcome, look: Look) -> Plan:
-        """Who trains on a labelled sweep.
-
-        Clocks of robots differ, so stamps of two streams are never compared: each begins where the others
-        have got to, and time is what has passed for the one furthest on.
-        """
-        stamp_ns = outcome.observed_stamp_ns
-        if stream.lead_ns is None:
-            stream.lead_ns = self._now_ns - stamp_ns
-        self._now_ns = max(self._now_ns, stamp_ns + stream.lead_ns)
-        return self._plan.labelled(stamp_ns, self._now_ns, look)
+        """Who trains on a labelled sweep."""
+        self._now_ns = stream.clock(self._now_ns, outcome.observed_stamp_ns)
+        return self._plan.labelled(outcome.observed_stamp_ns, self._now_ns, look)
 
     # ---- snapshots -------------------------------------------------------------------------------------
 
@@ -321,16 +316,18 @@ class Learn(Agent):
 
     def restore(self, data: bytes) -> None:
         """Continue from a snapshot of a Learn with the same configuration; raises StateError."""
-        tree = unpack_fields(data, SNAPSHOT)
+        tree = unpack_fields(data, SNAPSHOT, LATER)
         self._baselines.restore(tree["baselines"])
         self._frozen = Version.from_state(tree["frozen"], self._load) if tree["frozen"] else None
-        self._warm, self._now_ns = tree["warm"], tree["now_ns"]
-        self._freeze()
         self._lineages.restore(tree["lineages"], self._load)
         self._plan.restore(tree["plan"])
         self.drift.restore(tree["drift"])
         self._predictions, self.skewed = tree["predictions"], tree["skewed"]
+        self._warm = tree.get("warm", self._predictions >= self._config.task.warmup_sweeps)
+        self._freeze()
         self._robots = {name: RobotState.from_state(state, self._config) for name, state in tree["robots"]}
+        newest = [s.newest_ns for robot in self._robots.values() for s in robot.streams.values()]
+        self._now_ns = tree.get("now_ns", max(newest, default=0))
         self._roster = Roster(self._config.limits.max_robots, tree["roster"])
         self._forgotten = Forgotten.from_state(tree["forgotten"])
 

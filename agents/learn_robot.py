@@ -41,17 +41,40 @@ class Pending:
         )
 
 
+STOOD_NS = 1_000_000_000
+"""A clock that stands for so long, by a stream that goes on, waits for none that were further."""
+
+
 @dataclass(slots=True, kw_only=True)
 class StreamState:
     """One stream of a robot.
 
     newest_ns : stamp of its newest prediction; predictions : how many there were
     lead_ns : added to its stamps, they are of the clock that all streams share; None before its first label
+    seen_ns, since_ns : what that clock showed last, and the stream's own stamp when it first showed that
     """
 
     newest_ns: int
     predictions: int = 0
     lead_ns: int | None = None
+    seen_ns: int = 0
+    since_ns: int = 0
+
+    def clock(self, now_ns: int, stamp_ns: int) -> int:
+        """The clock that all streams share, which shows ``now_ns``, after a sweep with labels.
+
+        Clocks of robots differ, so stamps of two streams are never compared: each begins where the others
+        have got to, and time is what has passed for the one furthest on. When that has fallen silent, the
+        others go on from there.
+        """
+        if self.lead_ns is None:
+            self.lead_ns, self.seen_ns, self.since_ns = now_ns - stamp_ns, now_ns, stamp_ns
+        elif self.seen_ns == now_ns and stamp_ns - self.since_ns > STOOD_NS:
+            self.lead_ns = now_ns - self.since_ns
+        then_ns = max(now_ns, stamp_ns + self.lead_ns)
+        if then_ns != self.seen_ns:
+            self.seen_ns, self.since_ns = then_ns, stamp_ns
+        return then_ns
 
 
 class RobotState:
@@ -127,7 +150,11 @@ class RobotState:
                 challengers=item["challengers"],
                 open_horizons=set(item["open_horizons"]),
             )
-        robot.streams = {name: from_dict(StreamState, values) for name, values in state["streams"]}
+        older = [  # the clock of such snapshots was the stamps themselves
+            [name, {"newest_ns": newest_ns, "lead_ns": 0}]
+            for name, newest_ns in state.get("newest_prediction", ())
+        ]
+        robot.streams = {name: from_dict(StreamState, values) for name, values in state.get("streams", older)}
         robot.roster = Roster(config.limits.max_streams, state["roster"])
         robot.held_outcomes = [from_dict(Outcome, values) for values in state["held_outcomes"]]
         return robot

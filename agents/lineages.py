@@ -178,9 +178,7 @@ class Lineages:
                 self._judge(name, served, score(probability[row], occupied), outcome.observed_stamp_ns, step)
 
     def _is_champions(self, model_id: str) -> bool:
-        """Whether the champion made this model; no lineage being champion, the built-in one counts."""
-        if self._champion is None:
-            return model_id == self._builtin.model_id
+        """Whether the champion made this model; without one, whether any but our lineages did."""
         return self._makers.get(model_id) == self._champion
 
     def _judge(
@@ -361,7 +359,7 @@ class Lineages:
         """Continue from ``state``; ``load`` makes models of their files."""
         versions = [Version.from_state(values, load) for values in state["versions"]]
         self._versions = OrderedDict((version.model.model_id, version) for version in versions)
-        self._makers = OrderedDict(state["makers"])
+        self._makers = OrderedDict(state.get("makers", ()))  # older snapshots have none
         self._lineages = {
             name: Lineage.from_state(name, values, load) for name, values in state["lineages"].items()
         }

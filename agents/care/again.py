@@ -68,6 +68,7 @@ def rebuild_from(
 def _fresh(folder: Path) -> Iterator[Path]:
     """A folder for as long as it is needed, without what a killed process left there."""
     shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)  # a run may be private
     try:
         yield folder
     finally:

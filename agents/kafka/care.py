@@ -140,8 +140,8 @@ def _snapshots(
     learned = any(_agent(task) == "learn" for _, _, task in held)
     left = Left(
         what="weights in snapshots of learn",
-        why="weights cannot forget a part of what they were trained on; removing these snapshots and "
-        "learning from scratch can",
+        why="weights cannot forget a part of what they were trained on, and their sources name whose that "
+        "was; removing these snapshots and learning from scratch can",
     )
     return replace(receipt, left=[*receipt.left, *([left] if learned else [])])
 

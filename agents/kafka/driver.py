@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from aiokafka.errors import KafkaError
+
 from agents.effects import LocalEffects
 from agents.journal import Order, Place, Receipt
 from agents.kafka.host import Failpoint, Host
@@ -24,6 +26,7 @@ from agents.kafka.messages import (
     poison_of,
     record_of,
 )
+from agents.kafka.partitions import BEHIND_SECONDS
 from agents.operations import (
     AppendJournal,
     Ask,
@@ -54,7 +57,6 @@ LOGGER = logging.getLogger(__name__)
 
 OPERATION_SECONDS = 90.0
 """Longer than any client waits for a broker that is away."""
-BEHIND_SECONDS = 5.0
 FETCHED = 64
 """Inputs of so many journal entries are read at once in a recovery; there may be thousands."""
 FILLED = 16
@@ -64,6 +66,8 @@ SMALL_BYTES = 4096
 QUIET_SECONDS = 1.0
 """A partition of which nothing comes for so long, though its end is further on, may end with markers of
 transactions: they have offsets, and nobody is given them."""
+LOOK_SECONDS = 10.0
+"""To look for them may take so long; a partition that has no leader is looked at again."""
 MAY_RUN_AHEAD = (TRANSFORMS, STATIC)
 """Folding these a little early does no harm. A sweep that runs ahead of its transforms may wait too long for
 them: where a log is sent faster than recorded, MAX_SKEW_MS are many of its seconds."""
@@ -108,6 +112,7 @@ class Driver:
         self._ends: dict[Place, int] = {}
         self._ends_ms = 0.0
         self._looked_s = 0.0  # when ends were looked for last
+        self._markers: dict[Place, tuple[int, int]] = {}  # ends of partitions, and of messages in them
         self._held_up = False
         self._whole: dict[Place, int] = {}
         self._began = False
@@ -275,20 +280,33 @@ class Driver:
                     self._ends[place] = 0
         elif time.monotonic() - self._looked_s >= QUIET_SECONDS:
             for place in self._lacking(silent):
-                self._ends[place] = await self._end_of_messages(place)
+                await self._look_for_markers(place)
             self._looked_s = time.monotonic()
         return not self._lacking(silent)
 
     def _lacking(self, places: Sequence[Place]) -> list[Place]:
-        return [place for place in places if self.task.positions[place] < self._ends[place]]
+        return [place for place in places if self.task.positions[place] < self._end_of_messages(place)]
 
-    async def _end_of_messages(self, place: Place) -> int:
-        """Behind the last message of a partition, without the markers after it."""
-        end, log = self._ends[place], self._host.log
-        first = max(self.task.positions[place], (await log.beginning([place]))[place])
-        while end > first and not await log.read(place, end - 1, end):
-            end -= 1
-        return end if end > first else self.task.positions[place]
+    def _end_of_messages(self, place: Place) -> int:
+        """Behind the last message of a partition, as far as is known; there may be markers after it."""
+        known, end = self._markers.get(place, (0, 0))
+        return end if known == self._ends[place] else self._ends[place]
+
+    async def _look_for_markers(self, place: Place) -> None:
+        """Find the last message of a partition of which nothing comes, by reading backwards."""
+        end = last = self._ends[place]
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                first = max(self.task.positions[place], (await self._host.log.beginning([place]))[place])
+                found: list[Message] = []
+                while last > first and not found:
+                    begin = max(first, last - max(1, end - last))
+                    found = await self._host.log.read(place, begin, last)
+                    last = found[-1].offset + 1 if found else begin
+        except (TimeoutError, KafkaError, LogError) as error:
+            LOGGER.warning("%s: nothing comes of %s-%s: %r", self.task.identity, *place, error)
+        else:
+            self._markers[place] = end, last if found else self.task.positions[place]
 
     def _decode(self, message: Message) -> Any:
         identity, receipt = self.task.identity, (message.place, message.offset)

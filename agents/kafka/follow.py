@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from agents.journal import Place
 from agents.kafka.admin import ClusterError, places_of
 from agents.kafka.messages import Message, message_of, record_of
-from agents.kafka.partitions import MERGED_FETCH_BYTES, new_reader
+from agents.kafka.partitions import BEHIND_SECONDS, MERGED_FETCH_BYTES, new_reader
 from agents.kafka.settings import KafkaSettings
 from agents.kafka.silence import Silence
 from agents.kafka.vitals import STARTING, Vitals
@@ -159,15 +159,20 @@ class Follower:
 
             def at_end(place: Place) -> bool:
                 end = ends[place]  # noqa: B023
-                return self._silence.of(place) or (end is not None and at[place] >= end)
+                return self._is_passed_over(consumer, place) or (end is not None and at[place] >= end)
 
             for message in merge.ready(at_end):
                 yield message
             self._note(merge, at, ends)
             self._hold(consumer, merge, paused)
 
+    def _is_passed_over(self, consumer: AIOKafkaConsumer, place: Place) -> bool:
+        """Whether a partition holds up no others: it has no leader. One that is but slow is waited for."""
+        cluster = consumer._client.cluster
+        return self._silence.of(place) and cluster.leader_for_partition(TopicPartition(*place)) in (None, -1)
+
     def _listen(self, consumer: AIOKafkaConsumer, paused: set[Place]) -> None:
-        """Note which partitions answer; one that does not, as without a leader, holds up no others."""
+        """Note which partitions answer."""
         now_s = time.monotonic()
         answers = {place: consumer.last_poll_timestamp(TopicPartition(*place)) for place in self._ends}
         self._silence.look(answers | dict.fromkeys(paused, now_s), now_s)
@@ -202,13 +207,19 @@ class Follower:
 
     async def _ask(self) -> None:
         """Whether every partition has a broker that answers.  Raises ClusterError where one was made anew"""
+        ends = await self._ask_ends()
+        if any(end < self._newest_ends[place] for place, end in ends.items()):
+            await asyncio.sleep(BEHIND_SECONDS)
+            ends = await self._ask_ends()
+        for place, end in ends.items():
+            _require_onwards(place, self._newest_ends[place], end)
+            self._newest_ends[place] = end
+
+    async def _ask_ends(self) -> dict[Place, int]:
         assert self._consumer is not None
         async with asyncio.timeout(10):
             ends = await self._consumer.end_offsets([TopicPartition(*place) for place in self._ends])
-        for item, end in ends.items():
-            place = (item.topic, item.partition)
-            _require_onwards(place, self._newest_ends[place], end)
-            self._newest_ends[place] = end
+        return {(item.topic, item.partition): end for item, end in ends.items()}
 
 
 def _require_onwards(place: Place, before: int, now: int) -> None:

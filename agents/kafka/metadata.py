@@ -1,15 +1,35 @@
-"""What a producer must know of a topic before a partition is chosen."""
+"""What clients know of topics, and how often they ask for it."""
 
 from __future__ import annotations
 
 import asyncio
+import math
+import time
+from typing import Any
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import UnknownTopicOrPartitionError
 
 from stream.topics import BY_NAME
 
 TRIES, PAUSE_SECONDS = 100, 0.1
+HURRY_SECONDS = 0.2
+"""Between two questions of a client for brokers and leaders."""
+
+
+def unhurried(client: AIOKafkaClient) -> None:
+    """Have a client take its time: for a partition without a leader it asks a thousand times a second."""
+    update, asked_s = client._metadata_update, -math.inf
+
+    async def updated(*arguments: Any) -> bool:
+        nonlocal asked_s
+        await asyncio.sleep(asked_s + HURRY_SECONDS - time.monotonic())
+        asked_s = time.monotonic()
+        done: bool = await update(*arguments)
+        return done
+
+    client._metadata_update = updated
 
 
 async def require_partitions(producer: AIOKafkaProducer, name: str, common: int) -> None:

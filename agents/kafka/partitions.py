@@ -13,12 +13,15 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from agents.journal import Place, Receipt
 from agents.kafka.admin import ClusterError
 from agents.kafka.messages import Message, message_of
+from agents.kafka.metadata import unhurried
 from agents.kafka.settings import KafkaSettings
 from stream.topics import MAX_MESSAGE_BYTES
 
 POLL_MS = 500
 STALL_SECONDS = 60
 """A broker that is away for longer than this while messages are due has gone for good."""
+BEHIND_SECONDS = 5.0
+"""A broker may be behind another one, or its clock behind ours, for so long."""
 MERGED_FETCH_BYTES = 48 * 2**20
 """Of all partitions in one fetch, below what a broker grants (55 MiB). While messages of some partitions wait
 to be merged the client asks for others ten times a second only, so one fetch should fill all empty ones."""
@@ -41,7 +44,7 @@ def new_reader(
     fetch_bytes : of all partitions in one fetch
     wait_ms : how long a broker that has nothing new may wait before it says so
     """
-    return AIOKafkaConsumer(
+    consumer = AIOKafkaConsumer(
         **settings.clients(),
         enable_auto_commit=False,
         auto_offset_reset=reset,
@@ -49,6 +52,8 @@ def new_reader(
         fetch_max_wait_ms=wait_ms,
         max_partition_fetch_bytes=MAX_MESSAGE_BYTES,
     )
+    unhurried(consumer._client)
+    return consumer
 
 
 class Partitions:

@@ -29,8 +29,6 @@ SOURCE = "octastream/produce"
 PART_BYTES = 7 * 2**20
 """A sweep above this is sent in parts, so that it fits a message with its frame and headers."""
 POINT_BYTES = 20
-LEADER_SECONDS = 0.2
-"""Between two questions for the leader of a partition that has none."""
 
 Message = tuple[str, bytes, bytes, list[tuple[str, bytes]]]
 """Topic, key, value, headers."""
@@ -126,7 +124,7 @@ class Producer:
         """
         producer = cls(settings)
         if patient:
-            producer._wait_for_leaders()
+            producer._producer._message_accumulator._batch_ttl = math.inf
         try:
             await producer._producer.start()
             yield producer
@@ -152,19 +150,6 @@ class Producer:
         leader = self._producer.client.cluster.leader_for_partition
         waiting = self._producer._message_accumulator._batches
         return [(at.topic, at.partition) for at in sorted(waiting) if leader(at) in (None, -1)]
-
-    def _wait_for_leaders(self) -> None:
-        """The client asks for one without a pause, a thousand times a second, and gives up after 40 s."""
-        client, accumulator = self._producer.client, self._producer._message_accumulator
-        update = client._metadata_update
-
-        async def updated(*arguments: Any) -> bool:
-            done: bool = await update(*arguments)
-            if self.leaderless():
-                await asyncio.sleep(LEADER_SECONDS)
-            return done
-
-        client._metadata_update, accumulator._batch_ttl = updated, math.inf
 
 
 async def produce(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
 from aiokafka.errors import KafkaTimeoutError
 
@@ -14,7 +14,7 @@ from agents.journal import Place
 from agents.kafka.admin import ClusterError, places_of
 from agents.kafka.log import LogLost
 from agents.kafka.messages import Message, record_of
-from agents.kafka.partitions import Partitions
+from agents.kafka.partitions import BEHIND_SECONDS, Partitions
 from agents.kafka.settings import KafkaSettings
 from agents.kafka.stretch import Cut, Location
 from agents.recording import Recording
@@ -37,10 +37,10 @@ RECORDED = (STATIC, TRANSFORMS, SWEEPS, BINNED, PREDICTIONS, OUTCOMES, ACTIVATED
 """At equal times of appending in this order: a sweep after its pose, an outcome after its prediction."""
 PAUSE_SECONDS = 0.2
 """Between two looks at what is new."""
-BEHIND_SECONDS = 5.0
-"""So much later the clock of a broker may come to a time than ours, and a broker to what another one has."""
 
 LOGGER = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 async def record_topics(
@@ -91,8 +91,9 @@ async def _messages(
     while not stop.told:
         last = end is not None and 1e3 * (time.time() - BEHIND_SECONDS) >= end.appended_ms
         try:
-            fresh = await _fresh(partitions, at, end)
-            async for message in partitions.merged(fresh):
+            fresh = await _unless_told(stop, _fresh(partitions, at, end))
+            messages = partitions.merged(fresh)
+            while message := await _unless_told(stop, anext(messages, None)):
                 if message.offset < at[message.place]:  # the client goes to the beginning of what is new
                     raise _lost(message.place, at[message.place], f"{message.offset} comes again")
                 at[message.place], heard_s = message.offset + 1, time.monotonic()
@@ -101,11 +102,28 @@ async def _messages(
             silent_s = time.monotonic() - heard_s
             LOGGER.warning("%s: is waited for, %.0f s by now: %s", bootstrap, silent_s, error)
             continue
+        except _Told:
+            return
         at |= {place: span.stop for place, span in fresh.items() if span}
         if last:
             return
         heard_s = time.monotonic()
         await asyncio.sleep(PAUSE_SECONDS)
+
+
+class _Told(Exception):
+    """It is to end, and what is waited for may take long."""
+
+
+async def _unless_told(stop: Stop, work: Awaitable[T]) -> T:
+    """What is waited for, unless it is to end before that comes.  Raises _Told"""
+    task = asyncio.ensure_future(work)
+    while not (await asyncio.wait({task}, timeout=PAUSE_SECONDS))[0]:
+        if stop.told:
+            task.cancel()
+            await asyncio.wait({task})
+            raise _Told
+    return task.result()
 
 
 async def _fresh(partitions: Partitions, at: Mapping[Place, int], end: Cut | None) -> dict[Place, range]:

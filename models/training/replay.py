@@ -154,8 +154,11 @@ class ReplayBuffer:
 
     def _evict(self) -> None:
         held = list(self._examples)  # in the order in which they came
-        older = held[: held.index(self._trainable[-1])] if self._trainable else []
-        victim = older[int(self._generator.integers(len(older)))] if older else held[0]
+        newest = held.index(self._trainable[-1]) if self._trainable else 0
+        if newest > 0:
+            victim = held[int(self._generator.integers(newest))]
+        else:  # the newest is the first, or there is none
+            victim = held[1] if self._trainable and len(held) > 1 else held[0]
         self._bytes -= self._examples.pop(victim).nbytes
         if victim in self._trainable:
             self._trainable.remove(victim)

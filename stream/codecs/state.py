@@ -76,10 +76,13 @@ def unpack(data: bytes) -> Any:
         raise StateError(f"state: damaged: {error}") from error
 
 
-def unpack_fields(data: bytes, names: frozenset[str]) -> dict[str, Any]:
-    """Decode a mapping with just these keys; raises StateError for anything else."""
+def unpack_fields(data: bytes, names: frozenset[str], later: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """Decode a mapping with just these keys; raises StateError for anything else.
+
+    later : those of them that older snapshots lack
+    """
     tree = unpack(data)
-    if not isinstance(tree, dict) or set(tree) != names:
+    if not isinstance(tree, dict) or not names - later <= set(tree) <= names:
         raise StateError("state: of another agent or another version")
     return tree
 

@@ -19,6 +19,7 @@ from agents.learn import Learn
 from agents.protocol import Restore, StoreModel, Train, Trained
 from models.online.baselines import FrequencyBaseline, PersistenceBaseline
 from models.probability import quantise
+from stream.codecs.state import pack, unpack
 from stream.config import NetworkConfig
 from stream.container import RollingContainer
 from stream.features import schema_of
@@ -561,6 +562,23 @@ def test_a_better_challenger_takes_over(tmp_path: Path) -> None:
         request.lineage for step in loop.learn.steps for request in step.effects if type(request) is Train
     }
     assert lineages == {"network", "wide"}  # both go on training
+
+
+def test_an_older_snapshot_is_read(tmp_path: Path) -> None:
+    """Of version 4, from before some fields were there."""
+    loop, _ = scripted_loop(CONFIG, tmp_path, always_good)
+    loop.run(drive(24))
+    state = loop.learn.agent.state()
+    older = unpack(pack(state))
+    del older["warm"], older["now_ns"], older["lineages"]["makers"]
+    for _, robot in older["robots"]:
+        robot["newest_prediction"] = [[name, stream["newest_ns"]] for name, stream in robot.pop("streams")]
+    learn = learn_of(CONFIG, {"network": NetworkConfig(width=4, layers=1)})
+    learn.restore(pack(older))
+    again = learn.state()
+    newest_ns = max(ns for _, robot in older["robots"] for _, ns in robot["newest_prediction"])
+    assert (again["warm"], again["now_ns"]) == (True, newest_ns)
+    assert plain(again["lineages"]["lineages"]) == plain(state["lineages"]["lineages"])
 
 
 # ---- training requests ---------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from agents.drift_alarms import Look
+from agents.learn_robot import StreamState
 from agents.protocol import Restore, Train
 from agents.training_plan import TrainingPlan
 from stream.config import Config, NetworkConfig
@@ -84,6 +85,20 @@ def test_time_passes_by_stream_however_clocks_of_robots_differ(tmp_path: Path, a
     loop.run([dataclasses.replace(item, stamp_ns=item.stamp_ns + lead) for item, lead in log])
     found = [(event.stamp_ns, event.fields["seconds"]) for event in events(loop, "triggered")]
     assert found == expected
+
+
+def test_when_the_stream_furthest_on_falls_silent_time_goes_on_by_the_others() -> None:
+    """A recording that is played fast beside a robot that drives."""
+    played, driving = StreamState(newest_ns=0), StreamState(newest_ns=0)
+    second, now_ns = 10**9, 0
+    for number in range(100):
+        now_ns = played.clock(now_ns, 500 * second + 60 * number * second)
+        now_ns = driving.clock(now_ns, 9_000 * second + number * second)
+    assert now_ns == 99 * 60 * second
+    ended_ns = now_ns
+    for number in range(100, 200):
+        now_ns = driving.clock(now_ns, 9_000 * second + number * second)
+    assert now_ns - ended_ns == 100 * second
 
 
 def test_a_lineage_that_no_trigger_names_is_given_sweeps_and_never_trains(tmp_path: Path) -> None:

@@ -144,14 +144,16 @@ class Bench:
 
         asyncio.run(run())
 
-    def process(self, delivered: Sequence[int] | None = None, *, leave: bool = False) -> None:
+    def process(
+        self, delivered: Sequence[int] | None = None, *, leave: bool = False, batch: int = 1000
+    ) -> None:
         """One process: recovers, is given sweeps by offset, all that are there by default, and folds them.
 
-        leave : it is told to stop in the end
+        leave : it is told to stop in the end; batch : so many come at once
         """
-        asyncio.run(self._process(delivered, leave))
+        asyncio.run(self._process(delivered, leave, batch))
 
-    async def _process(self, delivered: Sequence[int] | None, leave: bool) -> None:
+    async def _process(self, delivered: Sequence[int] | None, leave: bool, batch: int) -> None:
         self.agent = Fragile()
         crashes = Crashes(self.folder, "process")
         host = Host(
@@ -167,20 +169,26 @@ class Bench:
         driver = Driver(task, host, cast(Any, Free()), Failpoint(), self._acknowledge)
         try:
             await driver.recover()
-            for message in self.log.messages[PLACE][self.log.begins[PLACE] :]:
-                if delivered is None or message.offset in delivered:
+            there = self.log.messages[PLACE][self.log.begins[PLACE] :]
+            messages = [item for item in there if delivered is None or item.offset in delivered]
+            for first in range(0, max(1, len(messages)), batch):
+                for message in messages[first : first + batch]:
                     driver.offer(message)
-            await driver.pump()
-            async with asyncio.timeout(10):
-                while driver.patience_s is not None:
-                    await asyncio.sleep(driver.patience_s)
-                    await driver.pump()
+                await self._pump(driver)
             if leave:
                 await driver.leave()
         finally:
             await driver.saved()
             host.requests.close()
             crashes.close()
+
+    async def _pump(self, driver: Driver) -> None:
+        """As a worker does."""
+        await driver.pump()
+        async with asyncio.timeout(10):
+            while driver.patience_s is not None:
+                await asyncio.sleep(driver.patience_s)
+                await driver.pump()
 
     async def _acknowledge(self, done: dict[Place, int]) -> None:
         self.done = done
@@ -522,10 +530,44 @@ def test_a_partition_that_ends_with_markers_of_transactions_holds_up_no_other(
 ) -> None:
     monkeypatch.setattr(driver_module, "QUIET_SECONDS", 0.01)
     bench = Bench(tmp_path)
-    bench.log.markers[STATIC, 0] = 3
+    bench.log.markers[STATIC, 0] = 6
     bench.send([10, 11])
     bench.process()
     assert bench.agent.seen == [10, 11]
+    looks = [read for read in bench.log.reads if read[0] == (STATIC, 0)]
+    assert looks == [((STATIC, 0), 5, 6), ((STATIC, 0), 4, 5), ((STATIC, 0), 2, 4), ((STATIC, 0), 0, 2)]
+
+
+def test_markers_that_were_found_are_not_looked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else each batch of messages would wait for a second."""
+    monkeypatch.setattr(driver_module, "QUIET_SECONDS", 0.01)
+    bench = Bench(tmp_path)
+    bench.log.markers[STATIC, 0] = 1
+    bench.send(range(10, 60))
+    bench.process(batch=1)
+    assert bench.agent.seen == list(range(10, 60))
+    assert bench.log.reads.count(((STATIC, 0), 0, 1)) == 1
+
+
+def test_a_broker_that_cannot_be_asked_for_markers_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver_module, "QUIET_SECONDS", 0.01)
+    bench = Bench(tmp_path)
+    bench.log.markers[STATIC, 0] = 1
+    bench.send([10, 11])
+    read, troubles = bench.log.read, [NotLeaderForPartitionError(), LogError("no more"), TimeoutError()]
+
+    async def fragile(place: Place, first: int, end: int) -> list[Message]:
+        if place == (STATIC, 0) and troubles:
+            raise troubles.pop()
+        return await read(place, first, end)
+
+    monkeypatch.setattr(bench.log, "read", fragile)
+    bench.process()
+    assert (bench.agent.seen, troubles) == ([10, 11], [])
 
 
 def test_a_partition_of_which_all_was_deleted_holds_up_no_other(tmp_path: Path) -> None:

@@ -79,6 +79,10 @@ class Log:
         self.at: dict[Any, int] = dict(self.ends)
         self.led = set(FOLLOWED)
         self.polls = 0
+        self._client = self.cluster = self
+
+    def leader_for_partition(self, item: TopicPartition) -> int:
+        return 1 if item.topic in self.led else -1
 
     def append(self, topic: str, events: int = 1) -> None:
         self.ends[TopicPartition(topic, 0)] += events

@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import RecordsToDelete
 
 from agents.cli import main
 from agents.holds import freeze, pin, release
 from agents.journal import Place
-from agents.kafka.holds import PLACE, first_of_hold
+from agents.kafka import holds
+from agents.kafka.admin import admin_client
+from agents.kafka.holds import PLACE, STRETCH, first_of_hold
 from agents.kafka.log import KafkaLog
 from agents.kafka.messages import Message
 from agents.kafka.settings import KafkaSettings
@@ -74,7 +78,11 @@ PINNED = pin(None, 5)
         (PublishedLog(*MODELS, begin=20), 20),
     ],
 )
-def test_a_new_task_begins_at_the_newest_hold_that_holds(log: PublishedLog, expected: int) -> None:
+@pytest.mark.parametrize("stretch", [2, STRETCH])
+def test_a_new_task_begins_at_the_newest_hold_that_holds(
+    log: PublishedLog, expected: int, stretch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holds, "STRETCH", stretch)
     assert first(log) == expected
 
 
@@ -146,7 +154,9 @@ def test_a_pinned_model_serves_on_a_worker_that_starts_long_after(
 
 
 @pytest.mark.slow
-def test_after_a_fallback_a_freeze_holds_the_builtin_model(kafka: LocalBroker, tmp_path: Path) -> None:
+def test_after_a_fallback_a_freeze_holds_the_builtin_model(
+    kafka: LocalBroker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The registry's champion is still the model that was given up."""
     settings = KafkaSettings(bootstrap=kafka.bootstrap, partitions=1, folder=tmp_path / "state")
     ModelRegistry(settings.folder / "models")
@@ -162,3 +172,11 @@ def test_after_a_fallback_a_freeze_holds_the_builtin_model(kafka: LocalBroker, t
     asyncio.run(publish())
     assert main(["models", "freeze", *where]) == 0
     assert [record.model_id for record in read(settings, PUBLISHED)] == [BUILTIN, "bcc-1", BUILTIN, BUILTIN]
+
+    async def delete() -> None:
+        async with admin_client(settings) as client:
+            await client.delete_records({TopicPartition(*PLACE): RecordsToDelete(before_offset=4)})
+
+    asyncio.run(delete())
+    assert main(["models", "freeze", *where]) == 1  # what serves cannot be told, and is not guessed
+    assert "retained no more; name it: octastream models pin" in capsys.readouterr().err

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
 from aiokafka.errors import UnknownTopicOrPartitionError
 
 from agents.kafka import metadata
-from agents.kafka.metadata import require_partitions
+from agents.kafka.metadata import require_partitions, unhurried
 from stream.topics import BINNED, PUBLISHED
 
 
@@ -48,6 +49,25 @@ def test_too_few_are_an_error_that_says_how_many() -> None:
         UnknownTopicOrPartitionError, match=r"binned.*: the broker tells of 3 partitions, 4 are"
     ):
         required(Young(3), BINNED, 4)
+
+
+def test_a_client_that_asks_without_a_pause_is_slowed_down() -> None:
+    class Hasty:
+        asked = 0
+
+        async def _metadata_update(self, *_: Any) -> bool:
+            self.asked += 1
+            return True
+
+    async def ask() -> int:
+        client: Any = Hasty()
+        unhurried(client)
+        end = time.monotonic() + 3.5 * metadata.HURRY_SECONDS
+        while time.monotonic() < end:
+            assert await client._metadata_update(None, ())
+        return int(client.asked)
+
+    assert 2 <= asyncio.run(ask()) <= 5
 
 
 def test_topics_of_others_are_let_pass() -> None:

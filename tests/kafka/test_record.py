@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import subprocess
@@ -229,13 +230,13 @@ def test_until_a_time_that_is_still_to_come_what_comes_is_recorded(
     monkeypatch.setattr(record_module, "BEHIND_SECONDS", 1.0)
     before, within, after = inputs()[:20], inputs()[20:40], inputs(40)[:20]
     send(cluster, [before])
-    end = datetime.now(UTC) + timedelta(seconds=6)
+    end = datetime.now(UTC) + timedelta(seconds=20)
 
     def steps(watched: Watched) -> None:
         wait_for(lambda: len(watched.stamps()) == len(stamps_of(before)), "what was there")
         send(cluster, [within])
         assert datetime.now(UTC) < end, "too slow to show anything"
-        wait_for(lambda: datetime.now(UTC) > end, "the time", 10)
+        wait_for(lambda: datetime.now(UTC) > end, "the time", 30)
         send(cluster, [after])
         assert watched.ended.wait(30)
 
@@ -260,18 +261,21 @@ def test_a_broker_that_is_silent_while_it_is_recorded_is_waited_for(
     fresh_topics(settings)
     before, after = inputs()[:20], inputs()[20:40]
 
+    def warnings() -> list[str]:
+        return [line for name, _, line in caplog.record_tuples if name == record_module.__name__]
+
     def steps(watched: Watched) -> None:
         send(settings, [before])
         wait_for(lambda: bool(watched.stamps()), "a sweep")
         with local_kafka.silent():
-            wait_for(lambda: len(caplog.messages) > 2, "three warnings", 60)
+            wait_for(lambda: len(warnings()) > 2, "three warnings", 60)
         send(settings, [after])
         wait_for(lambda: len(watched.stamps()) == len(stamps_of(inputs())), "all sweeps", 60)
 
     watched = Watched(settings)
     watched.run(steps)
     assert watched.stamps() == stamps_of(inputs())
-    assert all(line.startswith(f"{settings.bootstrap}: is waited for, ") for line in caplog.messages)
+    assert all(line.startswith(f"{settings.bootstrap}: is waited for, ") for line in warnings())
 
 
 @pytest.mark.long
@@ -306,6 +310,29 @@ def test_what_comes_again_from_the_beginning_of_a_topic_is_not_recorded_twice() 
 
     with pytest.raises(LogLost, match=f"{SWEEPS}-0: 0 comes again, but is recorded up to 7: "):
         run(first())
+
+
+@pytest.mark.parametrize("silent", ["ends", "messages"])
+def test_a_recording_that_waits_for_a_broker_ends_when_it_is_told(silent: str) -> None:
+    stop = Stop()
+
+    class Silent:
+        async def spans(self, places: Sequence[Place]) -> dict[Place, range]:
+            await asyncio.sleep(40 if silent == "ends" else 0)
+            return dict.fromkeys(places, range(3))
+
+        async def merged(self, spans: Mapping[Place, range]) -> AsyncGenerator[Message]:
+            await asyncio.sleep(60)
+            raise AssertionError
+            yield
+
+    async def record() -> list[Message]:
+        asyncio.get_running_loop().call_later(0.5, setattr, stop, "told", True)
+        there: Any = Silent()
+        async with asyncio.timeout(10):
+            return [item async for item in record_module._messages(there, {(SWEEPS, 0): 0}, None, stop, "b")]
+
+    assert run(record()) == []
 
 
 @pytest.mark.long

@@ -104,6 +104,16 @@ def test_a_clock_that_is_ahead_or_behind_holds_nothing(ahead: int) -> None:
             assert drawn(buffer, 1.0).prediction_id == f"p{stamp - 3}"
 
 
+def test_the_newest_trainable_stays_where_it_was_the_first_to_come() -> None:
+    buffer = buffer_of(3)
+    for name in ("p0", "p1", "p2"):
+        buffer.add(example(name, 1))
+    for name in ("p1", "p2", "p0"):
+        assert label(buffer, name)
+    buffer.add(example("p3", 2))
+    assert drawn(buffer, 1.0).prediction_id == "p0"
+
+
 def test_the_newest_trainable_and_the_pending_stay() -> None:
     buffer = buffer_of(4)
     for stamp in range(40):
