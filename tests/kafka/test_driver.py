@@ -525,49 +525,45 @@ def test_an_agent_that_never_ran_misses_nothing(tmp_path: Path) -> None:
     assert bench.agent.seen == list(range(14, 20))
 
 
-def test_a_partition_that_ends_with_markers_of_transactions_holds_up_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """A partition of it holds nothing but six markers of transactions."""
     monkeypatch.setattr(driver_module, "QUIET_SECONDS", 0.01)
     bench = Bench(tmp_path)
     bench.log.markers[STATIC, 0] = 6
-    bench.send([10, 11])
-    bench.process()
-    assert bench.agent.seen == [10, 11]
-    looks = [read for read in bench.log.reads if read[0] == (STATIC, 0)]
+    return bench
+
+
+def test_a_partition_that_ends_with_markers_of_transactions_holds_up_no_other(marked: Bench) -> None:
+    marked.send([10, 11])
+    marked.process()
+    assert marked.agent.seen == [10, 11]
+    looks = [read for read in marked.log.reads if read[0] == (STATIC, 0)]
     assert looks == [((STATIC, 0), 5, 6), ((STATIC, 0), 4, 5), ((STATIC, 0), 2, 4), ((STATIC, 0), 0, 2)]
 
 
-def test_markers_that_were_found_are_not_looked_for_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_markers_that_were_found_are_not_looked_for_again(marked: Bench) -> None:
     """Else each batch of messages would wait for a second."""
-    monkeypatch.setattr(driver_module, "QUIET_SECONDS", 0.01)
-    bench = Bench(tmp_path)
-    bench.log.markers[STATIC, 0] = 1
-    bench.send(range(10, 60))
-    bench.process(batch=1)
-    assert bench.agent.seen == list(range(10, 60))
-    assert bench.log.reads.count(((STATIC, 0), 0, 1)) == 1
+    marked.send(range(10, 60))
+    marked.process(batch=1)
+    assert marked.agent.seen == list(range(10, 60))
+    assert marked.log.reads.count(((STATIC, 0), 5, 6)) == 1
 
 
 def test_a_broker_that_cannot_be_asked_for_markers_ends_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    marked: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(driver_module, "QUIET_SECONDS", 0.01)
-    bench = Bench(tmp_path)
-    bench.log.markers[STATIC, 0] = 1
-    bench.send([10, 11])
-    read, troubles = bench.log.read, [NotLeaderForPartitionError(), LogError("no more"), TimeoutError()]
+    marked.send([10, 11])
+    read, troubles = marked.log.read, [NotLeaderForPartitionError(), LogError("no more"), TimeoutError()]
 
     async def fragile(place: Place, first: int, end: int) -> list[Message]:
         if place == (STATIC, 0) and troubles:
             raise troubles.pop()
         return await read(place, first, end)
 
-    monkeypatch.setattr(bench.log, "read", fragile)
-    bench.process()
-    assert (bench.agent.seen, troubles) == ([10, 11], [])
+    monkeypatch.setattr(marked.log, "read", fragile)
+    marked.process()
+    assert (marked.agent.seen, troubles) == ([10, 11], [])
 
 
 def test_a_partition_of_which_all_was_deleted_holds_up_no_other(tmp_path: Path) -> None:
