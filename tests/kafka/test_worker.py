@@ -29,6 +29,8 @@ TAKEN = TakenOver("perceive-0: claimed by another process", "another")
 class Noting:
     """In a driver's place: notes what a worker has it do; something may happen in its leave or its pump."""
 
+    patience_s = None
+
     def __init__(
         self, leave: Callable[[], object] = lambda: None, pump: Callable[[], object] = lambda: None
     ) -> None:
