@@ -41,7 +41,7 @@ class Pending:
         )
 
 
-STOOD_NS = 1_000_000_000
+STOOD_NS = 10_000_000_000
 """A clock that stands for so long, by a stream that goes on, waits for none that were further."""
 
 

@@ -169,7 +169,7 @@ class Lineages:
         """Score challengers on the predictions they made in shadow; act on what is proven.
 
         Beside what the champion served alone: what its predecessor served, or a model that a person pinned,
-        says nothing of the champion.
+        says nothing of the champion. Without one, they are compared with what serves, wherever it is from.
         """
         row, occupied = outcome.row, outcome.occupied
         served = score(pending.prediction.probability[row, self._config.task.primary], occupied)
@@ -359,11 +359,12 @@ class Lineages:
         """Continue from ``state``; ``load`` makes models of their files."""
         versions = [Version.from_state(values, load) for values in state["versions"]]
         self._versions = OrderedDict((version.model.model_id, version) for version in versions)
-        self._makers = OrderedDict(state.get("makers", ()))  # older snapshots have none
         self._lineages = {
             name: Lineage.from_state(name, values, load) for name, values in state["lineages"].items()
         }
         self._champion, self._served_id = state["champion"], state["served_id"]
+        older = [] if self._champion is None else [(self._served_id, self._champion)]
+        self._makers = OrderedDict(state.get("makers", older))
         self._fallback = PromotionGate.from_state(state["fallback"])
         self._sources = Sources.from_plain(state["sources"])
 

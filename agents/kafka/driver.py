@@ -279,8 +279,7 @@ class Driver:
                 if beginning >= self._ends[place]:  # all of it was deleted, nothing will come of it
                     self._ends[place] = 0
         elif time.monotonic() - self._looked_s >= QUIET_SECONDS:
-            for place in self._lacking(silent):
-                await self._look_for_markers(place)
+            await self._look_for_markers(self._lacking(silent))
             self._looked_s = time.monotonic()
         return not self._lacking(silent)
 
@@ -292,21 +291,25 @@ class Driver:
         known, end = self._markers.get(place, (0, 0))
         return end if known == self._ends[place] else self._ends[place]
 
-    async def _look_for_markers(self, place: Place) -> None:
-        """Find the last message of a partition of which nothing comes, by reading backwards."""
-        end = last = self._ends[place]
+    async def _look_for_markers(self, places: Sequence[Place]) -> None:
+        """Find the last messages of partitions of which nothing comes."""
         try:
             async with asyncio.timeout(LOOK_SECONDS):
-                first = max(self.task.positions[place], (await self._host.log.beginning([place]))[place])
-                found: list[Message] = []
-                while last > first and not found:
-                    begin = max(first, last - max(1, end - last))
-                    found = await self._host.log.read(place, begin, last)
-                    last = found[-1].offset + 1 if found else begin
+                for place in places:
+                    self._markers[place] = self._ends[place], await self._behind_last(place)
         except (TimeoutError, KafkaError, LogError) as error:
-            LOGGER.warning("%s: nothing comes of %s-%s: %r", self.task.identity, *place, error)
-        else:
-            self._markers[place] = end, last if found else self.task.positions[place]
+            LOGGER.warning("%s: nothing comes of %s: %r", self.task.identity, places, error)
+
+    async def _behind_last(self, place: Place) -> int:
+        """Behind the last message of a partition, found by reading backwards; its position where none is."""
+        end = last = self._ends[place]
+        first = max(self.task.positions[place], (await self._host.log.beginning([place]))[place])
+        while last > first:
+            begin = max(first, last - max(1, end - last))
+            if found := await self._host.log.read(place, begin, last):
+                return found[-1].offset + 1
+            last = begin
+        return self.task.positions[place]
 
     def _decode(self, message: Message) -> Any:
         identity, receipt = self.task.identity, (message.place, message.offset)

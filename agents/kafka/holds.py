@@ -13,7 +13,7 @@ from stream.topics import HOLD_KEY, PUBLISHED, key_of
 
 SOURCE = "octastream/models"
 PLACE = (PUBLISHED, 0)
-STRETCH = 256
+STRETCH = 4096
 """Messages that are read at once; a topic may hold millions."""
 
 

@@ -5,28 +5,31 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from typing import Any
+from collections.abc import Iterable
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.client import AIOKafkaClient
+from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import UnknownTopicOrPartitionError
 
 from stream.topics import BY_NAME
 
 TRIES, PAUSE_SECONDS = 100, 0.1
 HURRY_SECONDS = 0.2
-"""Between two questions of a client for brokers and leaders."""
+"""Between two questions of a client for the leaders of the same topics."""
 
 
 def unhurried(client: AIOKafkaClient) -> None:
     """Have a client take its time: for a partition without a leader it asks a thousand times a second."""
-    update, asked_s = client._metadata_update, -math.inf
+    update, asked, asked_s = client._metadata_update, frozenset[str](), -math.inf
 
-    async def updated(*arguments: Any) -> bool:
-        nonlocal asked_s
-        await asyncio.sleep(asked_s + HURRY_SECONDS - time.monotonic())
-        asked_s = time.monotonic()
-        done: bool = await update(*arguments)
+    async def updated(cluster: ClusterMetadata, topics: Iterable[str] | None) -> bool:
+        nonlocal asked, asked_s
+        wanted = frozenset(topics or ())
+        if wanted == asked:  # what is asked for the first time is wanted at once
+            await asyncio.sleep(asked_s + HURRY_SECONDS - time.monotonic())
+        asked, asked_s = wanted, time.monotonic()
+        done: bool = await update(cluster, topics)
         return done
 
     client._metadata_update = updated

@@ -12,6 +12,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 
 from agents.journal import Place
+from agents.kafka.metadata import unhurried
 from agents.kafka.settings import KafkaSettings
 from agents.tempo import Tempo
 from stream.codecs import foxglove, tf
@@ -124,6 +125,7 @@ class Producer:
         """
         producer = cls(settings)
         if patient:
+            unhurried(producer._producer.client)
             producer._producer._message_accumulator._batch_ttl = math.inf
         try:
             await producer._producer.start()

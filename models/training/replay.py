@@ -50,7 +50,8 @@ class ReplayBuffer:
 
     An example becomes trainable with its first outcome at the primary horizon; the newest is the one that did
     so last, whatever its stamp: clocks of robots differ. When a new one does not fit, one that came before
-    the newest trainable example is dropped at random, trainable or not; if there is none, the first to come.
+    the newest trainable example is dropped at random, trainable or not; if none did, another trainable one,
+    or the first to come.
     The newest trainable example and those that may still get their outcomes stay longest.
     """
 
@@ -157,8 +158,8 @@ class ReplayBuffer:
         newest = held.index(self._trainable[-1]) if self._trainable else 0
         if newest > 0:
             victim = held[int(self._generator.integers(newest))]
-        else:  # the newest is the first, or there is none
-            victim = held[1] if self._trainable and len(held) > 1 else held[0]
+        else:  # the newest came first, or there is none
+            victim = self._trainable[0] if len(self._trainable) > 1 else held[0]
         self._bytes -= self._examples.pop(victim).nbytes
         if victim in self._trainable:
             self._trainable.remove(victim)

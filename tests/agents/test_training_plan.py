@@ -101,6 +101,16 @@ def test_when_the_stream_furthest_on_falls_silent_time_goes_on_by_the_others() -
     assert now_ns - ended_ns == 100 * second
 
 
+def test_streams_that_come_by_turns_do_not_make_time_pass_twice() -> None:
+    """As those of partitions that are read one after the other while a worker catches up."""
+    streams, second, now_ns = [StreamState(newest_ns=0) for _ in range(3)], 10**9, 0
+    for stretch in range(0, 40, 8):
+        for stream in streams:
+            for number in range(8):
+                now_ns = stream.clock(now_ns, (stretch + number) * second)
+    assert 39 * second <= now_ns <= (39 + 2 * 8) * second  # two began when others had got so far
+
+
 def test_a_lineage_that_no_trigger_names_is_given_sweeps_and_never_trains(tmp_path: Path) -> None:
     config = config_of("learn.challengers={wide: {width: 8}}", "learn.triggers.steady.lineages=[wide]")
     loop, _ = run(tmp_path, config, lineages=("network", "wide"))

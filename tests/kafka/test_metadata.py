@@ -64,10 +64,33 @@ def test_a_client_that_asks_without_a_pause_is_slowed_down() -> None:
         unhurried(client)
         end = time.monotonic() + 3.5 * metadata.HURRY_SECONDS
         while time.monotonic() < end:
-            assert await client._metadata_update(None, ())
+            assert await client._metadata_update(None, {"a", "b"})
         return int(client.asked)
 
     assert 2 <= asyncio.run(ask()) <= 5
+
+
+def test_a_client_that_asks_for_other_topics_by_turns_is_answered_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(metadata, "HURRY_SECONDS", 60)
+
+    asked: list[str] = []
+
+    class Turning:
+        async def _metadata_update(self, _: Any, topics: set[str]) -> bool:
+            asked.extend(topics)
+            return True
+
+    async def ask() -> None:
+        client: Any = Turning()
+        unhurried(client)
+        async with asyncio.timeout(10):
+            for topic in "abab":
+                await client._metadata_update(None, {topic})
+
+    asyncio.run(ask())
+    assert asked == list("abab")
 
 
 def test_topics_of_others_are_let_pass() -> None:

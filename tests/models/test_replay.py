@@ -114,6 +114,15 @@ def test_the_newest_trainable_stays_where_it_was_the_first_to_come() -> None:
     assert drawn(buffer, 1.0).prediction_id == "p0"
 
 
+def test_a_buffer_that_holds_hardly_more_than_waits_for_labels_goes_on() -> None:
+    buffer = buffer_of(4)
+    for stamp in range(60):
+        buffer.add(example(f"p{stamp}", stamp))
+        if stamp >= 3:
+            assert label(buffer, f"p{stamp - 3}"), stamp
+            assert drawn(buffer, 1.0).prediction_id == f"p{stamp - 3}"
+
+
 def test_the_newest_trainable_and_the_pending_stay() -> None:
     buffer = buffer_of(4)
     for stamp in range(40):
