@@ -180,6 +180,8 @@ def test_a_promotion_and_an_alarm_appear_and_the_camera_flies_there(long: Played
                            stamp_ns=table.stamp_ns),
             Event(kind="promoted", stamp_ns=table.stamp_ns, fields={"model_id": "bcc-new"}),
             Event(kind="drift", stamp_ns=table.stamp_ns, fields={"region": str(region), "loss": 0.9}),
+            Event(kind="triggered", stamp_ns=table.stamp_ns, fields={"when": "amount", "trigger": "planned"}),
+            Event(kind="triggered", stamp_ns=table.stamp_ns, fields={"when": "drift", "trigger": "alarmed"}),
         ])  # fmt: skip
         page.page.wait_for_selector("#toasts >> text=A model was promoted")
         page.page.wait_for_selector("#toasts >> text=Drift")
@@ -190,6 +192,9 @@ def test_a_promotion_and_an_alarm_appear_and_the_camera_flies_there(long: Played
         assert page.js("octastream.scene.camera.target") == pytest.approx(centre, abs=1e-3)
         page.page.click("#tab-events")
         assert "loss 0.9" in text(page, "#panel-events")
+        assert "alarmed" in (important := text(page, "#panel-events")) and "planned" not in important
+        page.page.check("#panel-events input[value=all]")
+        assert "planned" in text(page, "#panel-events")
         assert page.page.locator("#tab-events .badge").count() == 0
         page.page.click("#tab-models")
         page.page.wait_for_selector("#panel-models .promoted >> text=bcc-new")

@@ -6,6 +6,7 @@ const MOST = 300;
 const SHOWN = 120;
 const NEWS = { promoted: "A model was promoted", rolled_back: "A model was rolled back", rejected: "A challenger was rejected" };
 const QUIET = new Set(["published", "activated", "trained"]); // each sweep in process: hidden unless asked for
+const BY_PLAN = new Set(["amount", "time"]); // so are trainings that nothing but a plan has caused
 const HIDDEN = new Set(["event", "stamp_ns", "number", "alarm", "place", "robot_id", "region", "cell_id", "cell"]);
 
 export class EventsPanel {
@@ -70,7 +71,7 @@ export class EventsPanel {
   show() {
     if (!this.open && this.events.length) return;
     const wanted = this.events.filter((event) => this.filter === "all" || event.alarm
-      || (this.filter === "important" && !QUIET.has(event.event))).slice(0, SHOWN);
+      || (this.filter === "important" && !isQuiet(event))).slice(0, SHOWN);
     this.items.replaceChildren(...wanted.map((event) => this.row(event)));
     this.none.hidden = wanted.length > 0;
     this.none.textContent = this.events.length ? "None of this kind." : "Nothing has happened yet.";
@@ -83,6 +84,10 @@ export class EventsPanel {
         event.place ? h("button.fly", { type: "button", onclick: () => this.on.fly(event.place) }, "Show") : null),
       h("p", {}, textOf(event)));
   }
+}
+
+function isQuiet(event) {
+  return QUIET.has(event.event) || (event.event === "triggered" && BY_PLAN.has(event.when));
 }
 
 export function nameOf(event) {

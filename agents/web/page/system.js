@@ -13,12 +13,12 @@ export class SystemPanel {
     this.last = { at: performance.now(), bytes: 0, frames: 0, pictures: 0 };
     this.totals = new Chart({ label: "Milliseconds of the last forecasts", height: 120, yDigits: 0, xText: (x) => `−${number(-x, 0)}` });
     this.facts = h("dl.facts");
+    this.history = h("div", {}, h("h3", {}, "The last forecasts (ms)"), this.totals.element);
     this.stages = h("div");
     this.records = h("div");
     this.element = h("div", {},
       h("h2", {}, "Lag and latency"), this.facts,
-      h("h3", {}, "A forecast, from sweep to probabilities (ms)"), this.stages,
-      h("h3", {}, "The last forecasts (ms)"), this.totals.element,
+      h("h3", {}, "A forecast, from sweep to probabilities (ms)"), this.stages, this.history,
       h("details", {}, h("summary", {}, "Records read"), this.records));
   }
 
@@ -47,10 +47,10 @@ export class SystemPanel {
     if (!known.length) {
       this.stages.replaceChildren(h("p.empty", {},
         "Stages are measured where forecasts are made; a stored run or a cluster's topics do not tell them."));
-      this.totals.element.hidden = true;
+      this.history.hidden = true;
       return;
     }
-    this.totals.element.hidden = false;
+    this.history.hidden = false;
     const most = Math.max(...known.map((stage) => latency[stage].p99));
     this.stages.replaceChildren(h("table", {},
       h("thead", {}, h("tr", {}, h("th", {}, "stage"), h("th", {}, ""), ...["p50", "p99", "max"].map((name) => h("th.right", {}, name)))),
