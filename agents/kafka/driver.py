@@ -26,7 +26,7 @@ from agents.kafka.messages import (
     poison_of,
     record_of,
 )
-from agents.kafka.partitions import BEHIND_SECONDS
+from agents.kafka.partitions import asked_twice
 from agents.operations import (
     AppendJournal,
     Ask,
@@ -158,10 +158,10 @@ class Driver:
 
     async def _require(self, known: Mapping[Place, int]) -> None:
         """Every partition reaches as far as it is known.  Raises LogLost"""
-        ends = await self._host.log.end(list(known))
-        if any(ends[place] < known[place] for place in known):  # a broker may be behind for a moment
-            await asyncio.sleep(BEHIND_SECONDS)
-            ends = await self._host.log.end(list(known))
+        ends = await asked_twice(
+            lambda: self._host.log.end(list(known)),
+            lambda ends: any(ends[place] < known[place] for place in known),
+        )
         for place, end in ends.items():
             if end < known[place]:
                 topic, partition = place

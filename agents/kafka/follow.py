@@ -14,7 +14,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from agents.journal import Place
 from agents.kafka.admin import ClusterError, places_of
 from agents.kafka.messages import Message, message_of, record_of
-from agents.kafka.partitions import BEHIND_SECONDS, MERGED_FETCH_BYTES, new_reader
+from agents.kafka.metadata import is_led
+from agents.kafka.partitions import MERGED_FETCH_BYTES, asked_twice, new_reader
 from agents.kafka.settings import KafkaSettings
 from agents.kafka.silence import Silence
 from agents.kafka.vitals import STARTING, Vitals
@@ -168,8 +169,7 @@ class Follower:
 
     def _is_passed_over(self, consumer: AIOKafkaConsumer, place: Place) -> bool:
         """Whether a partition holds up no others: it has no leader. One that is but slow is waited for."""
-        cluster = consumer._client.cluster
-        return self._silence.of(place) and cluster.leader_for_partition(TopicPartition(*place)) in (None, -1)
+        return self._silence.of(place) and not is_led(consumer._client, TopicPartition(*place))
 
     def _listen(self, consumer: AIOKafkaConsumer, paused: set[Place]) -> None:
         """Note which partitions answer."""
@@ -207,10 +207,10 @@ class Follower:
 
     async def _ask(self) -> None:
         """Whether every partition has a broker that answers.  Raises ClusterError where one was made anew"""
-        ends = await self._ask_ends()
-        if any(end < self._newest_ends[place] for place, end in ends.items()):
-            await asyncio.sleep(BEHIND_SECONDS)
-            ends = await self._ask_ends()
+        known = self._newest_ends
+        ends = await asked_twice(
+            self._ask_ends, lambda ends: any(end < known[place] for place, end in ends.items())
+        )
         for place, end in ends.items():
             _require_onwards(place, self._newest_ends[place], end)
             self._newest_ends[place] = end

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Iterable
 
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.client import AIOKafkaClient
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import UnknownTopicOrPartitionError
@@ -17,6 +17,11 @@ from stream.topics import BY_NAME
 TRIES, PAUSE_SECONDS = 100, 0.1
 HURRY_SECONDS = 0.2
 """Between two questions of a client for the leaders of the same topics."""
+
+
+def is_led(client: AIOKafkaClient, at: TopicPartition) -> bool:
+    """Whether a client knows who leads a partition."""
+    return client.cluster.leader_for_partition(at) not in (None, -1)
 
 
 def unhurried(client: AIOKafkaClient) -> None:

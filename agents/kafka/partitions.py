@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Literal
+from typing import Literal, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -29,6 +29,7 @@ WAIT_MS = 10
 """Who reads what is there needs no news, and other requests wait behind a fetch at a partition's end."""
 
 Reset = Literal["earliest", "none"]
+T = TypeVar("T")
 
 
 def new_reader(
@@ -54,6 +55,15 @@ def new_reader(
     )
     unhurried(consumer._client)
     return consumer
+
+
+async def asked_twice(ask: Callable[[], Awaitable[T]], falls_short: Callable[[T], bool]) -> T:
+    """What a broker says of ends; asked again where that falls short, as it may be behind for a moment."""
+    found = await ask()
+    if falls_short(found):
+        await asyncio.sleep(BEHIND_SECONDS)
+        found = await ask()
+    return found
 
 
 class Partitions:

@@ -12,7 +12,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 
 from agents.journal import Place
-from agents.kafka.metadata import unhurried
+from agents.kafka.metadata import is_led, unhurried
 from agents.kafka.settings import KafkaSettings
 from agents.tempo import Tempo
 from stream.codecs import foxglove, tf
@@ -149,9 +149,8 @@ class Producer:
 
     def leaderless(self) -> list[Place]:
         """Partitions for which messages wait, but that have no leader to take them."""
-        leader = self._producer.client.cluster.leader_for_partition
-        waiting = self._producer._message_accumulator._batches
-        return [(at.topic, at.partition) for at in sorted(waiting) if leader(at) in (None, -1)]
+        client, waiting = self._producer.client, self._producer._message_accumulator._batches
+        return [(at.topic, at.partition) for at in sorted(waiting) if not is_led(client, at)]
 
 
 async def produce(

@@ -14,7 +14,7 @@ from agents.journal import Place
 from agents.kafka.admin import ClusterError, places_of
 from agents.kafka.log import LogLost
 from agents.kafka.messages import Message, record_of
-from agents.kafka.partitions import BEHIND_SECONDS, Partitions
+from agents.kafka.partitions import BEHIND_SECONDS, Partitions, asked_twice
 from agents.kafka.settings import KafkaSettings
 from agents.kafka.stretch import Cut, Location
 from agents.recording import Recording
@@ -128,10 +128,7 @@ async def _unless_told(stop: Stop, work: Awaitable[T]) -> T:
 
 async def _fresh(partitions: Partitions, at: Mapping[Place, int], end: Cut | None) -> dict[Place, range]:
     """What is there to be recorded next.  Raises LogLost, KafkaTimeoutError"""
-    spans = await partitions.spans(list(at))
-    if _shorter(spans, at):  # a broker may be behind for a moment
-        await asyncio.sleep(BEHIND_SECONDS)
-        spans = await partitions.spans(list(at))
+    spans = await asked_twice(lambda: partitions.spans(list(at)), lambda spans: bool(_shorter(spans, at)))
     for place in _shorter(spans, at):
         raise _lost(place, at[place], f"ends at {spans[place].stop}")
     stops = {

@@ -104,7 +104,7 @@ class Experiment:
         if block <= self._block:
             return None
         self._close()
-        closed = self._state() if self._block >= 0 else None
+        closed = self._state() if self.on_block is not None and self._block >= 0 else None
         self._block = block
         return closed
 

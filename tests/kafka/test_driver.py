@@ -23,6 +23,7 @@ from aiokafka.errors import (
 
 from agents.journal import Order, Place
 from agents.kafka import driver as driver_module
+from agents.kafka import partitions
 from agents.kafka.driver import FILLED, Driver
 from agents.kafka.host import Failpoint, FoldThread, Host
 from agents.kafka.log import KafkaLog, LogError, LogLost, Outgoing
@@ -269,7 +270,7 @@ def test_what_was_read_of_a_log_that_is_no_more_ends_the_worker(
     lost: Place, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It would take all that comes for what it has folded before, and acknowledge it."""
-    monkeypatch.setattr(driver_module, "BEHIND_SECONDS", 0.0)
+    monkeypatch.setattr(partitions, "BEHIND_SECONDS", 0.0)
     bench = Bench(tmp_path)
     bench.send([1, 2])
     bench.process(leave=True)
