@@ -65,6 +65,10 @@ class _Thread(driver.AIOKafkaConsumerThread):
             await self.call_thread(self._ensure_consumer().seek_to_beginning, *rest)
         return committed
 
+    async def rejoin(self) -> None:
+        """Join the group again, as a member whose state has changed."""
+        self._ensure_consumer()._coordinator.request_rejoin()
+
     def be_present(self) -> None:
         """Count as one that has just fetched something."""
         if self._consumer is not None:
@@ -112,6 +116,10 @@ class Consumer(driver.Consumer):
         """Whether what ``assignment`` says was revoked, and nothing else assigned yet."""
         client = cast(_Thread, self._thread)._consumer
         return client is not None and bool(client._subscription.reassignment_in_progress)
+
+    async def rejoin(self) -> None:
+        """Have the group share out its partitions anew: what is assigned is revoked first."""
+        await self._thread.call_thread(cast(_Thread, self._thread).rejoin)
 
     async def perform_seek(self) -> None:
         """Go to what is committed.  Raises KafkaTimeoutError, which ends the worker"""

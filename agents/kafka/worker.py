@@ -26,6 +26,7 @@ from agents.failure import EXIT_ERROR
 from agents.journal import Place
 from agents.kafka.credentials import credentials_of
 from agents.kafka.driver import OPERATION_SECONDS, Driver, journal_entries
+from agents.kafka.group import left_out
 from agents.kafka.holds import first_of_hold
 from agents.kafka.host import Failpoint, FoldThread, Host
 from agents.kafka.log import KafkaLog, LogError, LogLost
@@ -53,6 +54,7 @@ LOGGER = logging.getLogger(__name__)
 EXIT_FAILED = 70
 """An error that going on would hide: the process ends, unacknowledged inputs come again."""
 ANOTHER = "%s: another worker has the name --instance %s, so this one ends"
+SHARED_ANEW = "%s: no worker has %d of the partitions, as %s-%d, so its group shares them out anew"
 SWITCH_SECONDS = 0.001
 """Threads of the client, the loop and the agent take turns so often: a sweep passes from one to the next a
 dozen times, and would wait up to 5 ms each time."""
@@ -127,6 +129,7 @@ class Worker:
         self._crashes: Crashes | None = None
         self._scratch = tempfile.TemporaryDirectory(prefix="octastream-")
         self._shared: Host | None = None
+        self._is_new = True
         self._snapshots = MeteredSnapshots(settings.snapshots, self._metrics)
         self.app = self._new_app()
 
@@ -275,6 +278,8 @@ class Worker:
             return
         self._vitals.stage = RECOVERING
         try:
+            if await self._ask_anew():
+                return
             await self._assign({tp.partition for tp in self.app.consumer.assignment()})
             if self._listener is not None:
                 await self._vitals.attend(self._fail)
@@ -282,6 +287,21 @@ class Worker:
                 self._vitals.stage = ""
         except Exception as error:
             self._fail(error)
+
+    async def _ask_anew(self) -> bool:
+        """Have the group share out anew, if what it gave a new process by an old name leaves anything out.
+
+        Returns whether it did.
+        Raises ClusterError, KafkaError
+        """
+        if not self._is_new or not self._settings.instance:
+            return False
+        self._is_new = False
+        missing = await left_out(self._settings, self.agent)
+        if missing:
+            LOGGER.warning(SHARED_ANEW, self.agent, len(missing), *missing[0])
+            await self.app.consumer.rejoin()
+        return bool(missing)
 
     async def _assign(self, partitions: set[int]) -> None:
         """End tasks that are another worker's now; recover those that are new here.

@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 
 from agents.journal import Place
 from agents.judge import Judge
 from agents.kafka.admin import admin_client, create_topics
 from agents.kafka.driver import Driver
+from agents.kafka.group import described_group
 from agents.kafka.host import FAILPOINT, Failpoint, FoldThread, Host
 from agents.kafka.lag import lags
 from agents.kafka.log import KafkaLog
@@ -44,21 +46,25 @@ from stream.config import Config
 from stream.features import schema_of
 from stream.records import Binned, Prediction
 from stream.sources.base import Item
-from stream.topics import ACTIVATED, BY_NAME, TOPICS
+from stream.topics import ACTIVATED, AGENTS, BY_NAME, SWEEPS, TOPICS
 
 STOP_SECONDS = 20
+MEMBER_SECONDS = 60
 LAST_LINES = 60
 """Of each worker's log, in the report of a test that failed."""
 
 
 def fresh_topics(settings: KafkaSettings) -> None:
-    """Every topic, empty."""
+    """Every topic, empty; members of groups that were given other partitions are gone."""
 
     async def renew() -> None:
         async with admin_client(settings) as client:
             old = sorted(set(await client.list_topics()) & set(BY_NAME))
             if old:
+                described = await client.describe_topics([SWEEPS])
                 await client.delete_topics(old)
+                if len(described[0]["partitions"]) != settings.partitions:
+                    await without_members(client)
         for _ in range(100):  # a topic is deleted in the background
             try:
                 if len(await create_topics(settings)) == len(TOPICS):
@@ -69,6 +75,18 @@ def fresh_topics(settings: KafkaSettings) -> None:
             await asyncio.sleep(0.2)
 
     asyncio.run(renew())
+
+
+async def without_members(client: AIOKafkaAdminClient) -> None:
+    """Wait until nobody is in a group of an agent: who had a name in it stays for a while after its end."""
+    end = time.monotonic() + MEMBER_SECONDS
+    while True:
+        answers = [await described_group(client, agent) for agent in AGENTS]
+        members = [member["member_id"] for answer in answers for member in answer["members"]]
+        if not members:
+            return
+        assert time.monotonic() < end, f"still in their groups after {MEMBER_SECONDS} s: {members}"
+        await asyncio.sleep(0.5)
 
 
 class Workers:

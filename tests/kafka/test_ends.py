@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import signal
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from aiokafka.admin import NewPartitions
 
+from agents.kafka.admin import admin_client, create_topics
+from agents.kafka.settings import KafkaSettings
 from stream.config import load_config
 from stream.sources.base import Item
 from stream.sweep import Sweep
-from stream.topics import PREDICTIONS, REJECTED
+from stream.topics import PREDICTIONS, REJECTED, TOPICS
 from tests.kafka.broker import LocalBroker
-from tests.kafka.harness import read, uninterrupted, wait_for_rest
-from tests.kafka.kill_test import KINDS, SETTINGS, findings, world
-from tests.kafka.scenes import EXIT_FAILED, REST_SECONDS, WRONG, scene
+from tests.kafka.harness import Workers, fresh_topics, read, uninterrupted, wait_for_rest
+from tests.kafka.kill_test import KINDS, SETTINGS, Robots, findings, world
+from tests.kafka.scenes import EXIT_FAILED, PARTITIONS, REST_SECONDS, ROBOTS, WRONG, Scene, scene
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -51,6 +56,56 @@ def test_a_worker_that_is_told_to_stop_ends_in_good_order_and_the_next_goes_on(
             here.workers.start(name)
         here.assert_complete()
         assert here.workers.ended() == {}
+
+
+MISSED_LATE = """
+import sys
+from agents.kafka.worker import Worker
+from tests.kafka import launch
+whole = Worker._new_app
+def new_app(self):
+    app = whole(self)
+    app.conf.broker_session_timeout = 90.0
+    return app
+Worker._new_app = new_app
+launch.main(*sys.argv[1:])
+"""
+"""A worker that keeps its place in the group for as long as a machine takes to start the next one."""
+
+
+async def add_partitions(settings: KafkaSettings) -> None:
+    """As many as are said there, to each topic that has them."""
+    async with admin_client(settings) as client:
+        more = {topic.name: NewPartitions(topic.partitions(settings.partitions)) for topic in TOPICS}
+        shared = {name: new for name, new in more.items() if new.total_count == settings.partitions}
+        await client.create_partitions(shared)
+    assert await create_topics(settings) == []  # waits until each has a leader
+
+
+@pytest.mark.fault(8)
+def test_a_worker_that_comes_back_under_its_name_reads_partitions_that_have_come_meanwhile(
+    local_kafka: LocalBroker, tmp_path: Path
+) -> None:
+    """What a static member is given is what it had, and nobody in the group looks."""
+    names = ["perceive-0", "judge-0", "learn-0"]
+    before = KafkaSettings(bootstrap=local_kafka.bootstrap, partitions=1, folder=tmp_path / "before")
+    (tmp_path / "logs").mkdir()
+    fresh_topics(before)
+    with Workers(before, tmp_path / "logs", SETTINGS, launcher=("-c", MISSED_LATE)) as workers:
+        for name in names:
+            workers.start(name)
+        workers.wait_until_running(names)
+    settings = replace(before, partitions=PARTITIONS, folder=tmp_path / "state")
+    asyncio.run(add_partitions(settings))
+    with Workers(settings, tmp_path, SETTINGS) as workers:
+        for name in names:
+            workers.start(name)
+        here = Scene(settings, workers, Robots(settings, 1, ROBOTS))
+        whole = list(range(PARTITIONS))
+        here.wait(lambda: workers.partitions("perceive-0") == whole, "all partitions")
+        here.assert_complete()
+        assert all("no worker has" in workers.log(name) for name in names)
+        assert workers.ended() == {}
 
 
 SELDOM_COMMITS = """
