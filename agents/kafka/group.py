@@ -8,11 +8,13 @@ speaks 5.
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
 
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
-from aiokafka.errors import for_code
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
+from aiokafka.errors import KafkaError, for_code
 
 from agents.journal import Place
 from agents.kafka.admin import admin_client
@@ -20,35 +22,63 @@ from agents.kafka.settings import KafkaSettings
 from stream.topics import INPUTS, group_of
 
 STABLE = "Stable"
+RETRIES = 40
+RETRY_SECONDS = 0.25
+
+T = TypeVar("T")
 
 
 async def left_out(settings: KafkaSettings, agent: str) -> list[Place]:
-    """Partitions that an agent reads and no member of its group has; none while they are being shared out.
+    """Partitions that an agent reads and no member of its group has.
 
+    None while they are being shared out; nor while a member does not read all topics yet, an older version:
+    Faust would give what only some read to these, and partitions of one number would have two owners.
     Raises ClusterError, KafkaError
     """
     async with admin_client(settings) as client:
-        group = await described_group(client, agent)
-    if group["error_code"]:
-        raise for_code(group["error_code"])(group_of(agent))
-    if group["state"] != STABLE:
+        group = await described(client, agent)
+    members = group["members"]
+    if group["state"] != STABLE or not all(set(INPUTS[agent]) <= _topics(member) for member in members):
         return []
     wanted = {(topic, partition) for topic in INPUTS[agent] for partition in range(settings.partitions)}
-    for member in group["members"]:
-        wanted.difference_update(_places(member["member_assignment"]))
-    return sorted(wanted)
+    return sorted(wanted.difference(*map(_places, members)))
 
 
-async def described_group(client: AIOKafkaAdminClient, agent: str) -> dict[str, Any]:
-    """What its broker says of an agent's group; aiokafka does not understand an answer about several."""
-    [answer] = await client.describe_consumer_groups([group_of(agent)])
-    [group] = answer.to_object()["groups"]
-    found: dict[str, Any] = group
-    return found
+async def described(client: AIOKafkaAdminClient, agent: str) -> Mapping[str, Any]:
+    """What the broker says of an agent's group.  Raises KafkaError"""
+
+    async def ask() -> dict[str, Any]:
+        # One only: of several groups aiokafka does not understand the answer.
+        [answer] = await client.describe_consumer_groups([group_of(agent)])
+        [group] = answer.to_object()["groups"]
+        if group["error_code"]:
+            raise for_code(group["error_code"])(group_of(agent))
+        found: dict[str, Any] = group
+        return found
+
+    return await patiently(ask)
 
 
-def _places(assignment: bytes) -> list[Place]:
-    if not assignment:
-        return []
-    decoded = ConsumerProtocolMemberAssignment.decode(assignment)
-    return [(topic, partition) for topic, partitions in decoded.assignment for partition in partitions]
+async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
+    """What a cluster says of a group, asked again while it may know more in a moment.  Raises KafkaError
+
+    One that has had no group yet needs time to say so; a broker that has just started loads what it knows.
+    """
+    for _ in range(RETRIES - 1):
+        try:
+            return await ask()
+        except KafkaError as error:
+            if not error.retriable:
+                raise
+        await asyncio.sleep(RETRY_SECONDS)
+    return await ask()
+
+
+def _topics(member: Mapping[str, Any]) -> set[str]:
+    return set(ConsumerProtocolMemberMetadata.decode(member["member_metadata"]).subscription)
+
+
+def _places(member: Mapping[str, Any]) -> set[Place]:
+    shared = member["member_assignment"]
+    found = ConsumerProtocolMemberAssignment.decode(shared).assignment if shared else []
+    return {(topic, partition) for topic, partitions in found for partition in partitions}

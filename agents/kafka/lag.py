@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import TopicPartition
-from aiokafka.errors import GroupLoadInProgressError, KafkaError
+from aiokafka.errors import GroupLoadInProgressError
 
 from agents.journal import Place
 from agents.kafka.admin import admin_client
+from agents.kafka.group import patiently
 from agents.kafka.partitions import Partitions
 from agents.kafka.settings import KafkaSettings
 from stream.topics import AGENTS, INPUTS, group_of
-
-RETRIES = 40
-RETRY_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,22 +69,14 @@ async def lags(settings: KafkaSettings) -> list[Lag]:
 
 
 async def _committed(client: Any, agent: str, places: Sequence[Place]) -> dict[Place, int]:
-    """What a group has acknowledged, without places of which it has acknowledged nothing.
-
-    A cluster that has had no group yet needs a moment to say so, and a broker that has just started one to
-    load what it knows of them. Of an error with the whole group the client says nothing: it answers without
-    the places that were asked for.
-    """
+    """What a group has acknowledged, without places of which it has acknowledged nothing."""
     at = [TopicPartition(*place) for place in places]
-    for attempt in range(RETRIES):
-        try:
-            found = await client.list_consumer_group_offsets(group_of(agent), partitions=at)
-            if set(found) == set(at):
-                break
-            error: KafkaError = GroupLoadInProgressError(f"{group_of(agent)}: the broker names no offsets")
-        except KafkaError as caught:
-            error = caught
-        if not error.retriable or attempt == RETRIES - 1:
-            raise error
-        await asyncio.sleep(RETRY_SECONDS)
+
+    async def ask() -> dict[TopicPartition, Any]:
+        found: dict[TopicPartition, Any] = await client.list_consumer_group_offsets(group_of(agent), at)
+        if set(found) != set(at):  # an error with the whole group, of which the client says nothing
+            raise GroupLoadInProgressError(f"{group_of(agent)}: the broker names no offsets")
+        return found
+
+    found = await patiently(ask)
     return {(item.topic, item.partition): meta.offset for item, meta in found.items() if meta.offset >= 0}

@@ -22,7 +22,7 @@ from agents.journal import Place
 from agents.judge import Judge
 from agents.kafka.admin import admin_client, create_topics
 from agents.kafka.driver import Driver
-from agents.kafka.group import described_group
+from agents.kafka.group import described
 from agents.kafka.host import FAILPOINT, Failpoint, FoldThread, Host
 from agents.kafka.lag import lags
 from agents.kafka.log import KafkaLog
@@ -49,7 +49,7 @@ from stream.sources.base import Item
 from stream.topics import ACTIVATED, AGENTS, BY_NAME, SWEEPS, TOPICS
 
 STOP_SECONDS = 20
-MEMBER_SECONDS = 60
+MEMBER_SECONDS = 120
 LAST_LINES = 60
 """Of each worker's log, in the report of a test that failed."""
 
@@ -81,7 +81,7 @@ async def without_members(client: AIOKafkaAdminClient) -> None:
     """Wait until nobody is in a group of an agent: who had a name in it stays for a while after its end."""
     end = time.monotonic() + MEMBER_SECONDS
     while True:
-        answers = [await described_group(client, agent) for agent in AGENTS]
+        answers = [await described(client, agent) for agent in AGENTS]
         members = [member["member_id"] for answer in answers for member in answer["members"]]
         if not members:
             return

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from aiokafka.admin import NewPartitions
 
-from agents.kafka.admin import admin_client, create_topics
+from agents.kafka.admin import admin_client, check_topics
 from agents.kafka.settings import KafkaSettings
 from stream.config import load_config
 from stream.sources.base import Item
@@ -79,7 +79,8 @@ async def add_partitions(settings: KafkaSettings) -> None:
         more = {topic.name: NewPartitions(topic.partitions(settings.partitions)) for topic in TOPICS}
         shared = {name: new for name, new in more.items() if new.total_count == settings.partitions}
         await client.create_partitions(shared)
-    assert await create_topics(settings) == []  # waits until each has a leader
+    while await check_topics(settings):  # until the broker has heard of all
+        await asyncio.sleep(0.1)
 
 
 @pytest.mark.fault(8)
@@ -100,6 +101,7 @@ def test_a_worker_that_comes_back_under_its_name_reads_partitions_that_have_come
     with Workers(settings, tmp_path, SETTINGS) as workers:
         for name in names:
             workers.start(name)
+        workers.wait_until_running(names)
         here = Scene(settings, workers, Robots(settings, 1, ROBOTS))
         whole = list(range(PARTITIONS))
         here.wait(lambda: workers.partitions("perceive-0") == whole, "all partitions")

@@ -11,7 +11,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import GroupLoadInProgressError, NotCoordinatorError, TopicAuthorizationFailedError
 from aiokafka.structs import OffsetAndMetadata
 
-from agents.kafka import lag
+from agents.kafka import group, lag
 from stream.topics import JUDGE
 
 PLACES = [("octa.a", 0), ("octa.a", 1), ("octa.b", 0)]
@@ -39,7 +39,7 @@ def committed(*answers: Any) -> dict[tuple[str, int], int]:
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lag, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(group, "RETRY_SECONDS", 0.0)
 
 
 def test_a_place_of_which_nothing_was_acknowledged_has_no_offset() -> None:
