@@ -58,18 +58,24 @@ def test_a_worker_that_is_told_to_stop_ends_in_good_order_and_the_next_goes_on(
         assert here.workers.ended() == {}
 
 
-MISSED_LATE = """
+def launcher_with(setting: str) -> tuple[str, str]:
+    """What Python is told to run a worker whose Faust has another setting, such as ``name = 1.0``."""
+    code = f"""
 import sys
 from agents.kafka.worker import Worker
 from tests.kafka import launch
 whole = Worker._new_app
 def new_app(self):
     app = whole(self)
-    app.conf.broker_session_timeout = 90.0
+    app.conf.{setting}
     return app
 Worker._new_app = new_app
 launch.main(*sys.argv[1:])
 """
+    return "-c", code
+
+
+MISSED_LATE = launcher_with("broker_session_timeout = 90.0")
 """A worker that keeps its place in the group for as long as a machine takes to start the next one."""
 
 
@@ -92,7 +98,7 @@ def test_a_worker_that_comes_back_under_its_name_reads_partitions_that_have_come
     before = KafkaSettings(bootstrap=local_kafka.bootstrap, partitions=1, folder=tmp_path / "before")
     (tmp_path / "logs").mkdir()
     fresh_topics(before)
-    with Workers(before, tmp_path / "logs", SETTINGS, launcher=("-c", MISSED_LATE)) as workers:
+    with Workers(before, tmp_path / "logs", SETTINGS, launcher=MISSED_LATE) as workers:
         for name in names:
             workers.start(name)
         workers.wait_until_running(names)
@@ -110,18 +116,7 @@ def test_a_worker_that_comes_back_under_its_name_reads_partitions_that_have_come
         assert workers.ended() == {}
 
 
-SELDOM_COMMITS = """
-import sys
-from agents.kafka.worker import Worker
-from tests.kafka import launch
-whole = Worker._new_app
-def new_app(self):
-    app = whole(self)
-    app.conf.broker_commit_interval = 60.0
-    return app
-Worker._new_app = new_app
-launch.main(*sys.argv[1:])
-"""
+SELDOM_COMMITS = launcher_with("broker_commit_interval = 60.0")
 """A worker that has something left to commit in its first minute."""
 
 
@@ -131,7 +126,7 @@ def test_a_worker_that_is_told_to_stop_ends_while_the_broker_is_silent(
     local_kafka: LocalBroker, tmp_path: Path
 ) -> None:
     """Nobody would answer its last commit; what it did not commit is told by its offset."""
-    with scene(local_kafka, tmp_path, "perceive-0", "judge-0", launcher=("-c", SELDOM_COMMITS)) as here:
+    with scene(local_kafka, tmp_path, "perceive-0", "judge-0", launcher=SELDOM_COMMITS) as here:
         here.wait(lambda: bool(read(here.settings, PREDICTIONS)), "a forecast")
         time.sleep(3)
         with local_kafka.silent():
