@@ -73,7 +73,8 @@ async def _committed(client: Any, agent: str, places: Sequence[Place]) -> dict[P
     at = [TopicPartition(*place) for place in places]
 
     async def ask() -> dict[TopicPartition, Any]:
-        found: dict[TopicPartition, Any] = await client.list_consumer_group_offsets(group_of(agent), at)
+        found: dict[TopicPartition, Any]
+        found = await client.list_consumer_group_offsets(group_of(agent), partitions=at)
         if set(found) != set(at):  # an error with the whole group, of which the client says nothing
             raise GroupLoadInProgressError(f"{group_of(agent)}: the broker names no offsets")
         return found

@@ -25,7 +25,7 @@ class Client:
         self.answers = list(answers)
 
     async def list_consumer_group_offsets(
-        self, group: str, partitions: Sequence[TopicPartition]
+        self, group: str, *, partitions: Sequence[TopicPartition]
     ) -> dict[TopicPartition, OffsetAndMetadata]:
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
