@@ -19,12 +19,13 @@ from agents.care.receipt import Left, TopicChange
 from agents.care.subject import CareError
 from agents.journal import Place
 from agents.kafka.admin import admin_client, run
+from agents.kafka.group import described
 from agents.kafka.lag import lags
 from agents.kafka.partitions import Partitions
 from agents.kafka.settings import KafkaSettings
 from agents.kafka.snapshots import SnapshotStore
 from agents.task_id import TaskId
-from stream.topics import AGENTS, BY_NAME, LEARN, PUBLISHED, RECORDS, STATIC, SWEEPS, group_of, order_topic
+from stream.topics import AGENTS, BY_NAME, LEARN, PUBLISHED, RECORDS, STATIC, SWEEPS, order_topic
 
 LEAVING_SECONDS, POLL_SECONDS = 20.0, 1.0
 """A worker with a stable name is a member of its group for 15 s after it has stopped."""
@@ -48,16 +49,9 @@ class _Found:
 
 
 async def workers_running(settings: KafkaSettings) -> list[str]:
-    """Agents whose groups have members.
-
-    One group a request: aiokafka 0.14 takes the answer for an older version, whose groups are shorter, and
-    cannot find the second one.
-    """
+    """Agents whose groups have members.  Raises ClusterError, KafkaError"""
     async with admin_client(settings) as client:
-        asked = [await client.describe_consumer_groups([group_of(agent)]) for agent in AGENTS]
-    answers = [answer for found in asked for answer in found]
-    states = {group[1]: group[2] for answer in answers for group in answer.groups}
-    return [agent for agent in AGENTS if states.get(group_of(agent), AT_REST[0]) not in AT_REST]
+        return [agent for agent in AGENTS if (await described(client, agent))["state"] not in AT_REST]
 
 
 def require_stopped(settings: KafkaSettings, patience_s: float = LEAVING_SECONDS) -> None:
@@ -105,8 +99,8 @@ async def delete_messages(
 
 async def _count(settings: KafkaSettings) -> int:
     async with admin_client(settings) as client:
-        described: list[Mapping[str, Any]] = await client.describe_topics([SWEEPS])
-    return len(described[0]["partitions"])
+        found: list[Mapping[str, Any]] = await client.describe_topics([SWEEPS])
+    return len(found[0]["partitions"])
 
 
 async def _look(partitions: Partitions, place: Place, span: range, key: bytes) -> _Found:

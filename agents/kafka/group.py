@@ -45,10 +45,13 @@ async def left_out(settings: KafkaSettings, agent: str) -> list[Place]:
 
 
 async def described(client: AIOKafkaAdminClient, agent: str) -> Mapping[str, Any]:
-    """What the broker says of an agent's group.  Raises KafkaError"""
+    """What the broker says of an agent's group.  Raises KafkaError
+
+    One group a request: aiokafka 0.14 takes the answer for an older version, whose groups are shorter, and
+    cannot find the second one.
+    """
 
     async def ask() -> dict[str, Any]:
-        # One only: of several groups aiokafka does not understand the answer.
         [answer] = await client.describe_consumer_groups([group_of(agent)])
         [group] = answer.to_object()["groups"]
         if group["error_code"]:

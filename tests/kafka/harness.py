@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from aiokafka import TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 
 from agents.journal import Place
 from agents.judge import Judge
 from agents.kafka.admin import admin_client, create_topics
+from agents.kafka.care_topics import workers_running
 from agents.kafka.driver import Driver
-from agents.kafka.group import described
 from agents.kafka.host import FAILPOINT, Failpoint, FoldThread, Host
 from agents.kafka.lag import lags
 from agents.kafka.log import KafkaLog
@@ -46,7 +45,7 @@ from stream.config import Config
 from stream.features import schema_of
 from stream.records import Binned, Prediction
 from stream.sources.base import Item
-from stream.topics import ACTIVATED, AGENTS, BY_NAME, SWEEPS, TOPICS
+from stream.topics import ACTIVATED, BY_NAME, SWEEPS, TOPICS
 
 STOP_SECONDS = 20
 MEMBER_SECONDS = 120
@@ -61,10 +60,10 @@ def fresh_topics(settings: KafkaSettings) -> None:
         async with admin_client(settings) as client:
             old = sorted(set(await client.list_topics()) & set(BY_NAME))
             if old:
-                described = await client.describe_topics([SWEEPS])
+                [sweeps] = await client.describe_topics([SWEEPS])
                 await client.delete_topics(old)
-                if len(described[0]["partitions"]) != settings.partitions:
-                    await without_members(client)
+                if len(sweeps["partitions"]) != settings.partitions:
+                    await without_workers(settings)
         for _ in range(100):  # a topic is deleted in the background
             try:
                 if len(await create_topics(settings)) == len(TOPICS):
@@ -77,15 +76,11 @@ def fresh_topics(settings: KafkaSettings) -> None:
     asyncio.run(renew())
 
 
-async def without_members(client: AIOKafkaAdminClient) -> None:
-    """Wait until nobody is in a group of an agent: who had a name in it stays for a while after its end."""
+async def without_workers(settings: KafkaSettings) -> None:
+    """Wait until the groups are empty: who had a name in one is a member for a while after its end."""
     end = time.monotonic() + MEMBER_SECONDS
-    while True:
-        answers = [await described(client, agent) for agent in AGENTS]
-        members = [member["member_id"] for answer in answers for member in answer["members"]]
-        if not members:
-            return
-        assert time.monotonic() < end, f"still in their groups after {MEMBER_SECONDS} s: {members}"
+    while running := await workers_running(settings):
+        assert time.monotonic() < end, f"still in their groups after {MEMBER_SECONDS} s: {running}"
         await asyncio.sleep(0.5)
 
 
