@@ -138,11 +138,18 @@ class Driver:
             Save: self._save,
         }
 
-    async def recover(self) -> None:
-        """Become what the journal says; until then nothing is offered.  Raises LogLost, KafkaError"""
+    async def recover(self, is_ours: Callable[[], bool] = lambda: True) -> bool:
+        """Become what the journal says; until then nothing is offered.
+
+        is_ours : asked last before the task is claimed, which takes it from whoever owns it by then
+        Returns whether it was claimed.
+        Raises LogLost, KafkaError
+        """
         identity = self.task.identity
         await self._require({identity.journal: await self._host.run(self._host.snapshots.reach, identity)})
         self._poison = self._host.crashes.poisoned(identity)
+        if not is_ours():
+            return False
         while self.task.recovering:
             operation = next(self._steps)
             while not isinstance(operation, Mark):
@@ -152,9 +159,10 @@ class Driver:
                     self._fetched, self._ahead = {}, deque()
                     await self._require(self.task.positions)
                     await self._require_new()
-                    return
+                    return True
                 operation = self._steps.send(await self._perform(operation))
             self._failpoint.reached(operation.label)
+        return True
 
     async def _require(self, known: Mapping[Place, int]) -> None:
         """Every partition reaches as far as it is known.  Raises LogLost"""

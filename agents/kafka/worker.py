@@ -376,7 +376,9 @@ class Worker:
         effects = self._play.make_effects(identity)
         running = Running(task, Driver(task, host, effects, self._failpoint, self._acknowledge))
         self._running[partition] = running
-        await running.driver.recover()
+        if not await running.driver.recover(lambda: not (running.revoked or running.ended)):
+            self._running.pop(partition, None)
+            return
         loop = asyncio.get_running_loop()
         running.pump = loop.create_task(self._pump(running))
         if (PUBLISHED, 0) in identity.sources:

@@ -146,15 +146,21 @@ class Bench:
         asyncio.run(run())
 
     def process(
-        self, delivered: Sequence[int] | None = None, *, leave: bool = False, batch: int = 1000
+        self,
+        delivered: Sequence[int] | None = None,
+        *,
+        ours: bool = True,
+        leave: bool = False,
+        batch: int = 1000,
     ) -> None:
         """One process: recovers, is given sweeps by offset, all that are there by default, and folds them.
 
+        ours : the partition is not another's by now
         leave : it is told to stop in the end; batch : so many come at once
         """
-        asyncio.run(self._process(delivered, leave, batch))
+        asyncio.run(self._process(delivered, ours, leave, batch))
 
-    async def _process(self, delivered: Sequence[int] | None, leave: bool, batch: int) -> None:
+    async def _process(self, delivered: Sequence[int] | None, ours: bool, leave: bool, batch: int) -> None:
         self.agent = Fragile()
         crashes = Crashes(self.folder, "process")
         host = Host(
@@ -169,7 +175,9 @@ class Bench:
         task = Task(IDENTITY, self.agent, "process", self._snapshot_entries)
         driver = Driver(task, host, cast(Any, Free()), Failpoint(), self._acknowledge)
         try:
-            await driver.recover()
+            assert await driver.recover(lambda: ours) == ours
+            if not ours:
+                return
             there = self.log.messages[PLACE][self.log.begins[PLACE] :]
             messages = [item for item in there if delivered is None or item.offset in delivered]
             for first in range(0, max(1, len(messages)), batch):
@@ -302,6 +310,17 @@ def test_an_archive_that_neither_snapshot_nor_log_knows_is_not_written_over(
     monkeypatch.setattr(Free, "chunk", "archive/000/containers/part-00007.arrow")
     bench.process()
     assert bench.agent.seen == [1, 2]
+
+
+@pytest.mark.fault(8)
+def test_a_task_that_is_another_s_by_now_is_not_claimed(tmp_path: Path) -> None:
+    """Found by kills: a slow worker claimed what it had given back, and the new owner ended."""
+    bench = Bench(tmp_path)
+    bench.send([1])
+    bench.process(ours=False)
+    assert bench.log.messages[IDENTITY.journal] == []
+    bench.process()
+    assert bench.agent.seen == [1]
 
 
 def test_a_recovery_reads_a_few_inputs_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import pytest
 from faust.types import TP
 
 from agents.failure import EXIT_ERROR
+from agents.kafka import worker as worker_module
 from agents.kafka.log import LogLost
 from agents.kafka.play import play_of
 from agents.kafka.settings import KafkaSettings
@@ -175,6 +176,33 @@ def test_a_task_is_not_begun_that_may_be_another_s_by_now(stage: str, tmp_path: 
         consumer.client.reassignment_in_progress = False
         await worker._rebalanced()  # what is assigned next, unless all is to end
         assert begun == ([0, 1, 0, 1] if stage == REVOKED else [0, 1])
+
+    on_bench(tmp_path, check)
+
+
+@pytest.mark.fault(8)
+@pytest.mark.parametrize("stage", [REVOKED, STOPPING])
+def test_a_task_is_not_claimed_that_was_given_back_while_it_began(
+    stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def check(bench: Bench) -> None:
+        worker = cast(Any, bench.worker)
+
+        class Slow(Noting):
+            """It takes so long that its partition is given back before it claims."""
+
+            def __init__(self, *_: object) -> None:
+                super().__init__()
+
+            async def recover(self, is_ours: Callable[[], bool]) -> bool:
+                assert is_ours()
+                await (worker._revoked() if stage == REVOKED else worker._leave())
+                return is_ours()
+
+        monkeypatch.setattr(worker_module, "Driver", Slow)
+        await worker._begin(1, object())
+        assert worker._running == {}
+        assert bench.codes == []
 
     on_bench(tmp_path, check)
 
