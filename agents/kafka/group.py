@@ -53,11 +53,11 @@ async def described(client: AIOKafkaAdminClient, agent: str) -> Mapping[str, Any
 
     async def ask() -> dict[str, Any]:
         [answer] = await client.describe_consumer_groups([group_of(agent)])
+        group: dict[str, Any]
         [group] = answer.to_object()["groups"]
         if group["error_code"]:
             raise for_code(group["error_code"])(group_of(agent))
-        found: dict[str, Any] = group
-        return found
+        return group
 
     return await patiently(ask)
 

@@ -20,7 +20,7 @@ from aiokafka import TopicPartition
 from agents.journal import Place
 from agents.judge import Judge
 from agents.kafka.admin import admin_client, create_topics
-from agents.kafka.care_topics import workers_running
+from agents.kafka.care_topics import require_stopped
 from agents.kafka.driver import Driver
 from agents.kafka.host import FAILPOINT, Failpoint, FoldThread, Host
 from agents.kafka.lag import lags
@@ -63,7 +63,7 @@ def fresh_topics(settings: KafkaSettings) -> None:
                 [sweeps] = await client.describe_topics([SWEEPS])
                 await client.delete_topics(old)
                 if len(sweeps["partitions"]) != settings.partitions:
-                    await without_workers(settings)
+                    await asyncio.to_thread(require_stopped, settings, MEMBER_SECONDS)
         for _ in range(100):  # a topic is deleted in the background
             try:
                 if len(await create_topics(settings)) == len(TOPICS):
@@ -74,14 +74,6 @@ def fresh_topics(settings: KafkaSettings) -> None:
             await asyncio.sleep(0.2)
 
     asyncio.run(renew())
-
-
-async def without_workers(settings: KafkaSettings) -> None:
-    """Wait until the groups are empty: who had a name in one is a member for a while after its end."""
-    end = time.monotonic() + MEMBER_SECONDS
-    while running := await workers_running(settings):
-        assert time.monotonic() < end, f"still in their groups after {MEMBER_SECONDS} s: {running}"
-        await asyncio.sleep(0.5)
 
 
 class Workers:
