@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
@@ -11,6 +12,7 @@ from foxglove import Channel, Context, Schema
 
 from stream.sources.logged_message import LoggedMessage
 
+HOST = "127.0.0.1"
 WAIT_SECONDS = 20.0
 
 
@@ -29,11 +31,12 @@ class Server:
         self._context = Context()
         self._server = foxglove.start_server(name="robot", port=port, context=self._context)
         self._channels: dict[str, Channel] = {}
+        self._stopped = False
         self.port = self._server.port
 
     @property
     def uri(self) -> str:
-        return f"ws://127.0.0.1:{self.port}"
+        return f"ws://{HOST}:{self.port}"
 
     def __enter__(self) -> Server:
         return self
@@ -44,8 +47,11 @@ class Server:
         self.stop()
 
     def stop(self) -> None:
-        """As when the robot is switched off."""
-        self._server.stop()
+        """As when the robot is switched off; waits until its port is closed, as the SDK does not."""
+        if not self._stopped:
+            self._stopped = True
+            self._server.stop()
+            wait_for(lambda: not _listens(self.port), "the end of the server")
 
     def offer(self, topics: Mapping[str, str], schemas: Mapping[str, bytes] | None = None) -> None:
         """Add channels: topic to type, as logs name it."""
@@ -74,3 +80,11 @@ class Server:
         """Send messages on their channels."""
         for message in messages:
             self._channels[message.topic].log(bytes(message.data), log_time=message.log_time_ns)
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection((HOST, port), timeout=2.0).close()
+    except ConnectionError:
+        return False
+    return True
