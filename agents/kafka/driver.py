@@ -105,6 +105,7 @@ class Driver:
         self.task, self._host, self._effects = task, host, effects
         self._failpoint, self._acknowledge = failpoint, acknowledge
         self._steps = task.run()
+        self._claiming = asyncio.Lock()
         self._queues: dict[Place, deque[Message | Entry]] = {
             place: deque() for place in task.identity.sources
         }
@@ -148,21 +149,30 @@ class Driver:
         identity = self.task.identity
         await self._require({identity.journal: await self._host.run(self._host.snapshots.reach, identity)})
         self._poison = self._host.crashes.poisoned(identity)
-        if not is_ours():
-            return False
-        while self.task.recovering:
-            operation = next(self._steps)
-            while not isinstance(operation, Mark):
-                if isinstance(operation, Next):  # recovered
-                    self._pending = operation
-                    self._began = any(self.task.positions.values())
-                    self._fetched, self._ahead = {}, deque()
-                    await self._require(self.task.positions)
-                    await self._require_new()
-                    return True
-                operation = self._steps.send(await self._perform(operation))
-            self._failpoint.reached(operation.label)
+        async with self._claiming:
+            if not is_ours():
+                return False
+            await self._to_mark(next(self._steps))
+        while not isinstance(operation := next(self._steps), Next):
+            await self._to_mark(operation)
+        self._pending = operation
+        self._began = any(self.task.positions.values())
+        self._fetched, self._ahead = {}, deque()
+        await self._require(self.task.positions)
+        await self._require_new()
         return True
+
+    async def claimed(self) -> None:
+        """Wait for a claim that is under way: it would take the task from whoever claims it before."""
+        async with self._claiming:
+            return
+
+    async def _to_mark(self, operation: Operation) -> str:
+        """Do what a task yields up to its next mark; the mark's label."""
+        while not isinstance(operation, Mark):
+            operation = self._steps.send(await self._perform(operation))
+        self._failpoint.reached(operation.label)
+        return operation.label
 
     async def _require(self, known: Mapping[Place, int]) -> None:
         """Every partition reaches as far as it is known.  Raises LogLost"""
@@ -199,10 +209,7 @@ class Driver:
         operation: Operation = self._pending if self._pending is not None else next(self._steps)
         self._pending = None
         while True:
-            while not isinstance(operation, Mark):
-                operation = self._steps.send(await self._perform(operation))
-            label = operation.label
-            self._failpoint.reached(label)
+            label = await self._to_mark(operation)
             if label in ("acknowledged", "waiting"):
                 await self._acknowledge(self.task.acknowledged())
             if label == "waiting":

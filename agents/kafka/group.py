@@ -9,6 +9,7 @@ speaks 5.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
@@ -22,7 +23,7 @@ from agents.kafka.settings import KafkaSettings
 from stream.topics import INPUTS, group_of
 
 STABLE = "Stable"
-RETRIES = 40
+PATIENCE_SECONDS = 10.0
 RETRY_SECONDS = 0.25
 
 T = TypeVar("T")
@@ -67,14 +68,14 @@ async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
 
     One that has had no group yet needs time to say so; a broker that has just started loads what it knows.
     """
-    for _ in range(RETRIES - 1):
+    end = time.monotonic() + PATIENCE_SECONDS
+    while True:
         try:
             return await ask()
         except KafkaError as error:
-            if not error.retriable:
+            if not error.retriable or time.monotonic() >= end:
                 raise
         await asyncio.sleep(RETRY_SECONDS)
-    return await ask()
 
 
 def _topics(member: Mapping[str, Any]) -> set[str]:

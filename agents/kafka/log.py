@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaTimeoutError
 from agents.journal import Place, Receipt
 from agents.kafka.messages import Headers, Message, message_of
 from agents.kafka.metadata import require_partitions
-from agents.kafka.partitions import POLL_MS, new_reader
+from agents.kafka.partitions import POLL_MS, WAIT_MS, new_reader
 from agents.kafka.settings import KafkaSettings
 from stream.topics import MAX_MESSAGE_BYTES
 
@@ -66,7 +66,7 @@ class KafkaLog:
             max_request_size=MAX_MESSAGE_BYTES,
             request_timeout_ms=REQUEST_MS,
         )
-        self._reader = new_reader(settings, reset="none")
+        self._reader = new_reader(settings, reset="none", wait_ms=WAIT_MS)
         self._reading = asyncio.Lock()
 
     async def __aenter__(self) -> KafkaLog:
@@ -148,6 +148,7 @@ class KafkaLog:
             while await self._reader.position(at) < end:
                 for records in (await self._reader.getmany(at, timeout_ms=POLL_MS)).values():
                     found += [message_of(record, self._settings) for record in records]
+            self._reader.pause(at)  # else it asks for more, and every other question waits behind that
         return [message for message in found if message.offset < end]
 
     async def fetch(self, receipts: Sequence[Receipt]) -> dict[Receipt, Message]:

@@ -24,6 +24,7 @@ from faust.types import TP, EventT
 from agents.effects import LocalEffects
 from agents.failure import EXIT_ERROR
 from agents.journal import Place
+from agents.kafka.admin import ClusterError
 from agents.kafka.credentials import credentials_of
 from agents.kafka.driver import OPERATION_SECONDS, Driver, journal_entries
 from agents.kafka.group import left_out
@@ -54,6 +55,7 @@ LOGGER = logging.getLogger(__name__)
 EXIT_FAILED = 70
 """An error that going on would hide: the process ends, unacknowledged inputs come again."""
 ANOTHER = "%s: another worker has the name --instance %s, so this one ends"
+NOT_ASKED = "%s: what its group leaves out is asked at the next assignment; this time: %s"
 SHARED_ANEW = "%s: no worker has %d of the partitions, as %s-%d, so its group shares them out anew"
 SWITCH_SECONDS = 0.001
 """Threads of the client, the loop and the agent take turns so often: a sweep passes from one to the next a
@@ -268,9 +270,13 @@ class Worker:
     # ---- tasks -----------------------------------------------------------------------------------------
 
     async def _revoked(self, *_: Any, **__: Any) -> None:
+        """Note it before the group shares them out anew, which waits for this."""
         self._vitals.stage = REVOKED
-        for running in self._running.values():
+        given = list(self._running.values())
+        for running in given:
             running.revoked = True
+        for running in given:
+            await running.driver.claimed()
 
     async def _rebalanced(self, *_: Any, **__: Any) -> None:
         """Take what is assigned, unless it was revoked since: Faust tells of each assignment, but late."""
@@ -291,13 +297,18 @@ class Worker:
     async def _ask_anew(self) -> bool:
         """Have the group share out anew, if what it gave a new process by an old name leaves anything out.
 
-        Returns whether it did.
-        Raises ClusterError, KafkaError
+        Returns whether another assignment follows. A cluster that does not answer holds nothing up.
         """
         if not self._is_new or not self._settings.instance:
             return False
+        try:
+            missing = await left_out(self._settings, self.agent)
+        except (ClusterError, KafkaError) as error:
+            LOGGER.warning(NOT_ASKED, self.agent, error)
+            return False
+        if self._vitals.stage != RECOVERING:  # revoked meanwhile
+            return True
         self._is_new = False
-        missing = await left_out(self._settings, self.agent)
         if missing:
             LOGGER.warning(SHARED_ANEW, self.agent, len(missing), *missing[0])
             await self.app.consumer.rejoin()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 
+from stream.codecs.names import require_name
+
 HEADER_BYTES = 4
 """Encapsulation header; alignment counts from its end."""
 
@@ -111,11 +113,20 @@ class CdrReader:
         return seconds * _NS + nanoseconds, self.frame("header.frame_id")
 
     def frame(self, what: str) -> str:
-        """A frame name, not empty, without tf1's leading slash."""
-        name = self.string(what).removeprefix("/")
-        if not name:
-            raise CodecError(f"{what}: the frame name is empty")
-        return name
+        """A frame's name."""
+        return frame_name(self.string(what), what)
+
+
+def frame_name(text: str, what: str) -> str:
+    """The frame that a message names, without tf1's leading slash.  Raises CodecError for what is no name"""
+    name = text.removeprefix("/")
+    if not name:
+        raise CodecError(f"{what}: the frame name is empty")
+    try:
+        require_name(name)
+    except ValueError as error:
+        raise CodecError(f"{what}: {error}") from error
+    return name
 
 
 class CdrWriter:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from native import pose
 from stream.codecs import pointcloud2
-from stream.codecs.cdr import CodecError
+from stream.codecs.cdr import CodecError, frame_name
 from stream.codecs.pointcloud2 import PointCloud2, PointField
 from stream.codecs.protobuf import require_few_values
 from stream.frames import UNIT_TOLERANCE
@@ -140,7 +140,7 @@ def decode_cloud(
 
 
 def _header(cloud: Any) -> tuple[int, str]:
-    return _stamp(cloud), _frame(cloud.frame_id, "frame_id")
+    return _stamp(cloud), frame_name(cloud.frame_id, "frame_id")
 
 
 def _stamp(message: Any) -> int:
@@ -149,13 +149,6 @@ def _stamp(message: Any) -> int:
     if not (0 <= nanoseconds < _NS and 0 <= stamp_ns <= MAX_STAMP_NS):
         raise CodecError(f"timestamp: {seconds} s {nanoseconds} ns is not a time since the epoch")
     return stamp_ns
-
-
-def _frame(name: str, what: str) -> str:
-    frame = name.removeprefix("/")
-    if not frame:
-        raise CodecError(f"{what}: the frame name is empty")
-    return frame
 
 
 def _packed(cloud: Any, stamp_ns: int, frame: str) -> PointCloud2:
@@ -285,8 +278,8 @@ def decode_transforms(data: bytes | memoryview, *, robot_id: str, static: bool =
 
 
 def _transform(message: Any, robot_id: str, static: bool) -> Transform:
-    parent = _frame(message.parent_frame_id, "parent_frame_id")
-    child = _frame(message.child_frame_id, "child_frame_id")
+    parent = frame_name(message.parent_frame_id, "parent_frame_id")
+    child = frame_name(message.child_frame_id, "child_frame_id")
     for name in ("translation", "rotation"):
         if not message.HasField(name):
             raise CodecError(f"transform {parent} to {child}: {name} is missing; send zeros, too")
@@ -349,4 +342,4 @@ def stamp_of(entity: Any) -> int:
 
 def frame_of(entity: Any) -> str:
     """Frame of an entity, without the slash that it may begin with.  Raises CodecError for none"""
-    return _frame(entity.frame_id, "frame_id")
+    return frame_name(entity.frame_id, "frame_id")

@@ -21,6 +21,7 @@ import numpy as np
 from stream.codecs import foxglove, pointcloud2, tf
 from stream.codecs.cdr import CodecError
 from stream.codecs.content_type import CDR, ContentType
+from stream.codecs.names import clipped, require_name
 from stream.codecs.pointcloud2 import Columns
 from stream.codecs.state import to_dict
 from stream.codecs.wire import CONTENT_TYPE, WireError, decode, decode_all
@@ -67,12 +68,14 @@ def decode_sweep(
     found = _Headers(headers)
     robot_id, kind = _robot_of(key), found.content_type(content_type)
     part, sensor = found.part(), found.text(SENSOR)
+    _require_names("bad_header", **{SENSOR: sensor or ""})
     payload = _payload(data)
     if kind.media == CONTENT_TYPE:
         sweep: Sweep = decode(Sweep, payload)
         _agree("bad_key", "key", robot_id, sweep.robot_id)
         _agree("bad_header", SENSOR, sensor, sweep.stream_id.partition("/")[2])
         _agree("bad_header", f"{PART}, {PARTS}", part, (sweep.part, sweep.parts))
+        _require_names("corrupt", stream_id=sweep.stream_id.partition("/")[2], frame=sweep.frame)
         return sweep
     stamp_ns, frame, (points, intensity, time_offset_ns) = _cloud(kind, payload)
     number, parts = part or (0, 1)
@@ -112,6 +115,7 @@ def _transforms(kind: ContentType, robot_id: str, payload: bytes, static: bool) 
         for transform in transforms:
             _agree("bad_key", "key", robot_id, transform.robot_id)
             _agree("corrupt", "static, by the topic,", static, transform.static)
+            _require_names("corrupt", parent=transform.parent, child=transform.child)
         return transforms
     name, read = "TFMessage", tf.decode_cdr
     if kind.media != CDR:
@@ -185,7 +189,7 @@ def dead_letter(
         stamp_ns=appended_ns,
         part=0,
         reason=error.reason,
-        detail=f"{topic}-{partition}@{offset}{digest}: {error.detail}",
+        detail=f"{topic}-{partition}@{offset}{digest}: {clipped(error.detail)}",
     )
 
 
@@ -240,7 +244,16 @@ def _robot_of(key: bytes | None) -> str:
         raise WireError(
             "bad_key", f"the robot id {robot_id[:40]!r} holds a slash, which ends it in stream ids"
         )
+    _require_names("bad_key", robot_id=robot_id)
     return robot_id
+
+
+def _require_names(reason: str, **names: str) -> None:
+    for what, name in names.items():
+        try:
+            require_name(name)
+        except ValueError as error:
+            raise WireError(reason, f"{what}: {error}") from error
 
 
 def _agree(reason: str, what: str, said: Any, found: Any) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from stream.codecs.formats import Dims, Format, Sizes, dtype_of
+from stream.codecs.names import MAX_TEXT_BYTES
 from stream.records import HIT, Binned, LabelGiven, LabelRequested, Outcome, Prediction
 
 
@@ -73,9 +74,13 @@ def _check_plain(name: str, value: Any, kind: pa.DataType) -> None:
         raise ValueError(f"{name}: expected {kind}, got {value!r}")
     if isinstance(value, str):
         try:
-            value.encode()
+            size = len(value.encode())
         except UnicodeEncodeError as error:
             raise ValueError(f"{name}: {value!r} cannot be written as UTF-8") from error
+        if size > MAX_TEXT_BYTES:
+            raise ValueError(
+                f"{name}: {value[:40]!r}... has {size} bytes, at most {MAX_TEXT_BYTES} are taken"
+            )
     if pa.types.is_integer(kind) and not -(2 ** (kind.bit_width - 1)) <= value < 2 ** (kind.bit_width - 1):
         raise ValueError(f"{name}: {value} does not fit {kind}")
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from stream.codecs.formats import Array, Dims, Format, Sizes, dtype_of
+from stream.codecs.names import MAX_JSON_BYTES, MAX_TEXT_BYTES
 from stream.records import Binned
 from stream.tables import binned_from_batch, binned_to_batch
 
@@ -47,15 +49,29 @@ def _lists(arrays: Sequence[Array], kind: pa.DataType) -> pa.Array:
 
 def _json_of(name: str, value: Mapping[str, Any]) -> str:
     try:
-        return json.dumps(value, sort_keys=True, separators=(",", ":"), default=_plain)
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=_plain)
     except (TypeError, RecursionError) as error:
         raise ValueError(f"{name}: {error}") from error
+    if len(text) > MAX_JSON_BYTES:  # ASCII
+        raise ValueError(f"{name}: {len(text)} bytes of JSON, at most {MAX_JSON_BYTES} are taken")
+    return text
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(f"a {type(value).__name__} cannot be sent as JSON")
+
+
+def require_short(form: Format, batch: pa.RecordBatch) -> None:
+    """Raises ValueError for a text that is too long to be read; nothing is copied for it."""
+    for column, found in zip(form.schema, batch.columns, strict=True):
+        texts = found.keys if pa.types.is_map(column.type) else found
+        if pa.types.is_string(texts.type):
+            most = MAX_JSON_BYTES if column.name in form.json else MAX_TEXT_BYTES
+            size = pc.max(pc.binary_length(texts)).as_py() or 0
+            if size > most:
+                raise ValueError(f"{column.name}: has {size} bytes, at most {most} are taken")
 
 
 def from_batch(form: Format, batch: pa.RecordBatch, row: int) -> Any:

@@ -17,7 +17,7 @@ import pyarrow as pa
 from stream.codecs.formats import FORMATS, Format
 from stream.codecs.inflated import require_bounded
 from stream.codecs.promises import check
-from stream.codecs.rows import from_batch, to_batch
+from stream.codecs.rows import from_batch, require_short, to_batch
 from stream.topics import RECORDS
 
 MAGIC = b"OCTA"
@@ -158,6 +158,7 @@ def _read(form: Format, stream: pa.Buffer) -> pa.RecordBatch:
     if len(batches) != 1 or batches[0].num_rows == 0 or source.tell() != stream.size:
         raise ValueError("expected one batch of at least one row and nothing after it")
     batches[0].validate(full=True)
+    require_short(form, batches[0])
     return batches[0]
 
 

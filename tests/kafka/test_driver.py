@@ -98,6 +98,19 @@ class MemoryLog(KafkaLog):
         return [decode(topic, message.value) for message in self.messages[topic, 0]]
 
 
+class HeldLog(MemoryLog):
+    """Appends nothing before it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.let_go = asyncio.Event(), asyncio.Event()
+
+    async def append_all(self, messages: Sequence[Outgoing]) -> list[int]:
+        self.asked.set()
+        await self.let_go.wait()
+        return await super().append_all(messages)
+
+
 class Fragile(Agent):
     """Says of every sweep that it has seen it, and cannot handle one of them."""
 
@@ -161,19 +174,8 @@ class Bench:
         asyncio.run(self._process(delivered, ours, leave, batch))
 
     async def _process(self, delivered: Sequence[int] | None, ours: bool, leave: bool, batch: int) -> None:
-        self.agent = Fragile()
         crashes = Crashes(self.folder, "process")
-        host = Host(
-            log=self.log,
-            snapshots=SnapshotStore(f"file://{self.folder}/snapshots"),
-            requests=Requests(pytest.fail, lambda: None),
-            thread=FoldThread(),
-            crashes=crashes,
-            make=cast(Any, None),
-            source="test",
-        )
-        task = Task(IDENTITY, self.agent, "process", self._snapshot_entries)
-        driver = Driver(task, host, cast(Any, Free()), Failpoint(), self._acknowledge)
+        driver, host = self.driver(crashes)
         try:
             assert await driver.recover(lambda: ours) == ours
             if not ours:
@@ -190,6 +192,20 @@ class Bench:
             await driver.saved()
             host.requests.close()
             crashes.close()
+
+    def driver(self, crashes: Crashes) -> tuple[Driver, Host]:
+        self.agent = Fragile()
+        host = Host(
+            log=self.log,
+            snapshots=SnapshotStore(f"file://{self.folder}/snapshots"),
+            requests=Requests(pytest.fail, lambda: None),
+            thread=FoldThread(),
+            crashes=crashes,
+            make=cast(Any, None),
+            source="test",
+        )
+        task = Task(IDENTITY, self.agent, "process", self._snapshot_entries)
+        return Driver(task, host, cast(Any, Free()), Failpoint(), self._acknowledge), host
 
     async def _pump(self, driver: Driver) -> None:
         """As a worker does."""
@@ -321,6 +337,31 @@ def test_a_task_that_is_another_s_by_now_is_not_claimed(tmp_path: Path) -> None:
     assert bench.log.messages[IDENTITY.journal] == []
     bench.process()
     assert bench.agent.seen == [1]
+
+
+@pytest.mark.fault(8)
+def test_who_gives_a_task_back_waits_for_a_claim_that_is_under_way(tmp_path: Path) -> None:
+    """Behind the next owner's claim it would take the task from that one."""
+    bench = Bench(tmp_path)
+    bench.log = log = HeldLog()
+
+    async def run() -> None:
+        crashes = Crashes(tmp_path, "process")
+        driver, host = bench.driver(crashes)
+        await driver.claimed()  # none is under way
+        recovered = asyncio.create_task(driver.recover())
+        await log.asked.wait()
+        claimed = asyncio.create_task(driver.claimed())
+        await asyncio.sleep(0.01)
+        assert not claimed.done()
+        log.let_go.set()
+        await claimed
+        assert len(log.messages[IDENTITY.journal]) == 1
+        assert await recovered
+        host.requests.close()
+        crashes.close()
+
+    asyncio.run(asyncio.wait_for(run(), 20))
 
 
 def test_a_recovery_reads_a_few_inputs_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,10 +9,13 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from aiokafka.errors import NotCoordinatorError
 from faust.types import TP
 
 from agents.failure import EXIT_ERROR
+from agents.journal import Place
 from agents.kafka import worker as worker_module
+from agents.kafka.admin import ClusterError
 from agents.kafka.log import LogLost
 from agents.kafka.play import play_of
 from agents.kafka.settings import KafkaSettings
@@ -37,12 +40,17 @@ class Noting:
     ) -> None:
         self.noted: list[str] = []
         self.queued = 0
+        self.claim = asyncio.Event()
+        self.claim.set()
         self.task = SimpleNamespace(identity="perceive-0", recovering=False)
         self._leave, self._pump = leave, pump
 
     async def pump(self) -> None:
         self.noted.append("folds")
         self._pump()
+
+    async def claimed(self) -> None:
+        await self.claim.wait()
 
     async def leave(self) -> None:
         self.noted.append("last snapshot")
@@ -62,8 +70,8 @@ class Noting:
 class Bench:
     """A worker whose ends are noted."""
 
-    def __init__(self, folder: Path) -> None:
-        settings = KafkaSettings(bootstrap="127.0.0.1:9", partitions=4, folder=folder)
+    def __init__(self, folder: Path, instance: str | None = None) -> None:
+        settings = KafkaSettings(bootstrap="127.0.0.1:9", partitions=4, folder=folder, instance=instance)
         config = load_config(None, ["grid.map_frame=odom"])
         self.worker = Worker(PERCEIVE, settings, play_of(PERCEIVE, config, settings))
         self.codes: list[int] = []
@@ -84,11 +92,13 @@ class Bench:
         return running.pump
 
 
-def on_bench(folder: Path, check: Callable[[Bench], Coroutine[Any, Any, None]]) -> None:
+def on_bench(
+    folder: Path, check: Callable[[Bench], Coroutine[Any, Any, None]], instance: str | None = None
+) -> None:
     """Run a check in a loop of its own."""
 
     async def run() -> None:
-        await asyncio.wait_for(check(Bench(folder)), 20)
+        await asyncio.wait_for(check(Bench(folder, instance)), 20)
 
     asyncio.run(run())
 
@@ -208,6 +218,23 @@ def test_a_task_is_not_claimed_that_was_given_back_while_it_began(
 
 
 @pytest.mark.fault(8)
+def test_a_partition_is_given_back_once_its_claim_is_done(tmp_path: Path) -> None:
+    async def check(bench: Bench) -> None:
+        driver = Noting()
+        driver.claim.clear()
+        running = bench.worker._running[1] = driver.running()
+        given_back = asyncio.create_task(bench.worker._revoked())
+        await asyncio.sleep(0)
+        assert running.revoked
+        await asyncio.sleep(0.01)
+        assert not given_back.done()
+        driver.claim.set()
+        await given_back
+
+    on_bench(tmp_path, check)
+
+
+@pytest.mark.fault(8)
 def test_a_task_that_was_away_is_not_begun_again_when_it_is_revoked_meanwhile(tmp_path: Path) -> None:
     async def check(bench: Bench) -> None:
         worker, begun = cast(Any, bench.worker), list[int]()
@@ -290,6 +317,93 @@ def test_a_partition_that_a_rebalance_lets_flow_is_held_up_again(tmp_path: Path)
         assert running.paused == set()
 
     on_bench(tmp_path, check)
+
+
+# ---- what a group leaves out ---------------------------------------------------------------------------
+
+
+class Asking:
+    """A worker's group as it answers in turn; notes what the worker does then."""
+
+    def __init__(self, bench: Bench, *answers: Callable[[], Coroutine[Any, Any, list[Place]]]) -> None:
+        self.bench, self.answers, self.noted = bench, list(answers), list[str]()
+        worker = cast(Any, bench.worker)
+        worker._assign = self._assign
+        bench.consume(SUBSCRIBED).rejoin = self._rejoin
+
+    async def left_out(self, settings: KafkaSettings, agent: str) -> list[Place]:
+        self.noted.append("asks")
+        return await self.answers.pop(0)()
+
+    async def _assign(self, partitions: set[int]) -> None:
+        self.noted.append("begins")
+
+    async def _rejoin(self) -> None:
+        self.noted.append("shares out anew")
+
+
+async def nothing() -> list[Place]:
+    return []
+
+
+async def something() -> list[Place]:
+    return [PLACE]
+
+
+async def no_broker() -> list[Place]:
+    raise ClusterError("127.0.0.1:9: no broker to talk to")
+
+
+async def not_known() -> list[Place]:
+    raise NotCoordinatorError()
+
+
+@pytest.mark.fault(8)
+@pytest.mark.parametrize(
+    ("instance", "answers", "expected"),
+    [
+        (None, [], ["begins", "begins"]),
+        ("one", [nothing], ["asks", "begins", "begins"]),
+        ("one", [something], ["asks", "shares out anew", "begins"]),
+        ("one", [no_broker, nothing], ["asks", "begins", "asks", "begins"]),
+        ("one", [not_known, something], ["asks", "begins", "asks", "shares out anew"]),
+    ],
+)
+def test_a_worker_that_comes_back_by_its_name_asks_once_what_is_left_out(
+    instance: str | None,
+    answers: list[Callable[[], Coroutine[Any, Any, list[Place]]]],
+    expected: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def check(bench: Bench) -> None:
+        asking = Asking(bench, *answers)
+        monkeypatch.setattr(worker_module, "left_out", asking.left_out)
+        for _ in range(2):
+            await bench.worker._rebalanced()
+        assert asking.noted == expected
+        assert bench.codes == []
+
+    on_bench(tmp_path, check, instance)
+
+
+@pytest.mark.fault(8)
+def test_a_group_that_shares_out_meanwhile_is_not_asked_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def check(bench: Bench) -> None:
+        async def revoked() -> list[Place]:
+            await bench.worker._revoked()
+            return [PLACE]
+
+        asking = Asking(bench, revoked, nothing)
+        monkeypatch.setattr(worker_module, "left_out", asking.left_out)
+        await bench.worker._rebalanced()
+        assert asking.noted == ["asks"]
+        await bench.worker._rebalanced()
+        assert asking.noted == ["asks", "asks", "begins"]
+
+    on_bench(tmp_path, check, "one")
 
 
 # ---- a log that was lost -------------------------------------------------------------------------------

@@ -85,6 +85,6 @@ class Server:
 def _listens(port: int) -> bool:
     try:
         socket.create_connection((HOST, port), timeout=2.0).close()
-    except ConnectionError:
+    except OSError:
         return False
     return True

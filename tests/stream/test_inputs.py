@@ -308,6 +308,45 @@ def test_keys_that_name_no_robot(key: bytes | None, message: str) -> None:
     assert refused(decode_transforms, tf.encode_cdr([transform()]), [], key, static=False) == message
 
 
+LONG, ESCAPES = "a" * 257, "\x1b[2Jant"
+TOO_LONG = f"{'a' * 40!r}... has 257 bytes, a name has 256 at most"
+UNPRINTABLE = r"'\x1b[2Jant' holds what cannot be printed; letters, digits and signs are taken"
+
+
+@pytest.mark.fault(23)
+@pytest.mark.parametrize(("name", "message"), [(LONG, TOO_LONG), (ESCAPES, UNPRINTABLE)])
+def test_names_that_are_too_long_or_would_upset_a_terminal(name: str, message: str) -> None:
+    """Found by a review: a stream id of megabytes, packed into 5 kB, made headers that no topic takes."""
+    key, protobuf_cloud = name.encode(), encode_foxglove(sweep(frame=name))
+    assert refused(decode_sweep, CLOUD, [], key) == f"bad_key: robot_id: {message}"
+    assert (
+        refused(decode_sweep, CLOUD, [("octa_sensor", key)], b"r2") == f"bad_header: octa_sensor: {message}"
+    )
+    found = refused(decode_sweep, encode_pointcloud2(sweep(frame=name)), [], b"r2")
+    assert found == f"corrupt: PointCloud2: header.frame_id: {message}"
+    found = refused(decode_sweep, protobuf_cloud, protobuf(POINTS), b"r2")
+    assert found == f"corrupt: {POINTS}: frame_id: {message}"
+    for changes, field in (({"stream_id": f"r2/{name}"}, "stream_id"), ({"frame": name}, "frame")):
+        found = refused(decode_sweep, encode(sweep(**changes)), ARROW, b"r2")
+        assert found == f"corrupt: {field}: {message}"
+    for field in ("parent", "child"):
+        moved = transform(**{field: name})
+        found = refused(decode_transforms, encode(moved), ARROW, b"r2", static=False)
+        assert found == f"corrupt: {field}: {message}"
+        found = refused(decode_transforms, tf.encode_cdr([moved]), [], b"r2", static=False)
+        assert found.startswith("corrupt: TFMessage: ")
+        assert found.endswith(message)
+        edges = foxglove.encode_transforms([moved])
+        found = refused(decode_transforms, edges, protobuf(FRAMES), b"r2", static=False)
+        assert found == f"corrupt: {FRAMES}: {field}_frame_id: {message}"
+
+
+def test_names_may_be_of_any_language() -> None:
+    robot, sensor = "робот 7", "ä" * 128
+    found = decode_sweep(CLOUD, [("octa_sensor", sensor.encode())], robot.encode())
+    assert found.stream_id == f"{robot}/{sensor}"
+
+
 @pytest.mark.parametrize(
     ("headers", "message"),
     [
@@ -424,6 +463,22 @@ def test_a_dead_letter_says_where_the_message_lies(
         reason="corrupt",
         detail=f"octa.sweep.received.v1-3@17{digest}: cut off",
     )
+
+
+@pytest.mark.fault(23)
+def test_a_dead_letter_is_small_whatever_came() -> None:
+    """Found by a review: that of a key as large as a message was larger than the topic takes."""
+    large = b"k" * (8 * 2**20)
+    parts, sensor = [("part", large), ("parts", b"2")], [("octa_sensor", large)]
+    for headers, key in (([], large), (parts, b"r2"), (sensor, b"r2")):
+        with pytest.raises(WireError) as caught:
+            decode_sweep(CLOUD, headers, key)
+        letter = dead_letter(
+            caught.value, key=key, data=CLOUD, topic=SWEEPS, partition=3, offset=17, appended_ns=9
+        )
+        assert letter.robot_id == ("" if key is large else "r2")
+        assert len(letter.detail) < 1200
+        assert len(encode(letter)) < 4096
 
 
 # ---- headers of what is sent ---------------------------------------------------------------------------

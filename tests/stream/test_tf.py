@@ -10,7 +10,8 @@ from mcap_ros2._dynamic import serialize_dynamic
 from stream.codecs.tf import CodecError, decode_cdr, encode_cdr
 from stream.transform import Transform
 
-names = st.text(st.characters(codec="utf-8", exclude_characters="\0/"), min_size=1, max_size=12)
+printable = st.characters(codec="utf-8", exclude_characters="/").filter(str.isprintable)
+names = st.text(printable, min_size=1, max_size=12)
 numbers = st.floats(allow_nan=False)
 
 

@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from agents.judge import Judge
-from stream.codecs import inflated
+from stream.codecs import inflated, rows
 from stream.codecs.formats import FORMATS
 from stream.codecs.inflated import inflated_bytes
+from stream.codecs.rows import to_batch
 from stream.codecs.wire import MAGIC, WireError, decode, decode_all, encode, encode_all
 from stream.records import (
     Binned,
@@ -637,6 +638,48 @@ def test_every_message_says_how_large_it_becomes() -> None:
         sizes = [inflated_bytes(found) for found in pa.ipc.MessageReader.open_stream(stream)]
         plain = pa.ipc.open_stream(stream).read_all().nbytes
         assert plain <= sum(sizes) <= plain + len(message), kind
+
+
+def packed(record: Any) -> bytes:
+    """The message of a record that was not checked."""
+    form, sink = FORMATS[type(record)], pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, form.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+        writer.write_batch(to_batch(form, record))
+    return framed(bytes(sink.getvalue()))
+
+
+@pytest.mark.fault(23)
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        (dataclasses.replace(sweep_of(0), stream_id="r/" + "a" * 2**24), "Sweep: stream_id: has 16777218"),
+        (dataclasses.replace(first(SweepRejected), detail="a" * 4097), "SweepRejected: detail: has 4097"),
+        (
+            dataclasses.replace(first(Shadow), probability={"a" * 5000: np.zeros(0, np.float32)}),
+            "Shadow: probability: has 5000",
+        ),
+    ],
+)
+def test_a_text_that_is_long_is_not_read(record: Any, message: str) -> None:
+    """Found by a review: packed into 5 kB it took four times its length of memory, and went into headers."""
+    data = packed(record)
+    assert len(data) < 10_000
+    assert reason(type(record), data) == f"corrupt: {message} bytes, at most 4096 are taken"
+    with pytest.raises(ValueError, match="at most 4096"):
+        encode(record)
+
+
+@pytest.mark.fault(23)
+def test_json_that_would_take_gigabytes_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    event = dataclasses.replace(first(Event), fields={"a": [0] * 600_000})
+    assert decode(Event, encode(event)).fields == event.fields
+    monkeypatch.setattr(rows, "MAX_JSON_BYTES", 2**20)
+    with pytest.raises(ValueError, match="fields: 1200007 bytes of JSON, at most 1048576 are taken"):
+        encode(event)
+    monkeypatch.undo()
+    data = encode(event)
+    monkeypatch.setattr(rows, "MAX_JSON_BYTES", 2**20)
+    assert reason(Event, data) == "corrupt: Event: fields: has 1200007 bytes, at most 1048576 are taken"
 
 
 @pytest.mark.fault(23)
