@@ -28,6 +28,7 @@ from agents.kafka.log import KafkaLog
 from agents.kafka.partitions import new_reader
 from agents.kafka.play import play_of
 from agents.kafka.poison import Crashes
+from agents.kafka.produce import Message as Sent
 from agents.kafka.produce import Producer, messages_of
 from agents.kafka.requests import Requests
 from agents.kafka.settings import KafkaSettings
@@ -47,7 +48,7 @@ from stream.records import Binned, Prediction
 from stream.sources.base import Item
 from stream.topics import ACTIVATED, BY_NAME, SWEEPS, TOPICS
 
-STOP_SECONDS = 20
+STOP_SECONDS = 60
 MEMBER_SECONDS = 120
 LAST_LINES = 60
 """Of each worker's log, in the report of a test that failed."""
@@ -191,18 +192,24 @@ def wait_for_rest(workers: Workers, settings: KafkaSettings, agents: Sequence[st
         time.sleep(0.5)
 
 
+def in_turn(logs: Iterable[Iterable[Item]]) -> list[tuple[int, Sent]]:
+    """Messages of several logs with their stamps, by stamp."""
+    messages = [
+        (stamp_ns, place, number, message)
+        for place, log in enumerate(logs)
+        for number, (stamp_ns, message) in enumerate(messages_of(log))
+    ]
+    return [(stamp_ns, message) for stamp_ns, *_, message in sorted(messages, key=lambda item: item[:3])]
+
+
 def send(settings: KafkaSettings, logs: Iterable[Iterable[Item]], speed: float | None = None) -> None:
     """Send several logs at once in order of their stamps; ``speed`` times as fast as recorded, or at once."""
 
     async def run() -> None:
-        messages = [
-            (stamp_ns, place, number, message)
-            for place, log in enumerate(logs)
-            for number, (stamp_ns, message) in enumerate(messages_of(log))
-        ]
-        begin, first = time.monotonic(), min(stamp_ns for stamp_ns, *_ in messages if stamp_ns)
+        messages = in_turn(logs)
+        begin, first = time.monotonic(), min(stamp_ns for stamp_ns, _ in messages if stamp_ns)
         async with Producer.open(settings) as producer:
-            for stamp_ns, *_, message in sorted(messages, key=lambda item: item[:3]):
+            for stamp_ns, message in messages:
                 if speed is not None:
                     due = begin + (stamp_ns - first) / 1e9 / speed
                     await asyncio.sleep(max(0.0, due - time.monotonic()))

@@ -657,8 +657,14 @@ count = len(starts.read_text().split())
 
 
 STAY = "time.sleep(600)"
-OBEY = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(3)); time.sleep(600)"
+READY = "pathlib.Path(str(starts) + '.ready').touch()"
+OBEY = f"signal.signal(signal.SIGTERM, lambda *_: sys.exit(3)); {READY}; {STAY}"
 QUICK = Patience(pauses_s=(0.05, 0.1), grace_s=20.0)
+
+
+def once_there(path: Path) -> str:
+    """What a child does that waits for a file."""
+    return f"while not pathlib.Path({str(path)!r}).exists(): time.sleep(0.01)\n"
 
 
 def pids(folder: Path, name: str) -> list[int]:
@@ -671,8 +677,8 @@ def gone(pid: int) -> bool:
 
 def test_one_that_crashes_is_started_again_up_to_a_limit(tmp_path: Path) -> None:
     commands = {
-        "a": child(tmp_path, "a", "sys.exit(70)"),
-        "b": child(tmp_path, "b", STAY),
+        "a": child(tmp_path, "a", once_there(tmp_path / "b.ready") + "sys.exit(70)"),
+        "b": child(tmp_path, "b", f"{READY}; {STAY}"),
     }
     assert supervise(commands, QUICK) == 70
     assert len(pids(tmp_path, "a")) == 1 + len(QUICK.pauses_s)
@@ -681,9 +687,10 @@ def test_one_that_crashes_is_started_again_up_to_a_limit(tmp_path: Path) -> None
 
 
 def test_one_that_is_killed_is_started_again_and_any_other_end_ends_all(tmp_path: Path) -> None:
+    end = "os.kill(os.getpid(), 9) if count < 2 else sys.exit(1)"
     commands = {
-        "a": child(tmp_path, "a", "os.kill(os.getpid(), 9) if count < 2 else sys.exit(1)"),
-        "b": child(tmp_path, "b", STAY),
+        "a": child(tmp_path, "a", once_there(tmp_path / "b.ready") + end),
+        "b": child(tmp_path, "b", f"{READY}; {STAY}"),
     }
     assert supervise(commands, QUICK) == 1
     assert len(pids(tmp_path, "a")) == 2
@@ -698,26 +705,26 @@ def test_one_that_ran_for_long_begins_with_the_first_pause_again(tmp_path: Path)
 
 @pytest.mark.fault(7)
 def test_one_that_does_not_stop_is_killed(tmp_path: Path) -> None:
-    deaf = (
-        "signal.signal(signal.SIGTERM, signal.SIG_IGN); pathlib.Path(str(starts) + '.deaf').touch(); " + STAY
-    )
-    wait = f"while not pathlib.Path({str(tmp_path / 'a.deaf')!r}).exists(): time.sleep(0.01)"
-    commands = {"a": child(tmp_path, "a", deaf), "b": child(tmp_path, "b", wait)}
+    deaf = f"signal.signal(signal.SIGTERM, signal.SIG_IGN); {READY}; {STAY}"
+    commands = {
+        "a": child(tmp_path, "a", deaf),
+        "b": child(tmp_path, "b", once_there(tmp_path / "a.ready")),
+    }
     assert supervise(commands, Patience(grace_s=0.2)) == 128 + 9
     assert gone(pids(tmp_path, "a")[0])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda item: item.name)
 def test_signals_are_passed_on_and_the_worst_exit_code_counts(number: int, tmp_path: Path) -> None:
-    commands = {"a": child(tmp_path, "a", STAY), "b": child(tmp_path, "b", OBEY)}
+    commands = {"a": child(tmp_path, "a", f"{READY}; {STAY}"), "b": child(tmp_path, "b", OBEY)}
     code = (
         "import json, sys; from agents.kafka.supervisor import supervise;"
         "sys.exit(supervise(json.loads(sys.argv[1])))"
     )
     process = subprocess.Popen([sys.executable, "-c", code, json.dumps(commands)], cwd=ROOT)
     try:
-        wait_until(lambda: all((tmp_path / name).exists() for name in "ab"), 60, "children do not start")
-        time.sleep(0.3)
+        there = [tmp_path / f"{name}.ready" for name in "ab"]
+        wait_until(lambda: all(path.exists() for path in there), 60, "children do not start")
         process.send_signal(number)
         assert process.wait(60) == 3
     finally:

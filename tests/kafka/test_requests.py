@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from typing import Any, cast
 
 import numpy as np
@@ -51,12 +50,13 @@ def test_a_request_that_hangs_ends_the_process_and_is_not_answered(
 
 def test_a_trainer_is_given_weights_by_the_thread_that_trains_it_and_not_while_it_trains() -> None:
     """Torch refuses to go on with weights that change under it; and a rollback would be half of each."""
-    effects, done, training = _Effects(), list[tuple[str, str]](), threading.Event()
+    effects, done = _Effects(), list[tuple[str, str]]()
+    training, release = threading.Event(), threading.Event()
 
     def perform(effect: Request | Restore) -> None:
         if isinstance(effect, Train):
             training.set()
-            time.sleep(0.2)
+            assert release.wait(20)
         done.append((type(effect).__name__, threading.current_thread().name))
 
     async def answered(request: str, record: Any) -> None:
@@ -68,7 +68,9 @@ def test_a_trainer_is_given_weights_by_the_thread_that_trains_it_and_not_while_i
         asked.start("learn-0/1/0", train, cast(Any, effects), answered)
         await asyncio.to_thread(training.wait, 10)
         asked.steer(Restore(lineage="network", weights={}), cast(Any, effects))
-        assert done == []  # folding goes on meanwhile
+        await asyncio.sleep(0.1)  # folding goes on meanwhile
+        assert done == []
+        release.set()
         while len(done) < 2:
             await asyncio.sleep(0.01)
         asked.close()

@@ -8,7 +8,8 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import groupby, islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from agents.kafka import stretch as stretch_module
 from agents.kafka.admin import ClusterError, admin_client, run
 from agents.kafka.messages import Message
 from agents.kafka.partitions import Partitions
+from agents.kafka.produce import Producer
 from agents.kafka.retained import items_of, open_retained
 from agents.kafka.settings import KafkaSettings
 from agents.kafka.stretch import Cut, Location, iso_of
@@ -36,7 +38,7 @@ from stream.topics import PREDICTIONS, STATIC, SWEEPS, TRANSFORMS
 from stream.transform import Transform
 from tests.data import ROOT
 from tests.kafka.broker import LocalBroker, free_ports
-from tests.kafka.harness import fresh_topics, send, uninterrupted
+from tests.kafka.harness import fresh_topics, in_turn, uninterrupted
 
 ROBOTS = {"ant": 3, "bee": 4}
 """Name to seed of the world; the two lie in different partitions, ant in 1 and bee in 0."""
@@ -57,7 +59,17 @@ def filled(kafka: LocalBroker, tmp_path_factory: pytest.TempPathFactory) -> Kafk
     """Two partitions that hold the logs of both robots, sent at the same time; nobody adds to them."""
     settings = KafkaSettings(bootstrap=kafka.bootstrap, partitions=2, folder=tmp_path_factory.mktemp("state"))
     fresh_topics(settings)
-    send(settings, [recorded(robot) for robot in ROBOTS], speed=4.0)
+
+    async def send() -> None:
+        """One stamp after the other, each appended at a time of its own, however slow all is."""
+        async with Producer.open(settings) as producer:
+            for _, messages in groupby(in_turn(map(recorded, ROBOTS)), key=itemgetter(0)):
+                for _, message in messages:
+                    await producer.send(message)
+                await producer.confirmed()
+                await asyncio.sleep(0.005)
+
+    asyncio.run(send())
     return settings
 
 
