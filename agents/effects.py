@@ -195,8 +195,9 @@ class LocalEffects:
 
     def _load(self, effect: LoadModel) -> ModelLoaded:
         try:
-            model = self._registry.load(effect.model_id, self._requirements, self._make)
-            sha256 = self._registry.manifest(effect.model_id).sha256
+            model, sha256 = self._registry.load_published(
+                effect.model_id, effect.sha256, self._requirements, self._make
+            )
         except ModelRefused as error:
             return ModelLoaded(
                 model_id=effect.model_id,

@@ -22,16 +22,21 @@ class LoadModel:
     """Load, verify and warm up a published model; answered by ModelLoaded.
 
     number : the how-manieth publication this is, counted by who asks; 0 for a load by hand or after a restart
+    sha256 : of its file, as published: one that has another is refused; None where that is not known
     """
 
     model_id: str
     stamp_ns: int
     number: int = 0
+    sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class ModelLoaded:
-    """``model`` is None when it was refused, and ``reason`` says why; ``number`` is that of the request."""
+    """``model`` is None when it was refused, and ``reason`` says why; ``number`` is that of the request.
+
+    sha256 : of the file that was loaded, empty when it was refused
+    """
 
     model_id: str
     stamp_ns: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from agents.protocol import LoadModel, ModelLoaded
+from models.manifest import ModelRefused
 from models.model import Model
 from stream.records import FREEZE, PIN, RELEASE, ModelPublished
 
@@ -17,10 +18,15 @@ class ServedModels:
     While a person holds a model (``pin``, ``freeze``), what is published is not even loaded; what was being
     loaded before stays behind. After ``release`` the newest of all is loaded. A pinned model that is refused
     leaves what is staged, held.
+
+    A model serves with the file that it was published with, and after a restart with the one it served with:
+    what is asked for has its sha256.
     """
 
     def __init__(self, builtin: Model) -> None:
         self.builtin = self.staged = self._newest = builtin.model_id
+        self._newest_sha256: str | None = None  # None: not known
+        self._missing_sha256: str | None = None  # of what was staged before a restart, None: not known
         self._hold = ""  # PIN or FREEZE
         self._models: dict[str, tuple[Model, str]] = {builtin.model_id: (builtin, "builtin")}
         self._published = 0
@@ -42,29 +48,35 @@ class ServedModels:
         """What to ask for when a model is published; None for the built-in one, which is staged at once, and
         where a model is held."""
         self._published += 1
-        model_id, kind = published.model_id, published.kind
+        model_id, kind, sha256 = published.model_id, published.kind, published.sha256 or None
         if kind in (PIN, FREEZE):
             self._hold, self._staged_number = kind, self._published  # of loads under way, none is staged
-            return self._ask(model_id, published.stamp_ns) if kind == PIN else None
+            return self._ask(model_id, sha256, published.stamp_ns) if kind == PIN else None
         if kind == RELEASE:
             held, self._hold = self._hold, ""
-            return self._ask(self._newest, published.stamp_ns) if held else None
-        self._newest = model_id
-        return None if self._hold else self._ask(model_id, published.stamp_ns)
+            return self._ask(self._newest, self._newest_sha256, published.stamp_ns) if held else None
+        self._newest, self._newest_sha256 = model_id, sha256
+        return None if self._hold else self._ask(model_id, sha256, published.stamp_ns)
 
-    def _ask(self, model_id: str, stamp_ns: int) -> LoadModel | None:
+    def _ask(self, model_id: str, sha256: str | None, stamp_ns: int) -> LoadModel | None:
         if model_id == self.builtin:
             self.staged, self._staged_number = self.builtin, self._published
             return None
-        return LoadModel(model_id=model_id, stamp_ns=stamp_ns, number=self._published)
+        return LoadModel(model_id=model_id, stamp_ns=stamp_ns, number=self._published, sha256=sha256)
 
     def add(self, loaded: ModelLoaded, model: Model, used: set[str]) -> None:
         """Hold a model, and stage it unless one that was published later is staged; drop what is not used.
 
         used : models that serve a stream. Loads come back in any order, so the order of publication decides.
         Dropped here and not when a model stops serving, as ending a session takes longer than a swap.
+        Raises ModelRefused for what is missing after a restart and is not the file that served before it
         """
         reloaded = loaded.model_id in self.missing()  # then it is known already which serves next
+        if reloaded and self._missing_sha256 not in (None, loaded.sha256):
+            raise ModelRefused(
+                f"{loaded.model_id}: served before with sha256 {self._missing_sha256}, its file has "
+                f"{loaded.sha256:.64} now; put back the model that was published"
+            )
         self._models[loaded.model_id] = (model, loaded.sha256)
         if not reloaded and loaded.number >= self._staged_number:
             self.staged, self._staged_number = loaded.model_id, loaded.number
@@ -87,13 +99,16 @@ class ServedModels:
         """Plain values, without the models themselves."""
         return {
             "staged": self.staged,
+            "staged_sha256": self._missing_sha256 if self.missing() else self.sha256(self.staged),
             "staged_number": self._staged_number,
             "published": self._published,
             "newest": self._newest,
+            "newest_sha256": self._newest_sha256,
             "hold": self._hold,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Continue from ``state``; raises KeyError."""
+        """Continue from ``state``; that of an earlier release knows no sha256. Raises KeyError"""
         self.staged, self._newest, self._hold = state["staged"], state["newest"], state["hold"]
+        self._missing_sha256, self._newest_sha256 = state.get("staged_sha256"), state.get("newest_sha256")
         self._staged_number, self._published = state["staged_number"], state["published"]

@@ -65,11 +65,12 @@ class ModelRegistry:
                 self._store.add(manifest.model_id, files)
             self.collect(self._max_models, keep=manifest.model_id)
 
-    def get(self, model_id: str) -> tuple[bytes, Manifest]:
-        """A model's bytes and manifest.
+    def get(self, model_id: str, sha256: str | None = None) -> tuple[bytes, Manifest]:
+        """A model's bytes and manifest, whose sha256 is theirs.
 
+        sha256 : what it was published with, where that is known: who writes here may change file and manifest
         Raises ModelRefused when it is not there, its manifest is unreadable, or the bytes are not those that
-        were put (sha256)
+        were put, or published (sha256)
         """
         manifest = self.manifest(model_id)
         try:
@@ -80,6 +81,11 @@ class ModelRegistry:
         if sha256_of(data) != manifest.sha256:
             raise ModelRefused(
                 f"{model_id}: sha256 of {MODEL_FILE} is {sha256_of(data)}, manifest says {manifest.sha256}"
+            )
+        if sha256 not in (None, manifest.sha256):
+            raise ModelRefused(
+                f"{model_id}: sha256 of {MODEL_FILE} is {manifest.sha256}, {sha256:.64} was published; "
+                "put back the model that was published, or publish another"
             )
         return data, manifest
 
@@ -110,7 +116,20 @@ class ModelRegistry:
         make : a model of its id and the bytes read; for callers that hold one of the very same bytes
         Raises ModelRefused saying which check failed
         """
-        data, manifest = self.get(model_id)
+        return self.load_published(model_id, None, requirements, make)[0]
+
+    def load_published(
+        self,
+        model_id: str,
+        sha256: str | None,
+        requirements: ModelRequirements,
+        make: Callable[[str, bytes], OnnxModel] = OnnxModel,
+    ) -> tuple[OnnxModel, str]:
+        """As ``load``, of a model that was published with this sha256, and the sha256 of what was loaded.
+
+        sha256 : None where it is not known. Raises ModelRefused saying which check failed
+        """
+        data, manifest = self.get(model_id, sha256)
         manifest.check(requirements)
         model = make(model_id, data)
         if model.feature_count != manifest.feature_count:
@@ -118,7 +137,7 @@ class ModelRegistry:
                 f"{model_id}: graph has {model.feature_count} features, manifest {manifest.feature_count}"
             )
         canary.verify(model, manifest)
-        return model
+        return model, manifest.sha256
 
     def verify(self, model_id: str) -> None:
         """Whether a model is whole, and answers its canary batch as it did.  Raises ModelRefused where not"""

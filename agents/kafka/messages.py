@@ -27,6 +27,9 @@ Headers = Sequence[tuple[str, bytes]]
 Make = Callable[[str, bytes], Model]
 """Makes a model of its id and file."""
 
+LOAD_FIELDS = ("model_id", "stamp_ns", "number")
+"""Of a LoadModel in a snapshot: a worker of an earlier release takes no others, so its sha256 lies beside."""
+
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Message:
@@ -158,8 +161,14 @@ def decode_answer(data: bytes, load: Callable[[LoadModel], ModelLoaded], make: M
         refused = values.pop("refused")
         record = ModelLoaded(**values, model=None)
         if not refused:
-            request = LoadModel(model_id=record.model_id, stamp_ns=record.stamp_ns, number=record.number)
-            record = load(request)
+            record = load(
+                LoadModel(
+                    model_id=record.model_id,
+                    stamp_ns=record.stamp_ns,
+                    number=record.number,
+                    sha256=record.sha256,
+                )
+            )
     elif tree["kind"] == "Trained":
         record = Trained(**values, model=make(model_id_of(values["data"]), values["data"]))
     elif tree["kind"] == "TrainingFailed":
@@ -184,6 +193,11 @@ def encode_snapshot(agent: bytes | Frozen, memory: Memory) -> Frozen:
                 for key, receipts in memory.waiting.items()
             ],
             "open": {request: _encode_request(effect) for request, effect in memory.open.items()},
+            "sha256": {
+                request: effect.sha256
+                for request, effect in memory.open.items()
+                if isinstance(effect, LoadModel) and effect.sha256
+            },
         }
     )
 
@@ -191,6 +205,7 @@ def encode_snapshot(agent: bytes | Frozen, memory: Memory) -> Frozen:
 def decode_snapshot(data: bytes) -> Snapshot:
     """The inverse. Raises StateError for what is no snapshot, or is cut short"""
     tree = unpack(data)
+    sha256 = tree.get("sha256", {})  # none in a snapshot of an earlier release
     memory = Memory(
         claim=tree["claim"],
         journal=tree["journal"],
@@ -199,14 +214,16 @@ def decode_snapshot(data: bytes) -> Snapshot:
             tuple(key): [((topic, partition), offset) for topic, partition, offset in receipts]
             for key, receipts in tree["waiting"]
         },
-        open={request: _decode_request(values) for request, values in tree["open"].items()},
+        open={
+            request: _decode_request(values, sha256.get(request)) for request, values in tree["open"].items()
+        },
     )
     return Snapshot(agent=tree["agent"], digest=tree["digest"], memory=memory)
 
 
 def _encode_request(effect: Request) -> dict[str, Any]:
     if isinstance(effect, LoadModel):
-        return to_dict(effect)
+        return {name: getattr(effect, name) for name in LOAD_FIELDS}
     return {
         "lineage": effect.lineage,
         "stamp_ns": effect.stamp_ns,
@@ -218,9 +235,9 @@ def _encode_request(effect: Request) -> dict[str, Any]:
     }
 
 
-def _decode_request(values: dict[str, Any]) -> Request:
+def _decode_request(values: dict[str, Any], sha256: str | None) -> Request:
     if "model_id" in values:
-        return LoadModel(**values)
+        return LoadModel(**values, sha256=sha256)
     examples = tuple(from_dict(Example, item) for item in values.pop("examples"))
     labels = tuple(from_dict(Labels, item) for item in values.pop("labels"))
     sources = tuple(values.pop("sources"))

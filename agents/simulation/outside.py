@@ -132,6 +132,8 @@ class Outside:
         sha256 = reason = ""
         try:
             data, manifest = self._read(effect.model_id)
+            if effect.sha256 not in (None, sha256_of(data)):
+                raise ModelRefused(f"{effect.model_id}: sha256 is not the published one")
             made = self._make(effect.model_id, data)
             self.verify(made, manifest, data)
             model, sha256 = made, manifest.sha256

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -26,6 +27,8 @@ from agents.protocol import (
     Train,
     Trained,
 )
+from models import canary
+from models.manifest import Manifest
 from stream.features import schema_of
 from stream.records import ModelPublished
 from stream.run_folder import RunFolder
@@ -95,7 +98,12 @@ def stored(effects: LocalEffects, answer: Trained) -> ModelLoaded:
         CONFIG, SCHEMA, version, architecture=architecture_of(CONFIG.network), kind="update", parent_id=""
     )
     effects.perform(StoreModel(data=answer.data, manifest=manifest, champion=True))
-    loaded = effects.perform(LoadModel(model_id=manifest.model_id, stamp_ns=1))
+    return loaded_as(effects, manifest.model_id, manifest.sha256)
+
+
+def loaded_as(effects: LocalEffects, model_id: str, sha256: str | None) -> ModelLoaded:
+    """Load what was published with a sha256."""
+    loaded = effects.perform(LoadModel(model_id=model_id, stamp_ns=1, number=3, sha256=sha256))
     assert isinstance(loaded, ModelLoaded)
     return loaded
 
@@ -198,3 +206,41 @@ def test_a_model_in_memory_does_not_hide_a_damaged_file(tmp_path: Path) -> None:
     assert isinstance(refused, ModelLoaded)
     assert refused.model is None
     assert "sha256" in refused.reason
+
+
+def put_in_place(path: Path, of: str, under: str) -> None:
+    """A model of the registry under the id of another one: its file, and a manifest that fits."""
+    models = RunFolder(path).models
+    manifest = Manifest.from_json((models / of / "manifest.json").read_bytes())
+    (models / under / "model.onnx").write_bytes((models / of / "model.onnx").read_bytes())
+    swapped = dataclasses.replace(manifest, model_id=under)
+    (models / under / "manifest.json").write_text(swapped.to_json())
+
+
+@pytest.mark.fault(31)
+def test_what_is_loaded_is_what_was_published_and_not_what_lies_under_its_id(tmp_path: Path) -> None:
+    effects = effects_of(tmp_path)
+    published, other = (stored(effects, trained(effects, request(number))) for number in (1, 2))
+    put_in_place(tmp_path, of=other.model_id, under=published.model_id)
+    refused = loaded_as(effects, published.model_id, published.sha256)
+    assert (refused.model, refused.sha256, refused.number) == (None, "", 3)
+    assert f"{published.sha256} was published" in refused.reason
+    unknown = loaded_as(effects, published.model_id, None)  # asked for by an earlier release
+    assert (unknown.model is not None, unknown.sha256) == (True, other.sha256)
+
+
+def test_the_sha256_that_is_announced_is_that_of_the_bytes_that_were_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not that of what lies there once the model has been verified."""
+    effects = effects_of(tmp_path)
+    first, other = (stored(effects, trained(effects, request(number))) for number in (1, 2))
+    verify = canary.verify
+
+    def verify_and_replace(*verified: Any) -> None:
+        verify(*verified)
+        put_in_place(tmp_path, of=other.model_id, under=first.model_id)
+
+    monkeypatch.setattr(canary, "verify", verify_and_replace)
+    assert loaded_as(effects, first.model_id, None).sha256 == first.sha256
+    assert loaded_as(effects, first.model_id, None).sha256 == other.sha256

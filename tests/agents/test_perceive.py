@@ -593,7 +593,7 @@ def loaded(model: ScriptedModel, stamp_ns: int = 0) -> ModelLoaded:
 def test_a_published_model_is_asked_for() -> None:
     published = ModelPublished(model_id="m", sha256="s", kind="update", parent_id="p", stamp_ns=7)
     step = perceive_of(CONFIG).handle(published)
-    assert (step.outputs, step.effects) == ((), (LoadModel(model_id="m", stamp_ns=7, number=1),))
+    assert (step.outputs, step.effects) == ((), (LoadModel(model_id="m", stamp_ns=7, number=1, sha256="s"),))
 
 
 def test_activation_is_written_before_the_first_prediction_under_a_model() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from agents.protocol import LoadModel, ModelLoaded
 from agents.served_models import ServedModels
+from models.manifest import ModelRefused, sha256_of
 from stream.records import FREEZE, PIN, RELEASE, ModelPublished
 from tests.agents.loops import ScriptedModel
 from tests.agents.worlds import builtin_of, config_of
@@ -17,11 +18,12 @@ MODELS = [ScriptedModel(CONFIG, skill) for skill in (2.0, 3.0, 4.0)]
 
 
 def published(model: ScriptedModel) -> ModelPublished:
-    return ModelPublished(model_id=model.model_id, sha256="s", kind="update", parent_id="", stamp_ns=7)
+    sha256 = sha256_of(model.data)
+    return ModelPublished(model_id=model.model_id, sha256=sha256, kind="update", parent_id="", stamp_ns=7)
 
 
-def hold(kind: str, model_id: str = "") -> ModelPublished:
-    return ModelPublished(model_id=model_id, sha256="", kind=kind, parent_id="", stamp_ns=9)
+def hold(kind: str, model_id: str = "", sha256: str = "") -> ModelPublished:
+    return ModelPublished(model_id=model_id, sha256=sha256, kind=kind, parent_id="", stamp_ns=9)
 
 
 def request(models: ServedModels, model: ScriptedModel) -> LoadModel:
@@ -60,6 +62,61 @@ def test_the_built_in_model_is_staged_at_once_and_what_was_asked_for_before_stay
     assert models.staged == models.builtin
     add(models, request(models, MODELS[2]))
     assert models.staged == MODELS[2].model_id
+
+
+# ---- the sha256 that a model was published with --------------------------------------------------------
+
+
+def test_a_model_is_asked_for_with_the_sha256_that_it_was_published_with() -> None:
+    models = ServedModels(builtin_of(CONFIG))
+    digests = [sha256_of(model.data) for model in MODELS]
+    assert request(models, MODELS[0]).sha256 == digests[0]
+    pinned = models.request(hold(PIN, MODELS[1].model_id, digests[1]))
+    assert pinned is not None and pinned.sha256 == digests[1]
+    assert models.request(published(MODELS[2])) is None
+    again = ServedModels(builtin_of(CONFIG))
+    again.restore(models.state())
+    for released in (models.request(hold(RELEASE)), again.request(hold(RELEASE))):
+        assert released is not None
+        assert (released.model_id, released.sha256) == (MODELS[2].model_id, digests[2])
+    unnamed = models.request(hold(PIN, MODELS[1].model_id))
+    assert unnamed is not None and unnamed.sha256 is None
+
+
+def restarted(first: ServedModels, *lost: str) -> ServedModels:
+    """From a snapshot, of an earlier release where some of it is lost."""
+    again = ServedModels(builtin_of(CONFIG))
+    again.restore({name: value for name, value in first.state().items() if name not in lost})
+    return again
+
+
+def test_after_a_restart_no_other_file_serves_under_the_id_that_served() -> None:
+    first = ServedModels(builtin_of(CONFIG))
+    add(first, request(first, MODELS[0]))
+    again = restarted(restarted(first))  # a snapshot before the model is there again
+    swapped = ModelLoaded(model_id=MODELS[0].model_id, stamp_ns=0, sha256="cd", model=MODELS[1])
+    with pytest.raises(ModelRefused, match="served before with sha256 ab, its file has cd now; put back"):
+        again.add(swapped, MODELS[1], set())
+    with pytest.raises(KeyError):
+        again[MODELS[0].model_id]
+    add(again, LoadModel(model_id=MODELS[0].model_id, stamp_ns=0))
+    assert again[again.staged] is MODELS[0]
+    assert again.state() == first.state()
+
+
+def test_a_snapshot_of_an_earlier_release_knows_no_sha256() -> None:
+    first = ServedModels(builtin_of(CONFIG))
+    add(first, request(first, MODELS[0]))
+    add(first, first.request(hold(PIN, MODELS[1].model_id)) or request(first, MODELS[1]))
+    again = restarted(first, "staged_sha256", "newest_sha256")
+    add(again, LoadModel(model_id=MODELS[1].model_id, stamp_ns=0))
+    assert again.state() == first.state() | {"newest_sha256": None}
+    released = again.request(hold(RELEASE))
+    assert released is not None
+    assert (released.model_id, released.sha256) == (MODELS[0].model_id, None)
+
+
+# ---- what is held --------------------------------------------------------------------------------------
 
 
 def test_what_serves_no_stream_is_dropped() -> None:

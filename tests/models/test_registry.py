@@ -82,6 +82,31 @@ def test_load_may_be_given_a_model_of_the_same_bytes_and_checks_it_all_the_same(
 
 
 @pytest.mark.fault(31)
+def test_another_model_under_a_published_id_is_refused_though_its_manifest_fits_it(tmp_path: Path) -> None:
+    registry, model_id, data = stored(tmp_path)
+    published, other = sha256_of(data), model_data(1)
+    swapped = dataclasses.replace(manifest_for(other), model_id=model_id)
+    assert registry.load_published(model_id, published, REQUIREMENTS)[1] == published
+    assert registry.load_published(model_id, None, REQUIREMENTS)[1] == published
+    (tmp_path / model_id / "model.onnx").write_bytes(other)
+    (tmp_path / model_id / "manifest.json").write_text(swapped.to_json())
+    opened: list[str] = []
+
+    def make(name: str, read: bytes) -> OnnxModel:
+        opened.append(name)
+        return OnnxModel(name, read)
+
+    with pytest.raises(ModelRefused) as refused:
+        registry.load_published(model_id, published, REQUIREMENTS, make)
+    assert str(refused.value) == (
+        f"{model_id}: sha256 of model.onnx is {sha256_of(other)}, {published} was published; "
+        "put back the model that was published, or publish another"
+    )
+    assert opened == [], "refused before a session reads it"
+    assert registry.load_published(model_id, None, REQUIREMENTS)[1] == sha256_of(other)
+
+
+@pytest.mark.fault(31)
 def test_canary_catches_what_the_sha_cannot(tmp_path: Path) -> None:
     registry, data, other = ModelRegistry(tmp_path), model_data(0), model_data(1)
     honest = manifest_for(data)

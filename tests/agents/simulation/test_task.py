@@ -18,6 +18,7 @@ from agents.simulation.dice import Dice
 from agents.simulation.driver import Driver
 from agents.simulation.faults import RATES
 from agents.simulation.log import Log
+from agents.simulation.models import publication
 from agents.simulation.outside import Outside, Snapshots
 from agents.simulation.world import make_world
 from agents.task import BUSY, MAX_SKEW_MS, SNAPSHOT_ENTRIES, Answer, TakenOver, Task, together
@@ -327,3 +328,18 @@ def test_no_partition_runs_ahead_of_one_that_has_records_waiting() -> None:
     bench.log.append((PREDICTIONS, 0), "newer", MAX_SKEW_MS + 2)
     driver.task.positions[BINNED, 0] = 1
     assert [entry.record for entry in driver.heads()] == ["new"]
+
+
+@pytest.mark.fault(31)
+def test_the_outside_loads_no_other_model_than_was_published() -> None:
+    outside = Bench().outside
+    config = make_world(Dice(0, RATES)).config
+    data, record, manifest = publication(config, 1.5, "published")
+    outside.models[record.model_id] = (data, manifest)
+    asked = LoadModel(model_id=record.model_id, stamp_ns=1, sha256=record.sha256)
+    assert outside.load(asked).sha256 == record.sha256
+    other, _, fitting = publication(config, 0.5, "put in its place")
+    outside.models[record.model_id] = (other, dataclasses.replace(fitting, model_id=record.model_id))
+    refused = outside.load(asked)
+    assert (refused.model, refused.reason) == (None, f"{record.model_id}: sha256 is not the published one")
+    assert outside.load(dataclasses.replace(asked, sha256=None)).sha256 == fitting.sha256
