@@ -50,6 +50,7 @@ from models.manifest import ModelRefused
 from stream.codecs.inputs import headers_of
 from stream.codecs.state import Frozen
 from stream.codecs.wire import encode
+from stream.memory import give_back
 from stream.records import Event, ModelPublished
 from stream.topics import STATIC, TRANSFORMS, key_of, topic_of
 
@@ -457,3 +458,4 @@ class Driver:
             await asyncio.to_thread(self._host.snapshots.write, self.task.identity, op.agent, op.memory)
         except OSError as error:  # the one before will do
             LOGGER.warning("%s: no snapshot: %s", self.task.identity, error)
+        await asyncio.to_thread(give_back)

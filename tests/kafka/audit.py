@@ -91,7 +91,7 @@ def audit(
     trained = {item.model_id for item in run(read_published(settings)) if item.kind == "update"}
     _models(report, ledgers, trained, perceives)
     _events(report, ledgers)
-    _archive(report, ledgers, [read_archived(settings, ledger.partition) for ledger in ledgers])
+    compare_archives(report, ledgers, [read_archived(settings, ledger.partition) for ledger in ledgers])
     return report
 
 
@@ -100,7 +100,7 @@ def _union(ledgers: Sequence[Ledger], names: Callable[[Ledger], Iterable[object]
 
 
 def _sweeps(report: Report, ledgers: Sequence[Ledger], sent: Mapping[str, int]) -> None:
-    """Each sweep is one prediction or one dead letter with its reason; what comes again is the same."""
+    """Each sweep is one prediction and none a dead letter: all are good. What comes again is the same."""
     received = _union(ledgers, lambda ledger: ledger.sweep_ms)
     for robot, count in sent.items():
         there = sum(str(name).startswith(f"{robot}/") for name in received)
@@ -109,7 +109,11 @@ def _sweeps(report: Report, ledgers: Sequence[Ledger], sent: Mapping[str, int]) 
     predicted = _union(ledgers, lambda ledger: ledger.models)
     rejected = _union(ledgers, lambda ledger: ledger.rejected)
     report.equal("sweeps with a prediction or a reason", received, predicted | rejected)
-    report.rows.append(("of these rejected", "", len(rejected)))
+    report.rows.append(("of these rejected", "0", len(rejected)))
+    report.none(
+        "good sweeps rejected",
+        (f"{name} ({why})" for ledger in ledgers for name, why in ledger.rejected.items()),
+    )
     report.none("both predicted and rejected", predicted & rejected)
     report.equal("sweeps binned", predicted, _union(ledgers, _binned))
     report.equal(
@@ -179,8 +183,8 @@ def _events(report: Report, ledgers: Sequence[Ledger]) -> None:
     report.rows.append(("predictions that Learn could not wait for", "", forgotten))
 
 
-def _archive(report: Report, ledgers: Sequence[Ledger], archives: Sequence[Archived]) -> None:
-    """Every row of predictions and outcomes, every container, and all shadows."""
+def compare_archives(report: Report, ledgers: Sequence[Ledger], archives: Sequence[Archived]) -> None:
+    """Every row of predictions and outcomes, every container, and all shadows, beside the topics."""
     parts = {part for archived in archives for part in archived.parts}
     report.equal("archived predictions and outcomes", _union(ledgers, lambda ledger: ledger.parts()), parts)
     containers = {item for archived in archives for item in archived.containers.items()}

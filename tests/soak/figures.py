@@ -10,7 +10,7 @@ import numpy as np
 
 from tests.kafka.ledger import Ledger
 from tests.soak.gauges import NAMES, Reading, lives
-from tests.soak.mishaps import Mishap
+from tests.soak.mishaps import LASTS_SECONDS, Mishap
 from tests.soak.slope import LEVEL, Slope, slope_of
 
 WARM_UP = 1 / 3
@@ -19,6 +19,10 @@ MAX_WARM_UP_SECONDS = 600.0
 LEAST = {"rss_mib": 0.125, "handles": 1.0, "threads": 1.0}
 """Within what was read: one more that stays is a step, and no growth. Of memory it is one by which glibc
 grows a heap (M_TOP_PAD, 128 KiB): where nothing else varies, a few pages make an interval above zero."""
+UNSHOWN_MIB = 32.0
+"""An hour: a process whose interval of memory reaches so far up was not shown not to grow."""
+STRUCK_SHARE = 0.5
+"""Of sweeps that may be left out at most, for what was waited outside of mishaps to speak for the drive."""
 MINUTE_MS = 60_000
 
 
@@ -26,11 +30,13 @@ MINUTE_MS = 60_000
 class Growth:
     """Of a process in its longest life, after its warm-up.
 
-    minutes : that were read; slopes : by what is read, an hour; None where too little was read
+    minutes : that were read; slopes : by what is read, an hour, at 95 % for this process alone; None where
+        too little was read; joint : the same at 95 % for all processes together
     """
 
     minutes: float
     slopes: dict[str, Slope | None]
+    joint: dict[str, Slope | None]
 
     @property
     def measured(self) -> bool:
@@ -39,39 +45,72 @@ class Growth:
 
 
 def joint_level(processes: int) -> float:
-    """Confidence of each interval of so many processes, for 95 % that all of them hold.
-
-    Bonferroni's: at 95 % each, one of nine that do not grow would seem to in every fifth soak, by memory
-    alone.
-    """
-    return 1 - (1 - LEVEL) / (processes * len(NAMES))
+    """Confidence of each interval of so many processes, for 95 % that all of them hold: Bonferroni's."""
+    return 1 - (1 - LEVEL) / processes
 
 
-def growth_of(readings: Sequence[Reading], since_s: float, level: float = LEVEL) -> Growth:
+def growth_of(readings: Sequence[Reading], since_s: float, processes: int = 1) -> Growth:
     """The slopes of the longest life that goes on after a time.
 
-    level : confidence of their intervals
+    processes : that are judged together
     """
     life = max(lives(readings), key=lambda life: sum(item.at_s >= since_s for item in life), default=[])
     if not life or life[-1].at_s < since_s:
-        return Growth(minutes=0.0, slopes=dict.fromkeys(NAMES))
+        return Growth(minutes=0.0, slopes=dict.fromkeys(NAMES), joint=dict.fromkeys(NAMES))
     born, died = life[0].at_s, life[-1].at_s
     warm_s = born + min(WARM_UP * (died - born), MAX_WARM_UP_SECONDS)
     kept = [item for item in life if item.at_s >= max(since_s, warm_s)]
     at_s = [item.at_s for item in kept]
+    values = {name: [getattr(item, name) for item in kept] for name in NAMES}
     return Growth(
         minutes=(at_s[-1] - at_s[0]) / 60,
-        slopes={name: slope_of(at_s, [getattr(item, name) for item in kept], level) for name in NAMES},
+        slopes={name: slope_of(at_s, read) for name, read in values.items()},
+        joint={name: slope_of(at_s, read, joint_level(processes)) for name, read in values.items()},
     )
 
 
 def grows(name: str, growth: Growth) -> list[str]:
-    """What of a process grows for certain: the interval is above zero; what is counted, by a whole one."""
+    """What of a process grows: its own interval is above zero; by a whole one of what is counted.
+
+    The joint interval decides nothing. Of nine processes that do not grow, one may seem to in every fifth
+    soak; where the joint interval reaches below zero, that is what to think of first.
+    """
     return [
-        f"{name}: {what} grows by {slope.per_hour:.2f} an hour ({slope.low:.2f} to {slope.high:.2f})"
+        f"{name}: {what} grows by {told(slope)} an hour; joint with the others {told(growth.joint[what])}"
         for what, slope in growth.slopes.items()
-        if slope is not None and slope.low > 0 and slope.low * growth.minutes / 60 >= LEAST.get(what, 0.0)
+        if slope is not None and slope.low > 0 and slope.low * growth.minutes / 60 >= LEAST[what]
     ]
+
+
+def unshown(name: str, growth: Growth) -> list[str]:
+    """Whether the memory of a process may grow by more than 32 MiB an hour, for all that was read."""
+    slope = growth.slopes["rss_mib"]
+    if slope is None or slope.high <= UNSHOWN_MIB:
+        return []
+    return [f"{name}: memory was not shown not to grow: {told(slope)} MiB an hour"]
+
+
+def told(slope: Slope | None) -> str:
+    """A slope and its interval."""
+    if slope is None:
+        return "too short"
+    return f"{slope.per_hour:+.2f} ({slope.low:+.2f} to {slope.high:+.2f})"
+
+
+def too_slow(summary: Mapping[str, Any], period_ms: float, judged: bool) -> list[str]:
+    """Whether sweeps outside of mishaps waited for longer than until the next one, or were too few to tell.
+
+    summary : of waits; judged : whether the drive was long enough for the share to say anything
+    """
+    calm, share = summary["calm"], summary["struck_share"]
+    if not calm:
+        return ["no sweep was predicted outside of mishaps"]
+    found = []
+    if calm["p99"] > period_ms:
+        found.append(f"99th percentile {calm['p99']:.0f} ms outside of mishaps, period {period_ms:.0f} ms")
+    if judged and share > STRUCK_SHARE:
+        found.append(f"{100 * share:.1f} % of sweeps left out, more than {100 * STRUCK_SHARE:.0f} %")
+    return found
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -79,7 +118,7 @@ class Waits:
     """Of all sweeps that were predicted, by when they were appended.
 
     at_ms : int64 (N,) since the beginning, rising; wait_ms : int64 (N,) from a sweep's append to that of its
-    prediction, by the broker's clock; struck : bool (N,), that waited while a mishap lasted
+    prediction, by the broker's clock; struck : bool (N,), predicted while a mishap lasted, or its first 60 s
     """
 
     at_ms: np.ndarray
@@ -116,6 +155,9 @@ def waits_of(ledgers: Sequence[Ledger], mishaps: Sequence[Mishap], begin_ms: flo
     """From the broker's stamps.
 
     begin_ms : when times of mishaps begin, milliseconds since 1970
+
+    Sweeps that are slow draw a mishap out, so they must not leave themselves out: what is predicted after a
+    mishap's first 60 s counts, whenever it was sent.
     """
     pairs = sorted(
         (ledger.sweep_ms[name], at) for ledger in ledgers for name, at in ledger.prediction_ms.items()
@@ -123,8 +165,8 @@ def waits_of(ledgers: Sequence[Ledger], mishaps: Sequence[Mishap], begin_ms: flo
     sent, predicted = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
     struck = np.zeros(len(sent), dtype=bool)
     for mishap in mishaps:
-        first, last = begin_ms + 1000 * mishap.begin_s, begin_ms + 1000 * mishap.end_s
-        struck |= (sent <= last) & (predicted >= first)
+        last_s = min(mishap.end_s, mishap.begin_s + LASTS_SECONDS)
+        struck |= (predicted >= begin_ms + 1000 * mishap.begin_s) & (predicted <= begin_ms + 1000 * last_s)
     return Waits(at_ms=sent - int(begin_ms), wait_ms=predicted - sent, struck=struck)
 
 

@@ -82,13 +82,14 @@ def read_process(pid: int, at_s: float) -> Reading | None:
     with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
         found = psutil.Process(pid)
         with found.oneshot():
-            return Reading(
+            reading = Reading(
                 at_s=at_s,
                 pid=pid,
                 rss_mib=found.memory_info().rss / MIB,
                 handles=found.num_fds(),
                 threads=found.num_threads(),
             )
+        return reading if reading.rss_mib else None  # what ends has given its memory back before it is gone
     return None
 
 

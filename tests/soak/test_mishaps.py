@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from tests.soak.mishaps import SERVES, Mishaps
 from tests.soak.plot import KINDS
 
 RUNNING = "perceive: runs on partitions [0, 1]"
+TAKEN_OVER_LINE = "perceive-1-of-4: claimed by another process"
 
 
 @dataclass
@@ -121,13 +123,74 @@ def test_a_killed_one_is_started_again_and_the_mishap_ends_when_lag_has_gone(lag
     assert set(mishaps.lagging[0].left) == set(AGENTS)
 
 
-def test_who_stopped_for_long_ends_with_70_is_started_again_and_counted(lag: list[Any]) -> None:
-    processes = Processes(codes={"judge": EXIT_INTERNAL}, said="judge-2-of-4: claimed by another process")
+class TakenOver(Processes):
+    """Who goes on after a pause finds itself taken over and ends, and with it the processes in ``others``."""
+
+    others: tuple[str, ...] = ()
+
+    def lines(self, name: str) -> list[str]:
+        return [*super().lines(name), TAKEN_OVER_LINE]
+
+    def signal(self, name: str, number: int) -> None:
+        super().signal(name, number)
+        if number == signal.SIGCONT:
+            self.codes |= dict.fromkeys((name, *self.others), EXIT_INTERNAL)
+
+
+@pytest.mark.parametrize("kind", ["stopped for 20 s", "stopped for 10 s"])
+def test_who_was_stopped_and_ends_with_70_is_started_again_and_counted(lag: list[Any], kind: str) -> None:
+    processes = TakenOver()
     mishaps = mishaps_of(processes, Broker())
-    mishaps.wait(0.02)
-    assert processes.started == ["judge"]
-    assert mishaps.restarts == {"judge": 1}
+    for _ in range(2):
+        mishaps.strike([kind])
+    assert mishaps.restarts == Counter(processes.started)
+    assert mishaps.restarts.total() == 2
     assert mishaps.wrong == []
+
+
+def test_who_was_not_stopped_may_not_be_taken_over(lag: list[Any]) -> None:
+    processes = TakenOver(names=("judge", WEB))
+    processes.others = ("judge", WEB)
+    mishaps = mishaps_of(processes, Broker())
+    mishaps.strike(["stopped for 20 s"])
+    [(stopped, _), _] = processes.signals
+    [bystander] = {"judge", WEB} - {stopped}
+    assert mishaps.restarts == {stopped: 1}
+    [wrong] = mishaps.wrong
+    assert wrong.startswith(f"{bystander} ended with 70: taken over at ")
+    assert wrong.endswith(", and was not stopped")
+    assert sorted(processes.started) == sorted(processes.names)
+
+
+def test_a_pause_that_is_over_excuses_nobody(lag: list[Any]) -> None:
+    processes = Processes(said=TAKEN_OVER_LINE)
+    mishaps = mishaps_of(processes, Broker())
+    mishaps.strike(["stopped for 20 s"])
+    [(stopped, _), _] = processes.signals
+    processes.codes[stopped] = EXIT_INTERNAL
+    mishaps.wait(0.02)
+    assert len(mishaps.wrong) == 1
+    assert not mishaps.restarts
+
+
+def test_one_pause_excuses_one_end(lag: list[Any]) -> None:
+    class Again(TakenOver):
+        def start(self, names: list[str]) -> None:
+            super().start(names)
+            if len(self.started) == 1:
+                self.codes[names[0]] = EXIT_INTERNAL
+
+    mishaps = mishaps_of(Again(), Broker())
+    mishaps.strike(["stopped for 20 s"])
+    assert mishaps.restarts.total() == 1
+    assert len(mishaps.wrong) == 1
+
+
+def test_who_is_taken_over_while_nothing_strikes_is_wrong(lag: list[Any]) -> None:
+    mishaps = mishaps_of(Processes(codes={"judge": EXIT_INTERNAL}, said=TAKEN_OVER_LINE), Broker())
+    mishaps.wait(0.02)
+    assert mishaps.wrong == ["judge ended with 70: taken over at 0 s, and was not stopped"]
+    assert not mishaps.restarts
 
 
 @pytest.mark.parametrize("code", [1, -signal.SIGSEGV, 0, EXIT_INTERNAL])
