@@ -72,6 +72,8 @@ class ClusterOptions:
         from agents.kafka.settings import KafkaSettings
         from stream.config import ConfigError
 
+        if "@" in self.bootstrap:  # not repeated: before the @ stands a password, most likely
+            raise ConfigError(f"--bootstrap: must be HOST:PORT; log in by --username and {PASSWORD}")
         if not all(re.fullmatch(r"\s*[^\s:,/]+:\d{1,5}\s*", item) for item in self.bootstrap.split(",")):
             raise ConfigError(
                 f"--bootstrap {self.bootstrap!r}: must be HOST:PORT, or several joined by commas"

@@ -7,6 +7,8 @@ from importlib.util import find_spec
 
 import typer
 
+from stream.addresses import text_shown
+
 EXIT_ERROR = 1
 EXIT_USAGE = 2
 EXIT_DAMAGED = 3
@@ -47,7 +49,15 @@ def require_learning() -> None:
 
 
 def describe(error: BaseException) -> tuple[str, int]:
-    """One line for an error, empty when all has been said, and the exit code that goes with it."""
+    """One line for an error, empty when all has been said, and the exit code that goes with it.
+
+    Addresses are without their secrets, also where a library's error repeats what a user gave
+    """
+    line, code = _described(error)
+    return text_shown(line), code
+
+
+def _described(error: BaseException) -> tuple[str, int]:
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
         return "interrupted", EXIT_INTERRUPTED
     if isinstance(error, typer.TyperException):

@@ -224,7 +224,10 @@ def _registry(folder: Path | str) -> ModelRegistry:
     from models.registry import ModelRegistry
 
     if isinstance(folder, str) and "://" in folder:
-        return ModelRegistry(folder)
+        try:
+            return ModelRegistry(folder)
+        except ValueError as error:
+            raise ModelRefused(str(error)) from error
     place = Path(folder) / "models"
     if not place.is_dir():
         raise ModelRefused(f"{folder}: has no models/; name a run folder, or what workers have as --folder")

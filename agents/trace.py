@@ -11,8 +11,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
+from stream.addresses import shown
 from stream.trace_ids import SWEEP, span_id_of, trace_id_of
 
 SCOPE = "octastream"
@@ -119,6 +121,8 @@ def send(url: str, payload: dict[str, Any]) -> None:
 
     Raises OSError where it does not take it
     """
+    if "@" in urlsplit(url).netloc:
+        raise OSError(f"{shown(url)}: a name and a password in the URL are not sent; leave them out")
     request = Request(url, json.dumps(payload).encode(), {"Content-Type": "application/json"})
     with urlopen(request, timeout=SECONDS):
         pass

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from models.arrow_fs import file_system_of
+from stream.addresses import shown
 from stream.files import sync
 
 _TEMPORARY = ".writing-"
@@ -145,6 +147,7 @@ class ArrowStore:
 
     Object stores replace a file at once, but have no folders to rename and no locks: the last file of a
     folder is written last and taken away first, and of two who write the same file the last one wins.
+    Keys in the URI are never shown. Raises ValueError for a URI that pyarrow does not know, OSError
     """
 
     def __init__(self, uri: str) -> None:
@@ -152,13 +155,13 @@ class ArrowStore:
 
         self._kinds = fs.FileType
         self._fs: Any
-        self._fs, root = fs.FileSystem.from_uri(uri)
-        self._root, self._uri = root.rstrip("/"), uri
+        self._fs, root = file_system_of(uri)
+        self._root, self._shown = root.rstrip("/"), shown(uri)
         self._selector = fs.FileSelector
         self._fs.create_dir(self._root, recursive=True)
 
     def __str__(self) -> str:
-        return self._uri
+        return self._shown
 
     def read(self, name: str) -> bytes:
         with self._fs.open_input_stream(self._path(name)) as stream:

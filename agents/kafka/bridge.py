@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaTimeoutError
 from agents.kafka.admin import ClusterError
 from agents.kafka.produce import Message, Producer, messages_of
 from agents.kafka.settings import KafkaSettings
+from stream.addresses import shown
 from stream.config import ConfigError
 from stream.sources.base import SourceError
 from stream.sources.live import Live
@@ -59,11 +60,13 @@ def open_live(location: str, options: LiveOptions, say: Say) -> Live:
 
         return RosLive(options, say)
     if not location.startswith(PREFIXES):
-        raise ConfigError(f"{location!r}: must be ws://HOST:PORT of a Foxglove server, or {ROS2}")
+        raise ConfigError(f"{shown(location)!r}: must be ws://HOST:PORT of a Foxglove server, or {ROS2}")
     try:
         return FoxgloveLive(location, options, say)
     except ModuleNotFoundError as error:
-        raise SourceError(f"{location}: needs {error.name}: pip install 'octastream[bridge]'") from error
+        raise SourceError(
+            f"{shown(location)}: needs {error.name}: pip install 'octastream[bridge]'"
+        ) from error
 
 
 async def bridge(

@@ -161,6 +161,7 @@ def bridge(
     from agents.kafka.admin import require_topics, run
     from agents.kafka.bridge import Tally, open_live
     from agents.kafka.bridge import bridge as send
+    from stream.addresses import shown
     from stream.sources.offers import LiveOptions
 
     def say(line: str) -> None:
@@ -180,7 +181,7 @@ def bridge(
             progress(tally.sweeps, None, f"{tally.dropped:,} dropped" if tally.dropped else "")
 
         tally = run(send(live, settings, say, on_message=count))
-    console.show(escape(f"{server}: {tally}"))
+    console.show(escape(f"{shown(server)}: {tally}"))
 
 
 # ---- lag -----------------------------------------------------------------------------------------------

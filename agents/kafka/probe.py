@@ -10,16 +10,22 @@ from types import TracebackType
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
+from agents.kafka.doorkeeper import Doorkeeper
 from agents.kafka.metrics import Metrics
 from agents.kafka.vitals import Vitals
 
 UNAVAILABLE = 503
+CONNECTIONS = 32
+PATIENCE_SECONDS = 10.0
+"""For a request and its answer."""
 
 
 class Probe:
     """Serves GET /health, /ready and /metrics while it is entered.
 
     The worker's own loop is not asked: where that hangs, /health says so instead of hanging, too.
+    One request a connection, within PATIENCE_SECONDS, and CONNECTIONS at most: whoever asks has no key, and a
+    worker without file descriptors could not go on.
     """
 
     def __init__(self, listener: socket.socket, vitals: Vitals, metrics: Metrics) -> None:
@@ -39,17 +45,25 @@ class Probe:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result()
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
     async def _begin(self) -> None:
         await self._runner.setup()
-        await web.SockSite(self._runner, self._listener).start()
+        handler = self._runner.server
+        assert handler is not None  # as it was set up
+        doorkeeper = Doorkeeper(handler, CONNECTIONS, PATIENCE_SECONDS)
+        self._server = await self._loop.create_server(doorkeeper, sock=self._listener)
+
+    async def _end(self) -> None:
+        self._server.close()
+        await self._runner.cleanup()
 
     def _app(self) -> web.Application:
         app = web.Application()
+        app.on_response_prepare.append(_last_of_its_connection)
         app.add_routes(
             [
                 web.get("/health", self._health),
@@ -79,3 +93,7 @@ class Probe:
         return web.Response(
             body=self._metrics.exposition(), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4}
         )
+
+
+async def _last_of_its_connection(request: web.Request, response: web.StreamResponse) -> None:
+    response.force_close()

@@ -103,12 +103,19 @@ class ListenOptions:
         return context
 
     def warning(self, access: Access) -> str:
-        """What is said where anybody who reaches the address may ask; empty where not."""
+        """What is said where anybody who reaches the address may ask; empty where not.
+
+        Without names of hosts that are pages of strangers, too, in browsers that reach it: over plain HTTP,
+        names of theirs may lead here
+        """
         from agents.web.access import is_loopback
 
         if is_loopback(self.host) or access.keys or self.tls_client_ca is not None:
             return ""
-        return f"whoever reaches {self.host} may ask: set {API_KEY} or --tls-client-ca"
+        said = f"whoever reaches {self.host} may ask: set {API_KEY} or --tls-client-ca"
+        if access.hosts is None and self.tls_cert is None:
+            said += "; so may any page of a stranger in a browser there: name this host by --allow-host"
+        return said
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

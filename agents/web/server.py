@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 import ssl
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from agents.web.access import Access
 from agents.web.app import build_app
 from agents.web.feed import Feed
 from agents.web.forecaster import Forecaster
+from agents.web.handshake import TlsServer
 from agents.web.labels import Labels
 from agents.web.limits import Limits
 from agents.web.live import live_of
@@ -87,7 +89,32 @@ def service_of(
 
 
 class Server(uvicorn.Server):
-    """One that ends well when it is told to: uvicorn's own raises the signal again when it is done."""
+    """One that ends well when it is told to: uvicorn's own raises the signal again when it is done.
+
+    tls : bounded as ``limits`` say, which uvicorn's own is not; None for plain HTTP
+    """
+
+    def __init__(self, config: uvicorn.Config, limits: Limits, tls: ssl.SSLContext | None) -> None:
+        super().__init__(config)
+        self._limits, self._tls = limits, tls
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen."""
+        await super().startup(sockets if self._tls is None else [])
+        if self._tls is None:
+            return
+        open_ = self.server_state.connections
+        servers: list[Any] = [  # what uvicorn asks of them is to close
+            TlsServer(listener, self._tls, self._limits, open_, self._protocol) for listener in sockets or []
+        ]
+        self.servers = servers
+
+    def _protocol(self) -> asyncio.Protocol:
+        """As uvicorn makes one of each connection."""
+        made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return made
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -129,10 +156,6 @@ class FeedThread:
             self._failed()
 
 
-def _always(context: ssl.SSLContext) -> Callable[..., ssl.SSLContext]:
-    return lambda *_: context
-
-
 def serve(feed: Feed, listener: socket.socket, options: ServerOptions) -> None:
     """Serve until told to stop (SIGINT, SIGTERM), or until the feed fails.  Raises what failed"""
     logs.configure("%(levelname)s %(name)s: %(message)s")
@@ -160,9 +183,8 @@ def serve(feed: Feed, listener: socket.socket, options: ServerOptions) -> None:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         ws_per_message_deflate=False,  # frames are compressed, once for all who watch
         timeout_graceful_shutdown=STOP_SECONDS,
-        ssl_context_factory=_always(options.tls) if options.tls else None,
     )
-    server = Server(config)
+    server = Server(config, options.limits, options.tls)
 
     def end() -> None:
         server.should_exit = True

@@ -8,27 +8,32 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import fs
 
+from models.arrow_fs import file_system_of
+from stream.addresses import shown
+
 
 class Place:
     """A file, or a folder of files by name; the name "" is the place itself.
 
-    where : a path, or a URI as ``s3://bucket/city`` or ``gs://bucket/city``
+    where : a path, or a URI as ``s3://bucket/city`` or ``gs://bucket/city``; keys in it are never shown
     Raises ValueError (a URI that pyarrow does not know), OSError
     """
 
     def __init__(self, where: str | Path) -> None:
         if "://" in str(where):
-            self._fs, root = fs.FileSystem.from_uri(str(where))
+            self._fs, root = file_system_of(str(where))
+            self._shown = shown(str(where)).rstrip("/")
         else:
             self._fs, root = fs.LocalFileSystem(), str(Path(where).absolute())
-        self._where, self._root = str(where).rstrip("/"), root.rstrip("/")
+            self._shown = str(where).rstrip("/")
+        self._root = root.rstrip("/")
 
     def __str__(self) -> str:
-        return self._where
+        return self._shown
 
     def shown(self, name: str) -> str:
         """A file as messages name it."""
-        return f"{self._where}/{name}" if name else self._where
+        return f"{self._shown}/{name}" if name else self._shown
 
     @property
     def local(self) -> Path | None:

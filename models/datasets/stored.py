@@ -58,9 +58,8 @@ class StoredContainer:
         self._names = [name for name, said in lattices.items() if (said["frame"], said["lod"]) == wanted]
         if not self._names:
             there = sorted({f"frame {said['frame']}, LOD {said['lod']}" for said in lattices.values()})
-            raise MismatchError(
-                f"{where}: no cells of frame {frame_id}, LOD {lod}; there are {'; '.join(there) or 'none'}"
-            )
+            listed = "; ".join(there) or "none"
+            raise MismatchError(f"{self.place}: no cells of frame {frame_id}, LOD {lod}; there are {listed}")
         self.schema: pa.Schema = found[self._names[0]]
         for name in self._names[1:]:
             require_same(self.schema, found[name], self.place.shown(name))

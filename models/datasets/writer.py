@@ -27,7 +27,7 @@ class ContainerWriter:
     def __init__(self, folder: str | Path, part_rows: int = 2**18) -> None:
         self._place, self._part_rows = Place(folder), part_rows
         if not self._place.is_empty():
-            raise FileExistsError(f"{folder}: is not an empty folder; name another one")
+            raise FileExistsError(f"{self._place}: is not an empty folder; name another one")
         self._parts: list[dict[str, Any]] = []
         self._schemas: dict[Level, pa.Schema] = {}
         self._open: dict[Level, tuple[ipc.RecordBatchFileWriter, Any, dict[str, Any]]] = {}

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from stream.addresses import shown, text_shown
 from stream.sources.base import Item, SourceError, one_line
 from stream.sources.foxglove_session import SUBPROTOCOLS, FoxgloveSession, ProtocolError
 from stream.sources.inbox import Inbox, Losses
@@ -26,7 +27,8 @@ OPEN_SECONDS, QUIET_SECONDS, CLOSE_SECONDS = 10.0, 2.0, 1.0
 class FoxgloveLive:
     """What a server sends on its channels, as items.
 
-    uri : ``ws://HOST:PORT`` or ``wss://``; say : told what happens, one line at a time
+    uri : ``ws://HOST:PORT`` or ``wss://``, also with NAME:PASSWORD@, which is sent and never shown
+    say : told what happens, one line at a time
     inbox : where messages wait to be read; a server does not wait, so the oldest clouds go when it is full
 
     A server that is not there, goes away or sends what is not of the protocol is tried again after each of
@@ -38,7 +40,7 @@ class FoxgloveLive:
     def __init__(self, uri: str, options: LiveOptions, say: Say, *, inbox: Inbox | None = None) -> None:
         _require_address(uri)
         self.inbox = Inbox() if inbox is None else inbox
-        self._uri, self._say = uri, say
+        self._uri, self._shown, self._say = uri, shown(uri), say
         self._offers = Offers(options, say)
         self._losses = Losses(self.inbox, say)
         self._items = LiveItems(options, say)
@@ -93,7 +95,7 @@ class FoxgloveLive:
         ) as connection:
             if connection.subprotocol is None:
                 raise SourceError(
-                    f"{self._uri}: no Foxglove server: it speaks none of {', '.join(SUBPROTOCOLS)}"
+                    f"{self._shown}: no Foxglove server: it speaks none of {', '.join(SUBPROTOCOLS)}"
                 )
             self._connection = connection
             try:
@@ -105,7 +107,7 @@ class FoxgloveLive:
     def _talk(self, connection: ClientConnection) -> None:
         from websockets.exceptions import ConnectionClosedOK
 
-        self._say(f"{self._uri}: connected ({connection.subprotocol})")
+        self._say(f"{self._shown}: connected ({connection.subprotocol})")
         self._attempts = 0
         session = FoxgloveSession(self._offers, self._say)
         if self._stopped.is_set():  # before there was a connection that could have been closed
@@ -131,9 +133,8 @@ class FoxgloveLive:
         from websockets.exceptions import WebSocketException
 
         if isinstance(error, WebSocketException) and process_exception(error) is not None:
-            raise SourceError(
-                f"{self._uri}: no Foxglove server that would talk to us: {one_line(error)}"
-            ) from error
+            why = text_shown(one_line(error))
+            raise SourceError(f"{self._shown}: no Foxglove server that would talk to us: {why}") from error
         if not isinstance(error, (OSError, EOFError, WebSocketException)):
             raise error
 
@@ -142,7 +143,7 @@ class FoxgloveLive:
             return
         seconds = PAUSES[min(self._attempts, len(PAUSES) - 1)]
         self._attempts += 1
-        self._say(f"{self._uri}: {why}; next attempt in {seconds:g} s")
+        self._say(f"{self._shown}: {why}; next attempt in {seconds:g} s")
         self._stopped.wait(seconds)
 
 
@@ -152,5 +153,5 @@ def _require_address(uri: str) -> None:
 
     try:
         parse_uri(uri)
-    except (InvalidURI, ValueError) as error:  # ValueError: a port that is no number
-        raise SourceError(f"{uri}: no address of a Foxglove server, expected ws://HOST:PORT") from error
+    except (InvalidURI, ValueError):  # ValueError: a port that is no number; both repeat the address
+        raise SourceError(f"{shown(uri)}: no address of a Foxglove server, expected ws://HOST:PORT") from None

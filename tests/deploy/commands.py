@@ -9,6 +9,8 @@ from typing import Any
 import typer
 
 from agents.cli import app
+from agents.web.access import Access
+from agents.web.options import ListenOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +32,9 @@ def parse(arguments: Sequence[str]) -> Parsed:
         context = command.make_context(name, list(rest), parent=context)
         names.append(name)
     return Parsed(" ".join(names), dict(context.params))
+
+
+def access_of(arguments: Sequence[str]) -> Access:
+    """Who may ask a server of these arguments, where no keys are set."""
+    values = parse(arguments).values
+    return ListenOptions(host=values["host"], allow_host=values["allow_host"] or []).access()

@@ -16,7 +16,7 @@ from stream.sources import open_source
 from stream.sources.base import SourceOptions
 from stream.topics import AGENTS, MAX_MESSAGE_BYTES
 from tests.data import ROOT
-from tests.deploy.commands import parse
+from tests.deploy.commands import access_of, parse
 from tests.deploy.composition import HTTP_PORT, composition, services, tool, workers
 from tests.kafka.choice import container_environment
 from tests.kafka.libraries import kafka_version
@@ -70,6 +70,18 @@ def test_what_serves_is_published_on_the_loopback_and_answers_where_the_image_as
     worker = parse(workers()["archive"]).values
     assert all(parsed.values[name] == worker[name] for name in ("folder", "config"))
     assert image_of(service) == "octastream-perceive"
+
+
+def test_what_serves_is_asked_by_its_names_and_by_no_page_of_a_stranger() -> None:
+    access = access_of(services()[WEB]["command"])
+    config = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())
+    targets = config["scrape_configs"][0]["static_configs"][0]["targets"]
+    (scraped,) = [target for target in targets if target.startswith(f"{WEB}:")]
+    for host in ("127.0.0.1:8000", "localhost:8000", f"127.0.0.1:{HTTP_PORT}", scraped):
+        assert access.refusal("POST", "/labels", {b"host": host.encode()}) is None, host
+    page = {b"host": b"evil.example:8000", b"origin": b"http://evil.example:8000"}
+    for method, path in (("POST", "/labels"), ("GET", "/map")):
+        assert (access.refusal(method, path, page) or (0, ""))[0] == 421
 
 
 def test_workers_have_names_of_their_own() -> None:

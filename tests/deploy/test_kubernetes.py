@@ -15,7 +15,7 @@ from agents.cluster_options import PASSWORD
 from agents.options import ConfigOptions
 from stream.topics import AGENTS, INPUTS, LEARN, group_of
 from tests.data import ROOT
-from tests.deploy.commands import parse
+from tests.deploy.commands import access_of, parse
 from tests.deploy.composition import HTTP_PORT
 from tests.deploy.manifests import Manifest, container_of, manifests, of_kind, pod_of, selects, the
 
@@ -173,6 +173,25 @@ def test_what_serves_is_found_by_its_service_probed_and_guarded() -> None:
     assert str(parsed.values["folder"]) in own
     for name in ("startup", "readiness", "liveness"):
         assert container[f"{name}Probe"] == worker[f"{name}Probe"]
+
+
+def test_what_serves_is_asked_by_its_service_and_its_address_and_by_no_page_of_a_stranger() -> None:
+    container = container_of(of_kind("Deployment")[WEB])
+    sources = {
+        item["name"]: item["valueFrom"].get("fieldRef", {}).get("fieldPath") for item in container["env"]
+    }
+    assert (sources["POD_IP"], sources["POD_NAMESPACE"]) == ("status.podIP", "metadata.namespace")
+    values = {"$(POD_IP)": "10.1.2.3", "$(POD_NAMESPACE)": "robots"}
+    arguments = container["args"]
+    for name, value in values.items():
+        arguments = [item.replace(name, value) for item in arguments]
+    access = access_of(arguments)
+    for host in (f"10.1.2.3:{HTTP_PORT}", WEB, f"{WEB}.robots", f"{WEB}.robots.svc:80",
+                 f"{WEB}.robots.svc.cluster.local", "localhost:8000"):  # fmt: skip
+        assert access.refusal("POST", "/labels", {b"host": host.encode()}) is None, host
+    page = {b"host": b"evil.example:8000", b"origin": b"http://evil.example:8000"}
+    for method, path in (("POST", "/labels"), ("GET", "/map")):
+        assert (access.refusal(method, path, page) or (0, ""))[0] == 421
 
 
 def test_training_sets_grow_by_a_command_line_that_parses_one_at_a_time() -> None:

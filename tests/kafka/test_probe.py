@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
+import selectors
 import socket
 import time
 import urllib.error
@@ -18,6 +20,7 @@ from aiokafka.errors import KafkaConnectionError
 
 from agents.cli import main
 from agents.cluster_options import ProbeOptions
+from agents.kafka import probe
 from agents.kafka.metrics import Metrics, Standing
 from agents.kafka.probe import Probe
 from agents.kafka.vitals import (
@@ -190,6 +193,71 @@ def test_answers_follow_the_vitals(tmp_path: Path) -> None:
         assert ask(f"{url}/")[0] == 404
     with pytest.raises(urllib.error.URLError, match="refused"):
         ask(f"{url}/health")
+
+
+HALF_A_HEAD = b"GET /health HTTP/1.1\r\nhost: 127.0"
+
+
+def numbers_of_ended(connections: list[socket.socket], count: int) -> set[int]:
+    """Numbers of the connections that the server has ended, once there are so many."""
+    found: set[int] = set()
+    with selectors.DefaultSelector() as selector:
+        for number, connection in enumerate(connections):
+            selector.register(connection, selectors.EVENT_READ, number)
+        while len(found) < count:
+            ready = selector.select(20)
+            assert ready, f"{len(connections) - len(found)} connections are still open"
+            for key, _ in ready:
+                found.add(key.data)
+                selector.unregister(key.fileobj)
+    return found
+
+
+@pytest.mark.parametrize("said", [b"", HALF_A_HEAD], ids=["nothing", "half a head"])
+def test_connections_have_a_bound(said: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "PATIENCE_SECONDS", 600.0)
+    metrics, vitals, listener = Metrics("perceive"), Vitals(tmp_path, a_broker), listen("127.0.0.1", 0)
+    with Probe(listener, vitals, metrics), contextlib.ExitStack() as stack:
+        held = [stack.enter_context(socket.create_connection(listener.getsockname())) for _ in range(200)]
+        for connection in held:
+            with contextlib.suppress(ConnectionError):  # refused already
+                connection.sendall(said)
+        beyond = set(range(probe.CONNECTIONS, 200))
+        assert numbers_of_ended(held, len(beyond)) == beyond
+
+
+@pytest.mark.parametrize("said", [b"", HALF_A_HEAD], ids=["nothing", "half a head"])
+def test_connections_have_an_end(said: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "PATIENCE_SECONDS", 0.5)
+    metrics, vitals, listener = Metrics("perceive"), Vitals(tmp_path, a_broker), listen("127.0.0.1", 0)
+    with Probe(listener, vitals, metrics), contextlib.ExitStack() as stack:
+        held = [
+            stack.enter_context(socket.create_connection(listener.getsockname()))
+            for _ in range(probe.CONNECTIONS)
+        ]
+        for connection in held:
+            with contextlib.suppress(ConnectionError):  # ended already
+                connection.sendall(said)
+        numbers_of_ended(held, len(held))
+        assert ask_json(f"{url_of(listener)}/health") == (200, {"healthy": True})
+
+
+def test_who_is_one_too_many_is_told_so(tmp_path: Path) -> None:
+    metrics, vitals, listener = Metrics("perceive"), Vitals(tmp_path, a_broker), listen("127.0.0.1", 0)
+    with Probe(listener, vitals, metrics), contextlib.ExitStack() as stack:
+        for _ in range(probe.CONNECTIONS):
+            stack.enter_context(socket.create_connection(listener.getsockname()))
+        with socket.create_connection(listener.getsockname(), timeout=20) as late:
+            assert late.recv(65536).startswith(b"HTTP/1.1 503 ")
+
+
+def test_a_connection_is_for_one_request(tmp_path: Path) -> None:
+    metrics, vitals, listener = Metrics("perceive"), Vitals(tmp_path, a_broker), listen("127.0.0.1", 0)
+    head = b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
+    with Probe(listener, vitals, metrics), socket.create_connection(listener.getsockname(), 20) as client:
+        client.sendall(head)
+        answer = b"".join(iter(lambda: client.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 200 ") and answer.endswith(b'{"healthy": true}')
 
 
 def test_a_port_in_use_is_one_line_that_names_the_option(capsys: pytest.CaptureFixture[str]) -> None:

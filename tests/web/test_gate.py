@@ -289,7 +289,12 @@ def test_keys_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
         ListenOptions().access()
     monkeypatch.delenv(API_KEY)
     open_to_all = ListenOptions(host="0.0.0.0")
-    assert f"whoever reaches 0.0.0.0 may ask: set {API_KEY}" in open_to_all.warning(open_to_all.access())
+    said = open_to_all.warning(open_to_all.access())
+    assert f"whoever reaches 0.0.0.0 may ask: set {API_KEY}" in said
+    assert "any page of a stranger in a browser there: name this host by --allow-host" in said
+    named = ListenOptions(host="0.0.0.0", allow_host=["robots.example"])
+    assert f"may ask: set {API_KEY}" in named.warning(named.access())
+    assert "page" not in named.warning(named.access())
     assert ListenOptions().warning(ListenOptions().access()) == ""
 
 

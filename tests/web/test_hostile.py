@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
+import selectors
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -18,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from websockets.sync.client import connect
 
 from stream.records import Prediction
 from tests.data import ROOT
@@ -33,15 +37,22 @@ GROWTH_BYTES = 150 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """A running server: where it listens, its process, what it has said."""
+    """A running server: where it listens, its process, what it has said; tls : of its clients."""
 
     host: str
     port: int
     process: subprocess.Popen[bytes]
     log: Path
+    tls: ssl.SSLContext | None = None
+
+    def dial(self) -> socket.socket:
+        """A connection on which nothing was said."""
+        return socket.create_connection((self.host, self.port), timeout=20)
 
     def connect(self) -> socket.socket:
-        return socket.create_connection((self.host, self.port), timeout=20)
+        """A connection for requests."""
+        connection = self.dial()
+        return connection if self.tls is None else self.tls.wrap_socket(connection, server_hostname=self.host)
 
     def raw(self, data: bytes) -> bytes:
         """Everything that is answered to these bytes, until the server closes the connection."""
@@ -70,6 +81,16 @@ class Served:
     def healthy(self) -> bool:
         return self.ask("GET", "/health") == (200, b'{"healthy":true}')
 
+    def wait_until_healthy(self) -> None:
+        """Until it takes connections again."""
+        end = time.monotonic() + 20
+        while True:
+            with contextlib.suppress(OSError, AssertionError):
+                if self.healthy():
+                    return
+            assert time.monotonic() < end, self.log.read_text()
+            time.sleep(0.05)
+
 
 def drain(connection: socket.socket) -> bytes:
     found = b""
@@ -93,7 +114,28 @@ def problem_of(answer: bytes, status: int) -> str:
     return detail
 
 
-def serve(folder: Path, log: Path, *more: str, environment: dict[str, str] | None = None) -> Served:
+def order_of_ends(connections: list[socket.socket]) -> list[int]:
+    """Numbers of connections in the order in which the server ends them."""
+    found: list[int] = []
+    with selectors.DefaultSelector() as selector:
+        for number, connection in enumerate(connections):
+            selector.register(connection, selectors.EVENT_READ, number)
+        while len(found) < len(connections):
+            ended = selector.select(20)
+            assert ended, f"{len(connections) - len(found)} connections are still open"
+            for key, _ in ended:
+                found.append(key.data)
+                selector.unregister(key.fileobj)
+    return found
+
+
+def serve(
+    folder: Path,
+    log: Path,
+    *more: str,
+    environment: dict[str, str] | None = None,
+    tls: ssl.SSLContext | None = None,
+) -> Served:
     """Start a server on a run folder, and wait until it is ready."""
     command = [*PROGRAM, "serve", "--replay", str(folder), "--rate", "max", "--port", "0", *more]
     with log.open("wb") as file:
@@ -105,7 +147,7 @@ def serve(folder: Path, log: Path, *more: str, environment: dict[str, str] | Non
         assert process.poll() is None and time.monotonic() < end, log.read_text()
         time.sleep(0.05)
     host, _, port = log.read_text().partition("://")[2].partition(";")[0].rpartition(":")
-    return Served(host=host, port=int(port), process=process, log=log)
+    return Served(host=host, port=int(port), process=process, log=log, tls=tls)
 
 
 def wait_until_ready(served: Served) -> None:
@@ -217,9 +259,7 @@ def test_connections_have_a_bound(served: Served) -> None:
     finally:
         for connection in held:
             connection.close()
-    end = time.monotonic() + 20
-    while not served.healthy():
-        assert time.monotonic() < end
+    served.wait_until_healthy()
 
 
 @pytest.mark.parametrize(
@@ -302,6 +342,108 @@ def test_it_asks_for_keys_of_the_environment_and_interrupted_ends_in_good_order(
     finally:
         found.process.kill()
         found.process.wait()
+
+
+# ---- over TLS ------------------------------------------------------------------------------------------
+
+SECURE_CONNECTIONS = 4
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A certificate that is its own authority, and its key."""
+    cert, key = (tmp_path_factory.mktemp("tls") / name for name in ("cert.pem", "key.pem"))
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+         "-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
+         "-out", str(cert), "-keyout", str(key)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return cert, key
+
+
+@pytest.fixture(scope="module")
+def secured(
+    city: Played, certificate: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    log = tmp_path_factory.mktemp("secured") / "log"
+    cert, key = certificate
+    found = serve(
+        city.folder, log, "--tls-cert", str(cert), "--tls-key", str(key), "--timeout", str(TIMEOUT),
+        "--max-connections", str(SECURE_CONNECTIONS), tls=ssl.create_default_context(cafile=str(cert)),
+    )  # fmt: skip
+    try:
+        wait_until_ready(found)
+        yield found
+        found.process.send_signal(signal.SIGTERM)
+        assert found.process.wait(30) == 0, log.read_text()
+        assert len(log.read_text().splitlines()) == 1, log.read_text()
+    finally:
+        found.process.kill()
+        found.process.wait()
+
+
+def test_silent_connections_count_before_their_handshake_which_has_a_bound(secured: Served) -> None:
+    with contextlib.ExitStack() as stack:
+        held = [stack.enter_context(secured.dial()) for _ in range(15 * SECURE_CONNECTIONS)]
+        ended = order_of_ends(held)
+    assert sorted(ended[-SECURE_CONNECTIONS:]) == list(range(SECURE_CONNECTIONS))
+    secured.wait_until_healthy()
+
+
+def test_requests_that_come_with_the_end_of_the_handshake_are_answered(secured: Served) -> None:
+    assert secured.tls is not None
+    for _ in range(50):
+        received, sent = ssl.MemoryBIO(), ssl.MemoryBIO()
+        client = secured.tls.wrap_bio(received, sent, server_hostname=secured.host)
+        with secured.dial() as connection:
+            while True:
+                try:
+                    client.do_handshake()
+                    break
+                except ssl.SSLWantReadError:
+                    connection.sendall(sent.read())
+                    received.write(connection.recv(65536))
+            client.write(b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n")
+            connection.sendall(sent.read())
+            received.write(drain(connection))
+            assert client.read(65536).startswith(b"HTTP/1.1 200 ")
+
+
+def test_who_speaks_no_tls_is_let_go(secured: Served) -> None:
+    for data in (b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n", b"\x16\x03\x01\x02", b"\0" * 5000):
+        with secured.dial() as connection:
+            connection.sendall(data)
+            assert not drain(connection).startswith(b"HTTP")
+    secured.dial().close()
+    secured.wait_until_healthy()
+
+
+def test_pages_are_followed_over_tls(secured: Served) -> None:
+    with connect(f"wss://{secured.host}:{secured.port}/live", ssl=secured.tls, proxy=None) as live:
+        assert live.recv(20)
+
+
+def test_clients_without_a_certificate_are_let_go_where_one_is_needed(
+    city: Played, certificate: tuple[Path, Path], tmp_path: Path
+) -> None:
+    cert, key = certificate
+    known = ssl.create_default_context(cafile=str(cert))
+    known.load_cert_chain(cert, key)
+    options = ["--tls-cert", str(cert), "--tls-key", str(key), "--tls-client-ca", str(cert)]
+    found = serve(city.folder, tmp_path / "log", *options, tls=known)
+    try:
+        wait_until_ready(found)
+        stranger = dataclasses.replace(found, tls=ssl.create_default_context(cafile=str(cert)))
+        with pytest.raises((ssl.SSLError, ConnectionError, AssertionError)):
+            stranger.healthy()
+        assert found.healthy()
+    finally:
+        found.process.kill()
+        found.process.wait()
+
+
+# ---- the command ---------------------------------------------------------------------------------------
 
 
 def test_the_command_says_in_one_line_what_it_cannot_do(
