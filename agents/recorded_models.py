@@ -198,7 +198,7 @@ def _open(folder: Path) -> ModelRegistry:
 def _parse(line: bytes, where: str) -> dict[str, Any]:
     try:
         event = json.loads(line)
-    except ValueError as error:  # not JSON, or not UTF-8
+    except (ValueError, RecursionError) as error:  # not JSON, or not UTF-8
         raise ActivationsError(f"{where}: not JSON ({error}); remove the line if it was cut off") from error
     if not isinstance(event, dict):
         raise ActivationsError(f"{where}: {event!r:.60} is no event; expected a JSON object on each line")
@@ -226,6 +226,6 @@ def _stamp(value: Any, where: str) -> int:
     """A stamp: a number, or a text of digits as 64-bit numbers are where JSON numbers are doubles."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= MAX_DIGITS:
         return int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**64:
         return value
     raise ActivationsError(f"{where}: stamp_ns: {value!r:.60} must be a whole number of nanoseconds, >= 0")

@@ -51,7 +51,7 @@ def read_label_file(path: Path, defaults: Defaults, lod: int | None) -> tuple[li
                 empty += 1
             else:
                 words.setdefault(word, set()).add(_cell(row["cell_id"]))
-        except (ValueError, OverflowError) as error:
+        except (ValueError, OverflowError, TypeError) as error:
             raise LabelFileError(f"{path}: row {number}: {error}") from error
     return [_record(path, word, cells, defaults, lod) for word, cells in sorted(words.items())], empty
 
@@ -128,21 +128,25 @@ def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
             table = csv.read_csv(path, convert_options=text)
         else:
             raise LabelFileError(f"{path}: is not read; give a file that ends in {READERS}")
-    except pa.ArrowException as error:
+        _require(path, table.column_names)
+        rows = table.to_pylist()
+    except LabelFileError:
+        raise
+    except (pa.ArrowException, ValueError, OSError) as error:  # ValueError: a text that is no UTF-8
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         raise LabelFileError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
-    _require(path, table.column_names)
-    for batch in table.to_batches():
-        yield from batch.to_pylist()
+    yield from rows
 
 
 def _json_rows(path: Path) -> Iterator[Mapping[str, Any]]:
-    with path.open(encoding="utf-8") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
-            except ValueError as error:
+                row = json.loads(line.decode())
+            except (ValueError, RecursionError) as error:
                 raise LabelFileError(f"{path}: line {number}: no JSON: {error}") from error
             if not isinstance(row, dict):
                 raise LabelFileError(f"{path}: line {number}: expected an object, got {type(row).__name__}")

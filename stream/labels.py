@@ -115,6 +115,8 @@ def read_words(run: Path) -> pa.Table:
     for path in sorted((run / "labels").glob("*.parquet")):
         try:
             tables.append(pq.read_table(path).select(LABEL_SCHEMA.names).cast(LABEL_SCHEMA))
-        except (pa.ArrowException, KeyError, ValueError) as error:
+        except (pa.ArrowException, KeyError, ValueError, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
             raise TableError(f"{path}: not a file of labels: {' '.join(str(error).split())}") from error
     return pa.concat_tables(tables)

@@ -135,7 +135,7 @@ def receipts_in(folder: Path) -> Iterator[Receipt]:
     for path in sorted((folder / FOLDER).glob("*.json")):
         try:
             yield Receipt.from_json(path.read_text(encoding="utf-8"))
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from agents.journal import Claim, Order, Place
@@ -12,11 +14,11 @@ from agents.kafka.settings import KafkaSettings
 from agents.operations import Memory, Snapshot, digest_of
 from agents.protocol import Example, Labels, LoadModel, ModelLoaded, Request, Train, Trained, TrainingFailed
 from agents.task import Answer, Undecodable
-from models.manifest import model_id_of
+from models.manifest import ModelRefused, model_id_of
 from models.model import Model
 from stream.codecs.content_type import CDR
 from stream.codecs.inputs import dead_letter, decode_sweep, decode_transforms
-from stream.codecs.state import Frozen, from_dict, pack, to_dict, unpack
+from stream.codecs.state import Frozen, StateError, from_dict, pack, to_dict, unpack
 from stream.codecs.wire import WireError, decode
 from stream.records import SweepRejected
 from stream.sweep import Sweep
@@ -120,12 +122,15 @@ def encode_entry(entry: Order | Claim) -> bytes:
 
 
 def decode_entry(data: bytes) -> Order | Claim:
-    """The inverse. Raises ValueError, KeyError for what is no journal entry"""
-    values = json.loads(data)
-    if "process" in values:
-        return Claim(values["process"])
-    inputs = tuple(((topic, partition), offset) for topic, partition, offset in values["inputs"])
-    return Order(values["claim"], inputs)
+    """The inverse. Raises StateError for what is no journal entry"""
+    try:
+        values = json.loads(data)
+        if "process" in values:
+            return Claim(values["process"])
+        inputs = tuple(((topic, partition), offset) for topic, partition, offset in values["inputs"])
+        return Order(values["claim"], inputs)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise StateError(f"journal entry: {error}") from error
 
 
 # ---- answers -------------------------------------------------------------------------------------------
@@ -153,27 +158,42 @@ def decode_answer(data: bytes, load: Callable[[LoadModel], ModelLoaded], make: M
     """The inverse.
 
     load : gets a model that was loaded when the answer was given; make : of weights that were trained
+    Raises StateError for what is no answer, and what load and make raise
     """
-    tree = unpack(data)
-    values = tree["values"]
-    record: Any = None
-    if tree["kind"] == "ModelLoaded":
-        refused = values.pop("refused")
-        record = ModelLoaded(**values, model=None)
-        if not refused:
-            record = load(
-                LoadModel(
-                    model_id=record.model_id,
-                    stamp_ns=record.stamp_ns,
-                    number=record.number,
-                    sha256=record.sha256,
-                )
+    with _refusing("answer"):
+        tree = unpack(data)
+        request, kind, values = tree["request"], tree["kind"], dict(tree["values"])
+        refused = values.pop("refused", True)
+        trained = bytes(values["data"]) if kind == "Trained" else b""
+        if kind == "Trained":
+            values["model"] = make(model_id_of(trained), trained)
+        record = _ANSWERS[kind](**values) if kind else None
+    if isinstance(record, ModelLoaded) and not refused:
+        record = load(
+            LoadModel(
+                model_id=record.model_id,
+                stamp_ns=record.stamp_ns,
+                number=record.number,
+                sha256=record.sha256,
             )
-    elif tree["kind"] == "Trained":
-        record = Trained(**values, model=make(model_id_of(values["data"]), values["data"]))
-    elif tree["kind"] == "TrainingFailed":
-        record = TrainingFailed(**values)
-    return Answer(tree["request"], record)
+        )
+    return Answer(request, record)
+
+
+_ANSWERS: dict[str, Callable[..., Any]] = {
+    "ModelLoaded": partial(ModelLoaded, model=None), "Trained": Trained, "TrainingFailed": TrainingFailed,
+}  # fmt: skip
+
+
+@contextmanager
+def _refusing(what: str) -> Iterator[None]:
+    """Say that bytes are of another version, or were never written by this program.  Raises StateError"""
+    try:
+        yield
+    except (StateError, ModelRefused):
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise StateError(f"{what}: damaged, or of another version: {error}") from error
 
 
 # ---- snapshots -----------------------------------------------------------------------------------------
@@ -204,7 +224,11 @@ def encode_snapshot(agent: bytes | Frozen, memory: Memory) -> Frozen:
 
 def decode_snapshot(data: bytes) -> Snapshot:
     """The inverse. Raises StateError for what is no snapshot, or is cut short"""
-    tree = unpack(data)
+    with _refusing("snapshot"):
+        return _snapshot_of(unpack(data))
+
+
+def _snapshot_of(tree: dict[str, Any]) -> Snapshot:
     sha256 = tree.get("sha256", {})  # none in a snapshot of an earlier release
     memory = Memory(
         claim=tree["claim"],

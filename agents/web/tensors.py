@@ -14,7 +14,9 @@ from stream.codecs.inflated import is_compressed
 
 Tensors = tuple[NDArray[np.float32], NDArray[np.int32]]
 
-_DAMAGE = (ValueError, TypeError, KeyError, OSError, MemoryError, RecursionError, pa.ArrowException)
+_DAMAGE = (
+    ValueError, TypeError, KeyError, OSError, MemoryError, RecursionError, StopIteration, pa.ArrowException,
+)  # fmt: skip
 """What Arrow raises for bytes that are not what they seem."""
 
 
@@ -34,7 +36,8 @@ def read_tensors(data: bytes, features: int, most_rows: int) -> Tensors:
     except TensorError:
         raise
     except _DAMAGE as error:
-        raise TensorError(f"body: no Arrow IPC stream: {' '.join(str(error).split())[:200]}") from error
+        why = " ".join(str(error).split())[:200] or "it ends too early"
+        raise TensorError(f"body: no Arrow IPC stream: {why}") from error
     x, neighbor_index = _matrix(table, "x", features), _matrix(table, "neighbor_index", NEIGHBORS)
     if not np.isfinite(x).all():
         row = int(np.flatnonzero(~np.isfinite(x).all(axis=1))[0])
@@ -46,7 +49,10 @@ def read_tensors(data: bytes, features: int, most_rows: int) -> Tensors:
 
 def _read(data: bytes, features: int, most_rows: int) -> pa.Table:
     reader = pa.ipc.MessageReader.open_stream(pa.py_buffer(data))
-    schema = pa.ipc.read_schema(reader.read_next_message())
+    first = reader.read_next_message()
+    if first.type != "schema":  # Arrow would look into it all the same, and end the process
+        raise TensorError(f"body: begins with a message of type {first.type}, expected a schema")
+    schema = pa.ipc.read_schema(first)
     expected = {"x": (pa.float32(), features), "neighbor_index": (pa.int32(), NEIGHBORS)}
     if not _fits(schema, expected):
         wanted = {name: pa.list_(*kind) for name, kind in expected.items()}

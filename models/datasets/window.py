@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from models.graphs.columns import FeatureError, finite, names_of, part_names, values_of
 from native.arrow import PREFIX, fields_of, from_arrow
 from native.cells import Cells
+from native.errors import OctaError
 from native.grid import Grid
 from native.index64 import decode
 from native.schema import MismatchError, Schema
@@ -47,9 +48,10 @@ class Window:
         self.cell_id: NDArray[np.uint64] = batch.column("cell_id").to_numpy()
         if np.any(self.cell_id[1:] <= self.cell_id[:-1]):
             raise MismatchError(f"{place}: cell_id: the cells of a window must ascend")
-        ends = (
-            decode(self.cell_id[[0, -1]]) if len(self.cell_id) else None
-        )  # ids begin with frame, tier and LOD
+        try:  # ids begin with frame, tier and LOD
+            ends = decode(self.cell_id[[0, -1]]) if len(self.cell_id) else None
+        except OctaError as error:
+            raise MismatchError(f"{place}: cell_id: {error}") from error
         for name in ("frame", "tier", "lod") if ends is not None else ():
             found = sorted(set(getattr(ends, name).tolist()))
             if found != [int(lattice[name])]:
@@ -147,7 +149,10 @@ class Window:
 
 def said_of(schema: pa.Schema) -> dict[str, str]:
     """What the metadata says, by name without the prefix."""
-    found = {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
+    found = {
+        key.decode(errors="replace"): value.decode(errors="replace")
+        for key, value in (schema.metadata or {}).items()
+    }
     return {key.removeprefix(PREFIX): value for key, value in found.items() if key.startswith(PREFIX)}
 
 
@@ -164,8 +169,11 @@ def lattice_of(schema: pa.Schema, place: str) -> dict[str, str]:
 
 def grid_of_lattice(said: Mapping[str, str]) -> Grid:
     """The lattice that the metadata tells of."""
-    whole = {name: int(said[name]) for name in ("frame", "tier", "lod")}
-    return Grid(half_edge_m=float(said["half_edge_m"]), **whole)
+    try:
+        whole = {name: int(said[name]) for name in ("frame", "tier", "lod")}
+        return Grid(half_edge_m=float(said["half_edge_m"]), **whole)
+    except ValueError as error:
+        raise MismatchError(f"the metadata is of no lattice: {error}") from error
 
 
 def lattice_metadata(grid: Grid) -> dict[str, str]:
@@ -178,12 +186,24 @@ def lattice_metadata(grid: Grid) -> dict[str, str]:
 
 def feature_names_of(schema: pa.Schema) -> tuple[str, ...]:
     """The columns of ``features``, in order; none where there are no features."""
-    return tuple(json.loads(said_of(schema).get("features", "[]")))
+    return _listed(schema, "features")
+
+
+def _listed(schema: pa.Schema, name: str) -> tuple[str, ...]:
+    """Names in the metadata, none where it has none.  Raises MismatchError for what is no list of texts"""
+    text = said_of(schema).get(name, "[]")
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise MismatchError(f"{PREFIX}{name}: {text[:80]!r} is no list of names: {error}") from error
+    if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
+        raise MismatchError(f"{PREFIX}{name}: {text[:80]!r} is no list of names")
+    return tuple(found)
 
 
 def _require_names(schema: pa.Schema, column: str, names: str, place: str) -> None:
     """Raises MismatchError unless a column has as many values as the metadata has names for them."""
-    named = len(json.loads(said_of(schema).get(names, "[]")))
+    named = len(_listed(schema, names))
     kind = schema.field(column).type if column in schema.names else None
     width = getattr(kind, "list_size", 0)
     if named != width:

@@ -97,7 +97,9 @@ def read_manifest(root: Path, name: str = MANIFEST) -> Manifest:
         raise TrainingSetError(f"{path}: has {path.stat().st_size:,} bytes, more than {MAX_BYTES:,}")
     try:
         return _parsed(json.loads(path.read_bytes()))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (
+        ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError,
+    ) as error:  # fmt: skip
         raise TrainingSetError(f"{path}: damaged: {' '.join(str(error).split())[:200]}") from error
 
 

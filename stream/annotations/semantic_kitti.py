@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +83,7 @@ def read_names(path: Path) -> dict[int, str]:
     """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, or no such day
         raise AnnotationError(f"{path}: no YAML: {' '.join(str(error).split())}") from error
     labels = values.get("labels") if isinstance(values, dict) else None
     if not isinstance(labels, dict):
@@ -93,7 +94,7 @@ def read_names(path: Path) -> dict[int, str]:
                 f"{path}: labels: {number!r}: {name!r}: expected a number 0..65535 and a name"
             )
     named = {number: name for number, name in labels.items() if number != UNLABELED}
-    twice = [name for name in named.values() if list(named.values()).count(name) > 1]
+    twice = [name for name, count in Counter(named.values()).items() if count > 1]
     if twice:
         raise AnnotationError(f"{path}: labels: {twice[0]!r} is the name of several numbers")
     return named

@@ -61,7 +61,9 @@ class FoxgloveSession:
                 return self._unadvertise(message["channelIds"])
             if operation == "status":
                 return self._status(message.get("level", 0), str(message["message"]))
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+        except (
+            ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError,
+        ) as error:  # fmt: skip
             raise ProtocolError(f"{text[:80]!r} is no message of the Foxglove protocol ({error})") from error
         return None  # server information, times, parameters, services and so on are of no interest
 

@@ -7,7 +7,8 @@ other. Content is verified by the CRC of each chunk, where the writer stored one
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -18,23 +19,36 @@ from mcap.data_stream import ReadDataStream
 from mcap.exceptions import McapError
 from mcap.opcode import Opcode
 from mcap.records import Channel, Chunk, Schema, Statistics
-from mcap.stream_reader import CRCValidationError, get_chunk_data_stream
 
 from stream.sources.base import SourceError
+from stream.sources.unpacked import unpack_lz4, unpack_zstd
 
 MAGIC = b"\x89MCAP0\r\n"
 MAX_CHUNK_BYTES = 2 << 30
 """Cap on one chunk, so that a damaged length cannot ask for all memory."""
 
+MAX_CHUNK_RECORDS = 1 << 22
+"""Cap on the records of one chunk: each costs some hundred bytes, however small it is."""
+
+MAX_DESCRIPTION_BYTES = 16 << 20
+"""Cap on a record that describes messages; the schemas of protobuf, the longest, have some kilobytes."""
+
+MAX_NAME_LENGTH = 1024
+"""Cap on the name of a topic, a type or an encoding; there may be 65,536 of each, and all are kept."""
+
 _RECORD = struct.Struct("<BQ")  # opcode, length
 _MESSAGE = struct.Struct("<HIQQ")  # channel, sequence, log time, publish time
-_COMPRESSIONS = ("", "zstd", "lz4")
+_UNPACK: dict[str, Callable[[bytes, int], bytes]] = {
+    "": lambda data, most: data,
+    "zstd": unpack_zstd,
+    "lz4": unpack_lz4,
+}
 _PARSE_ERRORS = (
     McapError,
-    CRCValidationError,
     zstandard.ZstdError,
     struct.error,
     ValueError,
+    OverflowError,  # a length of 2^63 and more
     RuntimeError,  # what lz4 raises
     MemoryError,
 )
@@ -54,6 +68,14 @@ class Message(NamedTuple):
     data: memoryview
 
 
+class Topic(NamedTuple):
+    """What is kept of a channel."""
+
+    name: str
+    encoding: str
+    schema_id: int
+
+
 class Unit(NamedTuple):
     """A record that holds messages, a chunk or a single message; sorts by its first log time."""
 
@@ -67,22 +89,22 @@ class Unit(NamedTuple):
 class Contents:
     """What the records of a file say, without looking into chunks.
 
-    channels, schemas : those outside chunks, so all of them when the file has a full summary
+    channels, types : those outside chunks, by their numbers; all when the file has a full summary
     units : chunks and unchunked messages by log time
     damage : why nothing more can be read, None for a complete file
     """
 
-    channels: dict[int, Channel] = field(default_factory=dict)
-    schemas: dict[int, Schema] = field(default_factory=dict)
-    statistics: Statistics | None = None
+    channels: dict[int, Topic] = field(default_factory=dict)
+    types: dict[int, str] = field(default_factory=dict)
+    channel_count: int | None = None
     units: list[Unit] = field(default_factory=list)
     damage: str | None = None
 
     @property
     def knows_channels(self) -> bool:
         """Whether every channel is known, so that no chunk needs to be searched for more."""
-        known = self.statistics is not None and self.statistics.channel_count == len(self.channels)
-        return known and all(c.schema_id in (0, *self.schemas) for c in self.channels.values())
+        known = self.channel_count == len(self.channels)
+        return known and all(c.schema_id == 0 or c.schema_id in self.types for c in self.channels.values())
 
 
 class McapFile:
@@ -105,10 +127,9 @@ class McapFile:
         """Channel id to topic and type, as far as known; a type not in CDR carries its encoding."""
         found = {}
         for number, channel in self.contents.channels.items():
-            schema = self.contents.schemas.get(channel.schema_id)
-            name = schema.name if schema else "no schema"
-            plain = channel.message_encoding == "cdr"
-            found[number] = (channel.topic, name if plain else f"{name} in {channel.message_encoding}")
+            kind = self.contents.types.get(channel.schema_id, "no schema")
+            plain = channel.encoding == "cdr"
+            found[number] = (channel.name, kind if plain else f"{kind} in {channel.encoding}")
         return found
 
     def messages(self, unit: Unit) -> list[Message]:
@@ -144,6 +165,8 @@ class McapFile:
                 _describe(self.contents, opcode, body)
             start += _RECORD.size + length
             place += 1
+            if place > MAX_CHUNK_RECORDS:
+                raise ValueError(f"more records than the cap of {MAX_CHUNK_RECORDS} on one chunk")
 
 
 def _message(body: memoryview, offset: int, place: int) -> Message:
@@ -153,28 +176,44 @@ def _message(body: memoryview, offset: int, place: int) -> Message:
 
 def _describe(contents: Contents, opcode: int, body: bytes | memoryview) -> None:
     """Note a record that describes messages; others are of no interest."""
+    if opcode not in (Opcode.CHANNEL, Opcode.SCHEMA, Opcode.STATISTICS):
+        return
+    if len(body) > MAX_DESCRIPTION_BYTES:
+        raise ValueError(f"a description of {len(body)} bytes exceeds the cap of {MAX_DESCRIPTION_BYTES}")
     stream = ReadDataStream(BytesIO(body))
     if opcode == Opcode.CHANNEL:
         channel = Channel.read(stream)
-        contents.channels[channel.id] = channel
+        _require_short(channel.topic, channel.message_encoding)
+        contents.channels[channel.id] = Topic(channel.topic, channel.message_encoding, channel.schema_id)
     elif opcode == Opcode.SCHEMA:
         schema = Schema.read(stream)
-        contents.schemas[schema.id] = schema
-    elif opcode == Opcode.STATISTICS:
-        contents.statistics = Statistics.read(stream)
+        _require_short(schema.name)
+        contents.types[schema.id] = schema.name
+    else:
+        contents.channel_count = Statistics.read(stream).channel_count
+
+
+def _require_short(*names: str) -> None:
+    for name in names:
+        if len(name) > MAX_NAME_LENGTH:
+            raise ValueError(f"{name:.20}... of {len(name)} characters is no name: {MAX_NAME_LENGTH} at most")
 
 
 def _uncompressed(chunk: Chunk) -> bytes:
-    if chunk.compression not in _COMPRESSIONS:
-        raise ValueError(f"compression {chunk.compression!r} is not one of zstd, lz4 and none")
-    if chunk.uncompressed_size > MAX_CHUNK_BYTES:
-        raise ValueError(f"{chunk.uncompressed_size} bytes exceed the cap of {MAX_CHUNK_BYTES} on one chunk")
-    if chunk.uncompressed_size == 0:
+    """Content of a chunk; never more of it is unpacked than the chunk announces and the cap allows."""
+    announced = chunk.uncompressed_size
+    if chunk.compression not in _UNPACK:
+        raise ValueError(f"compression {chunk.compression!r:.20} is not one of zstd, lz4 and none")
+    if announced > MAX_CHUNK_BYTES:
+        raise ValueError(f"{announced} bytes exceed the cap of {MAX_CHUNK_BYTES} on one chunk")
+    if announced == 0:
         return b""
-    stream, size = get_chunk_data_stream(chunk, validate_crc=True)
-    if size != chunk.uncompressed_size:
-        raise ValueError(f"{size} bytes where {chunk.uncompressed_size} were announced")
-    return stream.read(size)
+    content = _UNPACK[chunk.compression](chunk.data, announced)
+    if len(content) != announced:
+        raise ValueError(f"{len(content)} bytes where {announced} were announced")
+    if chunk.uncompressed_crc not in (0, crc := zlib.crc32(content)):
+        raise ValueError(f"crc validation failed: {chunk.uncompressed_crc} announced, {crc} calculated")
+    return content
 
 
 def _scan(file: BinaryIO, size: int) -> Contents:

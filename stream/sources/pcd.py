@@ -22,6 +22,9 @@ MAX_HEADER_BYTES = 64 << 10
 MAX_POINTS = 100_000_000
 """Cap on POINTS, so that a damaged header cannot ask for all memory."""
 
+MAX_POINT_BYTES = 64 << 10
+"""Cap on the fields of one point: PCL's longest descriptor, GASD, takes half of it."""
+
 _DAMAGE = (ValueError, TypeError, LookupError, RuntimeError, OverflowError, MemoryError, struct.error)
 """What the decoders of numpy, pypcd4 and LZF raise for damaged input."""
 
@@ -92,8 +95,20 @@ def _header(content: bytes) -> tuple[MetaData, int]:
     if not len(header.fields) == len(header.size) == len(header.type) == len(header.count):
         raise CodecError("PCD header: FIELDS, SIZE, TYPE and COUNT differ in length")
     if header.points > MAX_POINTS:
-        raise CodecError(f"PCD header: POINTS {header.points} exceeds the cap of {MAX_POINTS}")
+        raise CodecError(f"PCD header: POINTS {header.points!s:.20} exceeds the cap of {MAX_POINTS}")
+    _require_small_points(header)
     return header, start
+
+
+def _require_small_points(header: MetaData) -> None:
+    """Raises CodecError for a point beyond MAX_POINT_BYTES; pypcd4 makes a field of each of COUNT."""
+    sizes = [size * count for size, count in zip(header.size, header.count, strict=True)]
+    if sum(sizes) > MAX_POINT_BYTES:
+        widest = int(np.argmax([min(size, MAX_POINT_BYTES + 1) for size in sizes]))
+        raise CodecError(
+            f"PCD header: COUNT {header.count[widest]!s:.20} of field {header.fields[widest]:.40}: "
+            f"a point exceeds the cap of {MAX_POINT_BYTES} bytes; save it without that field"
+        )
 
 
 def _table(header: MetaData, content: bytes, start: int) -> NDArray[Any]:
@@ -108,12 +123,21 @@ def _table(header: MetaData, content: bytes, start: int) -> NDArray[Any]:
             rows = content[start:].decode("ascii").splitlines()[: header.points]
             table = np.atleast_1d(np.loadtxt(rows, dtype)) if rows else np.empty(0, dtype)
         else:
-            table = PointCloud.from_fileobj(BufferedReader(BytesIO(content))).pc_data
+            table = _unpacked(header, dtype.itemsize, content, start)
     except _DAMAGE as error:
         raise CodecError(f"points cannot be read: {_one_line(error)}") from error
     if len(table) != header.points:
         raise CodecError(f"{len(table)} points where the header says POINTS {header.points}")
     return table
+
+
+def _unpacked(header: MetaData, point_bytes: int, content: bytes, start: int) -> NDArray[Any]:
+    """Points in binary_compressed, by the header that was checked: of the file's, pypcd4 reads ten lines."""
+    _, announced = struct.unpack_from("<II", content, start)
+    if announced < point_bytes * header.points:  # a single value would be spread over all points
+        raise ValueError(f"{announced} bytes unpacked where POINTS {header.points} take {point_bytes} each")
+    checked = header.compose_header().encode() + content[start:]
+    return np.asarray(PointCloud.from_fileobj(BufferedReader(BytesIO(checked))).pc_data)
 
 
 def _one_line(error: Exception) -> str:

@@ -5,6 +5,7 @@ A PLY file does not say whether its vertices are ends of rays, nor from where th
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,19 +55,41 @@ def read_ply(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
 
 
 def _check_header(path: Path) -> None:
-    """A damaged header must not ask for all memory: plyfile makes room before it reads."""
+    """A damaged header must not ask for all memory: plyfile makes room before it reads.
+
+    Lines are taken apart as plyfile does it, which counts with what Python's ``int`` reads
+    """
+    size = path.stat().st_size
     with path.open("rb") as file:
-        header = file.read(MAX_HEADER_BYTES)
-    if not header:
+        start = file.read(MAX_HEADER_BYTES)
+    if not start:
         raise CodecError("the file is empty")
-    if header.split(maxsplit=1)[:1] != [b"ply"]:
+    if start.split(maxsplit=1)[:1] != [b"ply"]:
         raise CodecError("not a PLY file: it does not begin with ply")
-    if b"end_header" not in header:
+    newline = start[3:5] if start[3:5] == b"\r\n" else start[3:4]
+    header, found, _ = start.partition(newline + b"end_header" + newline)
+    if not found:
         raise CodecError(f"header: no end_header within {MAX_HEADER_BYTES} bytes")
-    for line in header.partition(b"end_header")[0].splitlines():
-        words = line.split()
-        if words[:1] == [b"element"] and words[-1].isdigit() and int(words[-1]) > MAX_POINTS:
-            raise CodecError(f"header: {line.decode('ascii', 'replace')} exceeds the cap of {MAX_POINTS}")
+    lines = header.decode("ascii", "replace").split(newline.decode("ascii", "replace"))
+    keywords = [(line.split() or [""])[0] for line in lines]
+    elements = [number for number, keyword in enumerate(keywords) if keyword == "element"]
+    for first, end in pairwise([*elements, len(lines)]):
+        _check_element(lines[first].split(), keywords[first:end].count("property"), size)
+
+
+def _check_element(words: list[str], properties: int, size: int) -> None:
+    """Raises CodecError for more than MAX_POINTS, or than a file of so many bytes holds.
+
+    A property takes at least one byte in each row, and plyfile eight at most
+    """
+    try:
+        count = int(words[-1])
+    except ValueError:
+        return  # no count is none that plyfile could take, and it says in which line
+    if count > MAX_POINTS:
+        raise CodecError(f"header: {' '.join(words):.80} exceeds the cap of {MAX_POINTS}")
+    if count * max(properties, 1) > size:
+        raise CodecError(f"header: {' '.join(words):.80}: the file has {size} bytes; write it anew")
 
 
 def _columns(vertex: PlyElement) -> tuple[NDArray[np.float64], NDArray[np.float32]]:

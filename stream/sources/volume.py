@@ -13,6 +13,8 @@ middle of a voxel: voxels larger than a cell leave cells between them empty.
 
 from __future__ import annotations
 
+import reprlib
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,7 +34,12 @@ OCCUPIED = 0.65
 """A voxel is occupied from this probability on, as in ROS map_server (occupied_thresh)."""
 
 _STARTS = {".npy": b"\x93NUMPY", ".npz": b"PK\x03\x04"}
+MAX_OCCUPIED = 1 << 25
+"""Cap on occupied voxels, of which a small file may have many: 2 GiB until a sweep is made of them."""
+
 _MAX_BYTES = 8 * MAX_POINTS
+_PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""How numpy packs; zipfile bounds what it unpacks at once for these alone."""
 
 
 def open_volume(path: Path, options: SourceOptions) -> HitFiles:
@@ -62,13 +69,25 @@ def read_volume(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
     resolution = _numbers(arrays, "resolution", (1, 3))
     if not (resolution > 0).all():
         raise CodecError(f"resolution: {resolution.tolist()} must be above 0, in metres")
-    voxels = np.argwhere(_occupied(arrays["occupancy"]))
-    return origin + (voxels + 0.5) * resolution, np.zeros(len(voxels), np.float32)
+    occupied = _occupied(arrays["occupancy"])
+    count = np.count_nonzero(occupied)
+    if count > MAX_OCCUPIED:
+        raise CodecError(
+            f"occupancy: {count} occupied voxels exceed the cap of {MAX_OCCUPIED}; save it in parts"
+        )
+    middles = np.argwhere(occupied).astype(np.float64)
+    middles += 0.5
+    middles *= resolution
+    middles += origin
+    return middles, np.zeros(count, np.float32)
 
 
 def _read_npz(path: Path) -> Mapping[str, Any]:
     with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-        size = sum(entry.file_size for entry in file.zip.infolist())
+        entries = file.zip.infolist()
+        if other := [entry.filename for entry in entries if entry.compress_type not in _PACKINGS]:
+            raise CodecError(f"{other[0]!r:.40} is not packed as numpy does it; use np.savez_compressed")
+        size = sum(entry.file_size for entry in entries)
         if size > _MAX_BYTES:  # a small file can unpack to all memory
             raise CodecError(f"{size} bytes unpacked exceed the cap of {_MAX_BYTES}")
         missing = [name for name in ("occupancy", "origin", "resolution") if name not in file]
@@ -95,13 +114,19 @@ def _read_npy(path: Path) -> Mapping[str, Any]:
 def _numbers(arrays: Mapping[str, Any], name: str, sizes: tuple[int, ...]) -> NDArray[np.float64]:
     """Finite numbers, so many of them; a missing one or another kind of value is said by name."""
     value = arrays.get(name)
+    shown = " ".join(reprlib.repr(value).split())
+    if isinstance(value, list) and not all(isinstance(item, int | float | str) for item in value):
+        raise CodecError(f"{name}: expected numbers in metres, got {shown}")  # YAML may nest without end
+    count = " or ".join(str(size) for size in sizes)
+    wrong = CodecError(f"{name}: expected {count} finite numbers in metres, got {shown}")
+    if isinstance(value, np.ndarray | list) and np.size(value) not in sizes:
+        raise wrong
     try:
         numbers = np.asarray(value, np.float64).reshape(-1)
-    except (ValueError, TypeError) as error:
-        raise CodecError(f"{name}: expected numbers in metres, got {value!r}") from error
+    except (ValueError, TypeError, OverflowError) as error:
+        raise CodecError(f"{name}: expected numbers in metres, got {shown}") from error
     if len(numbers) not in sizes or not np.isfinite(numbers).all():
-        count = " or ".join(str(size) for size in sizes)
-        raise CodecError(f"{name}: expected {count} finite numbers in metres, got {value!r}")
+        raise wrong
     return numbers
 
 

@@ -20,9 +20,16 @@ from tests.fuzz.__main__ import number
 
 WORK = ROOT / "build" / "decoders"
 MAX_BYTES = 16_384
-LIMITS = ("-rss_limit_mb=4096", "-timeout=60", "-print_final_stats=1", f"-max_len={MAX_BYTES}")
+"""Of an input at least; libFuzzer cuts seeds that are longer, and a file that is cut is seldom decoded."""
+LIMITS = ("-rss_limit_mb=4096", "-timeout=60", "-print_final_stats=1")
 SHOWN = 30
 """Last lines of a run that failed."""
+
+
+def limits_of(target: str, seconds: int, runs: int) -> list[str]:
+    """Arguments of libFuzzer; no seed is longer than an input may be."""
+    longest = max(MAX_BYTES, *(len(seed) for seed in seeds_of(target)))
+    return [f"-max_total_time={seconds}", f"-runs={runs}", f"-max_len={longest}", *LIMITS]
 
 
 def fuzz(target: str, seconds: int, runs: int) -> bool:
@@ -31,10 +38,10 @@ def fuzz(target: str, seconds: int, runs: int) -> bool:
     corpus, seeds = folder / "corpus", folder / "seeds"
     for place in (corpus, seeds):
         place.mkdir(parents=True, exist_ok=True)
-    for place, data in enumerate(seeds_of(target)):
-        (seeds / f"{place:03d}").write_bytes(data)
-    limits = [f"-max_total_time={seconds}", f"-runs={runs}", f"-artifact_prefix={folder}/failed-"]
-    command = [sys.executable, "-m", "tests.decoders.one", target, str(corpus), str(seeds), *limits, *LIMITS]
+    for at, data in enumerate(seeds_of(target)):
+        (seeds / f"{at:03d}").write_bytes(data)
+    limits = [*limits_of(target, seconds, runs), f"-artifact_prefix={folder}/failed-"]
+    command = [sys.executable, "-m", "tests.decoders.one", target, str(corpus), str(seeds), *limits]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, errors="replace", check=False)
     log = ran.stdout + ran.stderr
     (folder / "log.txt").write_text(log)

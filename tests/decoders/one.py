@@ -13,5 +13,9 @@ with atheris.instrument_imports(include=["stream", "models", "agents"]):
 if __name__ == "__main__":
     warnings.simplefilter("error", RuntimeWarning)  # a person would see it in the middle of something else
     give = TARGETS[sys.argv.pop(1)]
-    atheris.Setup(sys.argv, give)
+
+    def one(data: bytes) -> None:
+        give(data)  # libFuzzer would take what it returns for a verdict
+
+    atheris.Setup(sys.argv, one)
     atheris.Fuzz()

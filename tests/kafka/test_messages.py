@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 
-from agents.kafka.messages import decode_answer, decode_snapshot, encode_answer, encode_snapshot
+from agents.kafka.messages import (
+    decode_answer,
+    decode_entry,
+    decode_snapshot,
+    encode_answer,
+    encode_snapshot,
+)
 from agents.operations import Memory
 from agents.protocol import LoadModel, ModelLoaded
 from agents.task import Answer
 from models.model import Model
-from stream.codecs.state import pack, unpack
+from stream.codecs.state import StateError, pack, unpack
 from tests.agents.loops import ScriptedModel
 from tests.agents.worlds import config_of
 
@@ -56,3 +63,22 @@ def test_a_load_under_way_keeps_its_sha256_and_releases_read_each_other(sha256: 
     del tree["sha256"]
     of_earlier = decode_snapshot(pack(tree)).memory.open
     assert of_earlier == {"a": dataclasses.replace(asked, sha256=None)}
+
+
+@pytest.mark.parametrize(
+    "tree", [{}, {"positions": 3}, {"open": {"a": {"model_id": "m", "wish": 1}}}, [1], "x"]
+)
+def test_a_snapshot_of_another_version_is_none(tree: Any) -> None:
+    """Found by fuzzing: only a StateError has the one before it read instead."""
+    whole = unpack(encode_snapshot(b"", Memory(claim=0, journal=1, positions={}, waiting={}, open={})).pack())
+    changed = {**whole, **tree} if isinstance(tree, dict) and tree else tree
+    with pytest.raises(StateError):
+        decode_snapshot(pack(changed))
+
+
+@pytest.mark.parametrize(
+    "data", [b"3", pytest.param(b"[" * 100_000, id="deep"), b"{}", b'{"inputs": [1], "claim": 0}', b"\xff"]
+)
+def test_what_is_no_journal_entry_is_said(data: bytes) -> None:
+    with pytest.raises(StateError, match="journal entry"):
+        decode_entry(data)

@@ -176,6 +176,8 @@ def test_what_the_server_complains_about_is_passed_on() -> None:
         "hello", "[]", "3", "null", "{}", '{"op": "advertise"}', '{"op": "advertise", "channels": 3}',
         '{"op": "advertise", "channels": [{"id": 1}]}', '{"op": "unadvertise"}',
         '{"op": "advertise", "channels": [{"id": "x", "topic": "", "encoding": "", "schemaName": ""}]}',
+        '{"op": "advertise", "channels": [{"id": Infinity, "topic": "", "encoding": "", "schemaName": ""}]}',
+        pytest.param("[" * 100_000, id="deep"),
         '{"op": "status", "level": "high"}', '{"op": "unadvertise", "channelIds": [[1]]}',
     ],
 )  # fmt: skip

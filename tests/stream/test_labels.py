@@ -145,6 +145,7 @@ def test_numbers_in_parquet_and_json_are_taken_as_they_are(tmp_path: Path) -> No
         ("a.jsonl", "[1]\n", "line 1: expected an object, got list"),
         ("a.jsonl", '{"cell_id": 1}\n', "has no column label"),
         ("a.parquet", "no parquet", "cannot be read"),
+        pytest.param("a.jsonl", "[" * 100_000, "line 1: no JSON", id="deep"),
         ("a.txt", "cell_id,label\n", "is not read; give a file that ends in .csv, .parquet or .jsonl"),
     ],
 )
@@ -152,6 +153,15 @@ def test_what_is_no_label_is_refused_by_row(tmp_path: Path, name: str, text: str
     path = tmp_path / name
     path.write_text(text)
     with pytest.raises(LabelFileError, match=re.escape(message)):
+        read_label_file(path, DEFAULTS, 7)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet"])
+def test_bytes_that_are_no_text_are_refused(name: str, tmp_path: Path) -> None:
+    """Found by fuzzing: the errors were those of the libraries."""
+    path = tmp_path / name
+    path.write_bytes(b'cell_id,label\n1,"\xff\xfe"\n')
+    with pytest.raises(LabelFileError, match=re.escape(str(path))):
         read_label_file(path, DEFAULTS, 7)
 
 

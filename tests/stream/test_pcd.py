@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import struct
 from io import BytesIO
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from stream.sources.pcd import decode_pcd
 from stream.sweep import Sweep
 from stream.transform import Transform
 from tests.data import data_path
+from tests.stream.test_unpacked import memory_below
 
 TEN_HZ = SourceOptions(rate_hz=10)
 POSE = "1 0 0 0 0 1 0 0 0 0 1 0\n"
@@ -144,12 +146,51 @@ def test_no_points() -> None:
         (header("x y z", "4 4 4", "F F F", "1 1 1", 1, "ascii"), "0 points where .* POINTS 1"),
         (header("x y z", "4 4 4", "F F F", "1 1 1", 1, "ascii") + b"1 2 three\n", "points cannot be read"),
         (header("x y z", "8 4 4", "I F F", "1 1 1", 1, "binary") + bytes(16), "field x: datatype 0"),
+        (
+            header("x y z d", "4 4 4 1", "F F F U", "1 1 1 65525", 1, "ascii"),
+            "COUNT 65525 of field d: a point",
+        ),
     ],
 )
 def test_broken_files(content: bytes, message: str) -> None:
     with pytest.raises(CodecError, match=message) as caught:
         decode_pcd(content)
     assert "\n" not in str(caught.value)
+
+
+DATA = [name.value for name in ENCODINGS]
+
+
+@pytest.mark.parametrize("data", DATA)
+def test_a_long_field_takes_no_memory(data: str) -> None:
+    content = header("x y z d", "4 4 4 4", "F F F F", "1 1 1 200000", 1, data)
+    with memory_below(1 << 20), pytest.raises(CodecError, match="COUNT 200000 of field d: a point exceeds"):
+        decode_pcd(content + bytes(8))
+
+
+def test_the_longest_descriptor_of_pcl_beside_a_point() -> None:
+    content = header("x y z gasd", "4 4 4 4", "F F F F", "1 1 1 7992", 2, "binary")
+    table = np.arange(2 * 7995, dtype=np.float32).reshape(2, 7995)
+    assert decode_pcd(content + table.tobytes())[0].tolist() == [[0, 1, 2], [7995, 7996, 7997]]
+
+
+def test_ten_lines_before_others_are_no_second_header() -> None:
+    """pypcd4 reads the ten first lines that are no comments, and what is not said by them it guesses."""
+    before = header("x y z d", "4 4 4 4", "F F F F", "1 1 1 200000", 1, "ascii").rpartition(b"DATA")[0]
+    after = header("x y z d", "4 4 4 4", "F F F F", "1 1 1 1", 1, "binary_compressed")
+    packed = struct.pack("<II", 18, 16) + b"\x0f" + np.float32([1, 2, 3, 4]).tobytes()
+    with memory_below(1 << 20):
+        assert decode_pcd(before + after + packed)[0].tolist() == [[1, 2, 3]]
+
+
+def test_one_packed_value_is_not_spread_over_all_points() -> None:
+    content = header("x y z", "4 4 4", "F F F", "1 1 1", 2_000_000, "binary_compressed")
+    packed = struct.pack("<II", 6, 4) + b"\x03" + bytes(4)
+    with (
+        memory_below(1 << 20),
+        pytest.raises(CodecError, match="4 bytes unpacked where POINTS 2000000 take 12 each"),
+    ):
+        decode_pcd(content + packed)
 
 
 @given(st.sampled_from(ENCODINGS), st.data())

@@ -156,6 +156,18 @@ def broken(tmp_path: Path) -> list[tuple[bytes, str]]:
             binary.replace(b"vertex 40", b"vertex 40000000000"),
             "vertex 40000000000 exceeds the cap of 100000000",
         ),
+        (
+            binary.replace(b"vertex 40", b"vertex 1_000_000_000"),
+            "vertex 1_000_000_000 exceeds the cap of 100000000",
+        ),
+        (
+            text.replace(b"element", b"comment end_header\nelement").replace(
+                b"vertex 40", b"vertex 9876543210"
+            ),
+            "vertex 9876543210 exceeds the cap of 100000000",
+        ),
+        (text.replace(b"vertex 40", b"vertex 400"), "vertex 400: the file has [0-9]{3} bytes; write it anew"),
+        (text.replace(b"vertex 40", b"vertex 90_000_000"), "vertex 90_000_000: the file has [0-9]{3} bytes"),
         (binary.replace(b"vertex 40", b"vertex -1"), "cannot be read: "),
         (binary.replace(b"float y", b"float w"), "vertex: no property y; the header has x, w, z, intensity"),
         (binary.replace(b"element vertex", b"element corner"), "no element vertex; the header has corner"),
@@ -181,7 +193,7 @@ def test_a_broken_later_file_is_rejected_and_the_rest_is_read(tmp_path: Path) ->
         write(folder / name, vertices())
     first, *refused, last = items_of(folder)[1::2]
     assert isinstance(first, Sweep) and isinstance(last, Sweep)
-    assert len(refused) == 13
+    assert len(refused) == 17
     for number, item in enumerate(refused):
         assert isinstance(item, SweepRejected)
         assert (item.reason, item.stream_id) == ("corrupt", "robot/ply")

@@ -274,7 +274,7 @@ BROKEN = {
     "empty metadata": (overwrite("metadata.yaml", b""), "no rosbag2_bagfile_information; ros2 bag reindex"),
     "a metadata list": (overwrite("metadata.yaml", b"- 1"), "no rosbag2_bagfile_information"),
     "unknown storage": (change("storage_identifier", "rocks"), "storage_identifier: 'rocks' is not one of"),
-    "unknown compression": (change("compression_mode", "file"), "Compression format None is not supported"),
+    "unknown compression": (change("compression_mode", "file"), "compression_format: '' is not zstd"),
     "newer version": (change("version", 99), "version 99 not supported"),
     "no topics": (change("topics_with_message_count", None), "Invalid bag metadata"),
     "files are a number": (change("relative_file_paths", 3), "Invalid bag metadata"),

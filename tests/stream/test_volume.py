@@ -14,6 +14,7 @@ from stream.sources import open_source
 from stream.sources.base import Item, SourceError, SourceOptions
 from stream.sweep import Sweep
 from stream.transform import Transform
+from tests.stream.test_unpacked import memory_below
 
 VOXELS = np.array([[0, 0, 0], [1, 4, 2], [3, 2, 1], [7, 5, 3]])
 GEOMETRY = "origin: [-4, 2, 0.5]\nresolution: 0.25\n"
@@ -113,6 +114,7 @@ def test_what_counts_as_occupied(tmp_path: Path, occupancy: NDArray[Any], count:
         ({"occupancy": grid().astype(object)}, "cannot be read: "),
         ({"origin": [1, 2]}, "origin: expected 3 finite numbers in metres"),
         ({"origin": [1, 2, np.nan]}, "origin: expected 3 finite numbers in metres"),
+        ({"origin": np.zeros(4_000_000, bool)}, r"origin: expected 3 finite .*, got array\(\[False,"),
         ({"origin": [1e12, 2, 3]}, "are not within 1e[+]09 m"),
         ({"resolution": "fine"}, "resolution: expected numbers in metres"),
         ({"resolution": [1, 2]}, "resolution: expected 1 or 3 finite numbers in metres"),
@@ -134,6 +136,11 @@ def test_arrays_that_are_no_volume(tmp_path: Path, changed: dict[str, Any], mess
         ("origin: [1, 2", "volume.yaml: while parsing"),
         ("resolution: 0.2\n", "origin: expected 3 finite numbers in metres, got None"),
         ("origin: [0, 0, 0]\nresolution: {}\n", "resolution: expected numbers in metres, got {}"),
+        ("origin: [0, 0, 0]\nresolution: 1" + 400 * "0", "resolution: expected numbers in metres, got 1000"),
+        (
+            "a: &a [0, 0]\nb: &b [*a, *a]\nc: &c [*b, *b]\norigin: [*c, *c, *c]\nresolution: 1\n",
+            "origin: expected numbers in metres, got ",
+        ),
     ],
 )
 def test_geometry_beside_an_array(tmp_path: Path, text: str | None, message: str) -> None:
@@ -184,3 +191,30 @@ def test_a_small_file_cannot_unpack_to_all_memory(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr("stream.sources.volume.MAX_POINTS", 999_999)
     with pytest.raises(SourceError, match="occupancy: 1000000 voxels exceed the cap of 999999"):
         items_of(path)
+
+
+def test_numbers_that_are_many_take_no_memory(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.npz", grid(), origin=np.zeros(8_000_000, bool))
+    with memory_below(20_000_000), pytest.raises(SourceError, match="origin: expected 3 finite numbers"):
+        items_of(path)
+
+
+def test_only_so_many_voxels_may_be_occupied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes 24 bytes and more, and all that are occupied are packed as small as none."""
+    path = write(tmp_path / "a.npz", np.ones((100, 100, 100), bool))
+    monkeypatch.setattr("stream.sources.volume.MAX_OCCUPIED", 999_999)
+    with memory_below(4_000_000), pytest.raises(SourceError, match="1000000 occupied voxels exceed the cap"):
+        items_of(path)
+    monkeypatch.setattr("stream.sources.volume.MAX_OCCUPIED", 1_000_000)
+    assert sum(len(item.points) for item in items_of(path) if isinstance(item, Sweep)) == 1_000_000
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_packings_that_zipfile_does_not_bound_are_refused(tmp_path: Path, packing: int) -> None:
+    with zipfile.ZipFile(write(tmp_path / "a.npz", grid())) as file:
+        arrays = {name: file.read(name) for name in file.namelist()}
+    with zipfile.ZipFile(tmp_path / "b.npz", "w", packing) as file:
+        for name, content in arrays.items():
+            file.writestr(name, content)
+    with pytest.raises(SourceError, match=r"'occupancy\.npy' is not packed as numpy does it; use np\.savez"):
+        items_of(tmp_path / "b.npz")

@@ -332,6 +332,24 @@ def test_a_flipped_byte_is_refused_or_read_and_never_worse() -> None:
     assert refused > 200
 
 
+@pytest.mark.parametrize("kind", [0, 2, 3, 4, 127])
+def test_a_first_message_that_is_no_schema_is_not_read_as_one(kind: int) -> None:
+    """Found by fuzzing: with a type that nobody knows Arrow ended the process."""
+    body = bytearray(stream_of(*tensors(2, 2)))
+    metadata = 8 + struct.unpack_from("<I", body, 8)[0]  # behind the marker and the length of the message
+    vtable = metadata - struct.unpack_from("<i", body, metadata)[0]
+    at = metadata + struct.unpack_from("<H", body, vtable + 6)[0]  # the second field: the type of the header
+    assert body[at] == 1  # a schema
+    body[at] = kind
+    with pytest.raises(TensorError, match="body: "):
+        read_tensors(bytes(body), 2, 4)
+
+
+def test_an_empty_body_is_refused() -> None:
+    with pytest.raises(TensorError, match="it ends too early"):
+        read_tensors(b"", 2, 4)
+
+
 def test_metadata_is_read_as_arrow_writes_it() -> None:
     for compression in (None, "zstd", "lz4"):
         reader = pa.ipc.MessageReader.open_stream(stream_of(*tensors(500, 3), compression=compression))
