@@ -49,11 +49,13 @@ class Trainer:
         prior: Prior | None = None,
     ) -> None:
         from models.export import export_graph, weights_of, with_weights  # needs the extra "learn"
+        from models.training.faults import first_line, is_out_of_memory
         from models.training.online import OnlineTrainer, TrainingDiverged
         from models.training.standard import normalisers_of
         from models.training.symmetry import symmetries
 
         self._diverged = TrainingDiverged
+        self._is_out_of_memory, self._first_line = is_out_of_memory, first_line
         self._trainer: OnlineTrainer = OnlineTrainer(
             network,
             config.learn,
@@ -89,6 +91,11 @@ class Trainer:
             report = self._trainer.train(request.steps, go_on)
         except self._diverged as error:
             return TrainingFailed(lineage=request.lineage, stamp_ns=request.stamp_ns, reason=str(error))
+        except (MemoryError, RuntimeError) as error:  # Learn goes on from the weights before
+            if not self._is_out_of_memory(error):
+                raise
+            reason = f"out of memory: {self._first_line(error)}"
+            return TrainingFailed(lineage=request.lineage, stamp_ns=request.stamp_ns, reason=reason)
         if report.steps == 0:
             return None
         weights = self._trainer.weights()

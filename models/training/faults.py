@@ -60,6 +60,11 @@ def first_gradient_fault(model: nn.Module) -> str:
     return "the norm of all gradients is not finite"
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether it is what torch or Python raise where memory is out."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or CPU_ALLOCATOR in str(error)
+
+
 @contextmanager
 def remedies(rows: int, accumulation: int) -> Iterator[None]:
     """Raises OutOfMemory for what torch raises where memory is out; the cache of CUDA is cleared.
@@ -69,8 +74,7 @@ def remedies(rows: int, accumulation: int) -> Iterator[None]:
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        out = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or CPU_ALLOCATOR in str(error)
-        if not out:
+        if not is_out_of_memory(error):
             raise
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -78,9 +82,9 @@ def remedies(rows: int, accumulation: int) -> Iterator[None]:
         raise OutOfMemory(
             f"out of memory in a step of {accumulation} x {rows} rows. Ways out: batches of {half} rows with "
             f"accumulation={2 * accumulation} train the same; gradient_checkpointing=True keeps less; "
-            f"mixed_precision=True halves states; a smaller hidden_dim. torch said: {_first_line(error)}"
+            f"mixed_precision=True halves states; a smaller hidden_dim. torch said: {first_line(error)}"
         ) from error
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:200]

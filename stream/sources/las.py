@@ -25,6 +25,7 @@ from stream.codecs.cdr import CodecError
 from stream.records import SweepRejected
 from stream.sources.base import Item, SourceError, SourceInfo, SourceOptions, one_line
 from stream.sources.hit_files import MAX_COORDINATE_M, PART_POINTS
+from stream.sources.laz_chunks import check_chunks
 from stream.sources.pcd import MAX_POINTS
 from stream.sources.pose_file import MAP_FRAME, read_poses, to_transform
 from stream.sources.sweep_files import corrupt, find_poses, list_files, span_at_rate, stamps_at_rate
@@ -265,6 +266,8 @@ def _backends() -> Any:
 def _read_points(path: Path) -> Any:
     with _opened(path) as reader:
         wanted = reader.header.point_count
+        if wanted and reader.header.are_points_compressed:
+            check_chunks(path, reader.header)
         record = reader.read_points(-1)
     if len(record) != wanted:
         raise CodecError(f"cut off: {len(record)} points where the header says {wanted}")

@@ -26,6 +26,7 @@ from agents.protocol import (
     StoreModel,
     Train,
     Trained,
+    TrainingFailed,
 )
 from models import canary
 from models.manifest import Manifest
@@ -118,6 +119,47 @@ def test_a_training_ends_with_its_budget_and_reports_the_steps_it_took(tmp_path:
     assert trained(effects, request(6)).report["steps"] == 40
     assert trained(effects, request(7, steps=3, budget_ms=10)).report["steps"] == 3
     assert trained(effects, request(8)).report["total_steps"] == sum(taken) + 1 + 40 + 3 + 40
+
+
+@pytest.mark.fault(35)
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (MemoryError("no room"), "out of memory: no room"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory\nat"), "out of memory: "),
+    ],
+)
+def test_a_training_that_runs_out_of_memory_fails_and_the_next_one_goes_on(
+    error: Exception, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by a review: Learn ended, and asked for the same training again, for ever."""
+    effects = effects_of(tmp_path)
+    first = trained(effects, request(1))
+
+    def fail() -> float:
+        raise error
+
+    monkeypatch.setattr(effects._trainers["network"]._trainer, "_step", fail)
+    failed = effects.perform(request(2))
+    assert isinstance(failed, TrainingFailed)
+    assert failed.reason.startswith(reason)
+    assert len(failed.reason.splitlines()) == 1
+    monkeypatch.undo()
+    effects.perform(Restore(lineage="network", weights=first.weights))
+    assert trained(effects, request(3)).report["steps"] == 40
+
+
+def test_another_error_of_a_training_is_not_taken_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    effects = effects_of(tmp_path)
+
+    def fail() -> float:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(effects._trainers["network"]._trainer, "_step", fail)
+    with pytest.raises(RuntimeError, match="shapes"):
+        effects.perform(request(1))
 
 
 def test_storing_and_loading_models_is_part_of_the_budget(tmp_path: Path) -> None:
