@@ -75,5 +75,54 @@ def test_the_table_says_how_tests_ended(tmp_path: Path) -> None:
         7: (0, "not shown: no test was found"),
     }
     assert not rows.whole()
+    assert rows.holding() == 1
     assert table_of(rows).row_count == 6
     assert "test_of_another_fault" not in " ".join(rows.ended)
+
+
+LEFT_OUT = """
+import pytest
+
+@pytest.mark.fault(1, 2)
+def test_that_holds():
+    pass
+
+@pytest.mark.fault(2, 3)
+def test_that_cannot_run():
+    pytest.skip("no chip")
+
+@pytest.mark.fault(4)
+@pytest.mark.skip
+def test_of_which_nobody_says_why():
+    pass
+
+@pytest.mark.fault(5)
+@pytest.mark.xfail(reason="not mended")
+def test_that_is_known_to_fail():
+    assert False
+"""
+
+
+@pytest.mark.parametrize(
+    ("chosen", "whole", "holding"),
+    [
+        ({1}, True, 1),
+        ({1, 2, 3}, True, 1),  # 3 cannot be tried here, and says why; 2 was tried in part
+        ({3}, False, 0),  # nothing was tried at all
+        ({1, 4}, False, 1),
+        ({1, 5}, False, 1),
+    ],
+)
+def test_what_was_not_tried_is_excused_by_a_reason_only_and_beside_something_that_was(
+    chosen: set[int], whole: bool, holding: int, tmp_path: Path
+) -> None:
+    (tmp_path / f"test_of_{tmp_path.name}.py").write_text(LEFT_OUT)
+    rows = Rows(frozenset(chosen))
+    pytest.main(["-q", "-c", str(ROOT / "pyproject.toml"), str(tmp_path)], plugins=[rows])
+    assert (rows.whole(), rows.holding()) == (whole, holding)
+
+
+def test_a_run_that_ended_before_a_test_began_is_not_whole() -> None:
+    rows = Rows(frozenset({1}), tests={1: ["one", "two"]}, ended={"one": "passed"})
+    assert rows.result(1) == (1, "1 not run")
+    assert not rows.whole()

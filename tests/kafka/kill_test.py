@@ -1,8 +1,10 @@
 """Workers that are killed again and again while robots drive: ``make kill-test KILLS=200``.
 
-Some are killed at random, others at a mark of the contract (``agents/task.py``), all by SIGKILL.
-Afterwards everything that one process without a break would have said must be in the log, once by identity,
-and the states that the workers end with must be those of one process that folds the whole journal.
+Some are killed at random, others at a mark of the contract (``agents/task.py``) or half-way through the file
+of a snapshot, all by SIGKILL; those of ``FIRST`` come first, in every run.
+Afterwards everything that one process without a break would have said must be in the log, once by identity;
+the archive must hold what the log holds; and the states that the workers end with must be those of one
+process that folds the whole journal.
 With ``--learn`` Learn is there and killed as well; the one process is then given the recorded activations.
 """
 
@@ -27,11 +29,13 @@ from agents.kafka.lag import lags
 from agents.kafka.settings import KafkaSettings
 from agents.options import LogOptions
 from agents.simulation.topics import fingerprint, identity
-from stream.config import load_config
+from stream.config import Config, load_config
 from stream.records import Binned, Outcome, Prediction, SweepRejected
 from stream.sources.base import Item
 from stream.sweep import Sweep
-from stream.topics import ACTIVATED, BINNED, OUTCOMES, PREDICTIONS, REJECTED, SWEEPS
+from stream.topics import ACTIVATED, ARCHIVE, BINNED, OUTCOMES, PREDICTIONS, REJECTED, SWEEPS
+from tests.kafka.archived import read_archived
+from tests.kafka.audit import Report, compare_archives
 from tests.kafka.broker import LocalBroker
 from tests.kafka.harness import (
     Workers,
@@ -44,19 +48,29 @@ from tests.kafka.harness import (
     uninterrupted,
     wait_for_rest,
 )
+from tests.kafka.launch_killed import IN_SWAP, WRITING
+from tests.kafka.ledger import read_ledgers
 
 ROBOTS = tuple(f"robot{number}" for number in range(6))
 PARTITIONS = 4
-WORKERS = ("perceive-0", "perceive-1", "judge-0")
+LAUNCHER = ("-m", "tests.kafka.launch_killed")
 SETTINGS = ("grid.map_frame=odom", "learn.enabled=false")
 LEARNING = ("grid.map_frame=odom", "learn.budget_ms=75")
-AGENTS = ("perceive", "judge")
+AGENTS = ("perceive", "judge", ARCHIVE)
 """Whose states are compared."""
 MARKS = (
-    "claimed", "restored", "replayed", "handled", "journaled", "sent", "acknowledged", "half saved", "saved",
-    "waiting",
+    "claimed", "restored", "replayed", "handled", "journaled", "stored", "sent", "acknowledged", "asked",
+    "half saved", WRITING, "saved", "waiting",
 )  # fmt: skip
-SELDOM = ("claimed", "restored", "replayed", "half saved", "saved")
+SELDOM = ("claimed", "restored", "replayed", "stored", "half saved", WRITING, "saved", IN_SWAP)
+FIRST: dict[str, tuple[str, ...]] = {
+    "perceive-0": ("handled", "acknowledged"),
+    "perceive-1": (WRITING, "sent"),
+    "judge-0": (),
+    "archive-0": ("stored",),
+}
+"""Where workers are killed in their first lives; ``stored`` is reached by Archive and Learn only."""
+FIRST_LEARNING = FIRST | {"perceive-1": (*FIRST["perceive-1"], IN_SWAP), "learn-0": ("asked",)}
 KINDS = {BINNED: Binned, PREDICTIONS: Prediction, OUTCOMES: Outcome, REJECTED: SweepRejected}
 STALLED_SECONDS = 300
 """Longer than any recovery takes on a machine that has other work, too."""
@@ -66,6 +80,8 @@ REST_SECONDS = 240
 BACKLOG = 60
 """Sweeps that wait at most: robots must not drive far ahead of workers that are killed all the time."""
 RUNS = "runs on partitions"
+WRONG = ("lost", "duplicates", "unexpected", "out_of_order", "wrong_states", "wrong_archive", "wrong")
+"""What must be nothing, of all that is found."""
 
 
 def world(robot: str, seed: int) -> Iterable[Item]:
@@ -106,12 +122,14 @@ class Robots:
 class Killer:
     """Kills and restarts workers.
 
+    first : marks at which each is killed before it is at random
     kills : by what struck; killed : by name; recoveries : seconds until a new one runs
     wrong : what should not have happened
     """
 
     workers: Workers
-    names: Sequence[str]
+    snapshots: Path
+    first: dict[str, list[str]]
     random: random.Random
     kills: Counter[str] = field(default_factory=Counter)
     killed: Counter[str] = field(default_factory=Counter)
@@ -122,15 +140,27 @@ class Killer:
     _started: dict[str, tuple[float, int]] = field(default_factory=dict)
     _calm: bool = False
 
+    @property
+    def names(self) -> list[str]:
+        """Of all workers."""
+        return list(self.first)
+
+    @property
+    def left(self) -> int:
+        """Kills that must still come."""
+        return sum(map(len, self.first.values()))
+
     def start(self, name: str, calm: bool = False) -> None:
-        """Start a worker, with its end already decided unless all is calm."""
-        mark = self.random.choice(MARKS) if self.random.random() < 0.6 and not calm else ""
+        """Start a worker, with its end already decided unless all is calm, or others must be killed first."""
+        planned = self.first[name][:1] if not calm else []
+        chance = not calm and not self.left
+        mark = self.random.choice(MARKS) if chance and self.random.random() < 0.6 else "".join(planned)
         count = 1 if mark in SELDOM else self.random.randint(1, 60)
         runs = self.workers.log(name).count(RUNS) if name in self.workers.processes else 0
         self.workers.start(name, f"{mark}:{count}" if mark else "")
         self._started[name] = (time.monotonic(), runs)
         self._why[name] = mark or "at random"
-        early = self.random.random() < EARLY and not calm
+        early = chance and self.random.random() < EARLY
         self._due[name] = time.monotonic() + self.random.uniform(0, 8) if early else float("inf")
         self._calm = calm
 
@@ -145,20 +175,29 @@ class Killer:
             if code is None:
                 continue
             if code == -9:
-                self.kills[self._why[name]] += 1
-                self.killed[name] += 1
+                self._note_kill(name, self._why[name])
             else:
                 self.wrong.append(f"{name} ended with {code}")
             self.start(name)
 
+    def _note_kill(self, name: str, why: str) -> None:
+        self.kills[why] += 1
+        self.killed[name] += 1
+        self.first[name] = self.first[name][1:]
+        halves = [*self.snapshots.glob(f"{name.partition('-')[0]}-*/*.writing")]
+        if why == WRITING and not halves:
+            self.wrong.append(f"{name} was killed while it wrote a snapshot, and left no half of one")
+
     def _note(self, name: str) -> None:
-        if name in self._started:
-            since, runs = self._started[name]
-            if self.workers.log(name).count(RUNS) > runs:
-                self.recoveries.append(time.monotonic() - since)
-                del self._started[name]
-                if not self._calm:
-                    self._due[name] = min(self._due[name], time.monotonic() + self.random.uniform(2, 10))
+        """How long it has taken until it ran; from then on it may be killed, once the first ones are."""
+        if name not in self._started:
+            if not (self._calm or self.left) and self._due[name] == float("inf"):
+                self._due[name] = time.monotonic() + self.random.uniform(2, 10)
+            return
+        since, runs = self._started[name]
+        if self.workers.log(name).count(RUNS) > runs:
+            self.recoveries.append(time.monotonic() - since)
+            del self._started[name]
 
 
 def findings(expected: Sequence[Any], found: dict[str, list[Any]]) -> dict[str, Any]:
@@ -202,16 +241,17 @@ def out_of_order(found: dict[str, list[Any]]) -> int:
 def run(kills: int, seed: int, folder: Path, learn: bool) -> dict[str, Any]:
     """The whole test; what it found."""
     begin = time.monotonic()
-    chosen, names = (LEARNING, (*WORKERS, "learn-0")) if learn else (SETTINGS, WORKERS)
+    chosen, first = (LEARNING, FIRST_LEARNING) if learn else (SETTINGS, FIRST)
     config = load_config(None, list(chosen))
     with LocalBroker(folder / "broker") as broker:
         settings = KafkaSettings(bootstrap=broker.bootstrap, partitions=PARTITIONS, folder=folder / "state")
         fresh_topics(settings)
         robots = Robots(settings, seed)
-        with Workers(settings, folder, chosen) as workers:
-            killer = Killer(workers, names, random.Random(seed))
+        with Workers(settings, folder, chosen, launcher=LAUNCHER) as workers:
+            marks = {name: list(first[name]) for name in first}
+            killer = Killer(workers, settings.folder / "snapshots", marks, random.Random(seed))
             _drive(kills, robots, killer)
-            for name in names:
+            for name in killer.names:
                 workers.kill(name)
                 killer.start(name, calm=True)
             robots.drive(3)
@@ -226,6 +266,7 @@ def run(kills: int, seed: int, folder: Path, learn: bool) -> dict[str, Any]:
         ]
         expected = uninterrupted(config, robots.logs(), recorded_models(config, settings) if learn else None)
         models = {record.model_id for record in read(settings, ACTIVATED)}
+        archive = archive_report(settings, config)
     return {
         "kills": dict(killer.kills),
         "killed": dict(killer.killed),
@@ -234,6 +275,8 @@ def run(kills: int, seed: int, folder: Path, learn: bool) -> dict[str, Any]:
         **findings(expected, found),
         "states": len(states),
         "wrong_states": wrong_states,
+        "archive": {what: f"{there} of {wanted}" for what, wanted, there in archive.rows},
+        "wrong_archive": archive.lines(),
         "wrong": [*killer.wrong, *(f"{name} stopped with {code}" for name, code in codes.items() if code)],
         "recovery_s": {
             "median": round(statistics.median(killer.recoveries), 1),
@@ -244,12 +287,19 @@ def run(kills: int, seed: int, folder: Path, learn: bool) -> dict[str, Any]:
     }
 
 
+def archive_report(settings: KafkaSettings, config: Config) -> Report:
+    """What lies in the archive beside what lies in the topics."""
+    report, ledgers = Report(), read_ledgers(settings, config)
+    compare_archives(report, ledgers, [read_archived(settings, ledger.partition) for ledger in ledgers])
+    return report
+
+
 def _drive(kills: int, robots: Robots, killer: Killer) -> None:
-    """Have robots drive until so many workers have been killed, or something is wrong."""
+    """Have robots drive until so many workers have been killed, the first ones too, or something is wrong."""
     for name in killer.names:
         killer.start(name)
     last, progressed = 0, time.monotonic()
-    while last < kills and not killer.wrong:
+    while (last < kills or killer.left) and not killer.wrong:
         if backlog(robots.settings) < BACKLOG:
             robots.drive(1)
         killer.look()
@@ -271,7 +321,7 @@ def backlog(settings: KafkaSettings) -> int:
 def main() -> int:
     """Run it, print what it found; 0 when nothing was lost, doubled, or out of order."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--kills", type=int, default=20, help="at least those of FIRST (default 20)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--learn", action="store_true", help="with Learn, which is killed as well")
@@ -279,8 +329,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         found = run(given.kills, given.seed, given.folder or Path(temporary), given.learn)
     print(json.dumps(found, indent=2))
-    bad = ("lost", "duplicates", "unexpected", "out_of_order", "wrong_states", "wrong")
-    return int(any(found[name] for name in bad))
+    return int(any(found[name] for name in WRONG))
 
 
 if __name__ == "__main__":

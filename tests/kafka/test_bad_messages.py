@@ -156,6 +156,12 @@ def with_points(robot: str, values: Sequence[float]) -> Sweep:
     return sweep(robot, points=np.concatenate([worlds.points_at(BAD), odd]))
 
 
+def with_intensities(robot: str, values: Sequence[float]) -> Sweep:
+    """A good sweep whose returns are this strong, in turns."""
+    count = len(worlds.points_at(BAD))
+    return sweep(robot, intensity=np.resize(np.array(values, np.float32), count))
+
+
 def flipped(data: bytes, seed: int, first: int = 0) -> bytes:
     """One bit turned over, at random from a byte on."""
     dice, changed = random.Random(seed), bytearray(data)
@@ -270,6 +276,10 @@ CASES: dict[str, Case] = {
     ),
     "far-and-tiny": Case(
         lambda robot: sent(EVIDENCE, with_points(robot, (1e30, -1e30, 1e-42, -0.0))),
+        marks=pytest.mark.fault(21),
+    ),
+    "odd-intensities": Case(
+        lambda robot: sent(EVIDENCE, with_intensities(robot, (np.nan, np.inf, -np.inf, 1e30, -1.0, 1e-42))),
         marks=pytest.mark.fault(21),
     ),
     "no-points": Case(
@@ -440,6 +450,17 @@ def test_odd_coordinates_are_dropped_point_by_point(found: Found) -> None:
     odd = {item.robot_id: item for item in found.binned if item.stamp_ns == stamp_of(BAD)}
     assert odd["not-finite"].points - odd["not-finite"].rays == 6
     assert 0 < odd["far-and-tiny"].binned < odd["far-and-tiny"].points
+
+
+@pytest.mark.fault(21)
+def test_odd_intensities_cost_no_point_and_spoil_no_forecast(found: Found) -> None:
+    robot = "odd-intensities"
+    [odd] = [item for item in found.binned if (item.robot_id, item.stamp_ns) == (robot, stamp_of(BAD))]
+    assert odd.points == odd.rays == int(odd.hits.sum()) == len(worlds.points_at(BAD))
+    share = odd.sums[:, 9]
+    assert share.min() >= 0 and np.all(share <= 4096 * odd.hits[odd.hits > 0])
+    made = [item for item in found.predictions if item.stream_id == f"{robot}/lidar"]
+    assert made and all(np.isfinite(item.probability).all() for item in made)
 
 
 @pytest.mark.fault(20)

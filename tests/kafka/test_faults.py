@@ -12,17 +12,33 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import MessageSizeTooLargeError
 
 from agents.failure import EXIT_ERROR
 from agents.journal import Place
 from agents.kafka.admin import admin_client
-from agents.kafka.lag import lags
+from agents.kafka.lag import Lag, lags
+from agents.kafka.log import KafkaLog
+from agents.kafka.produce import produce
 from agents.kafka.settings import KafkaSettings
-from stream.topics import BINNED, BY_NAME, PERCEIVE, REJECTED, SWEEPS
+from stream.topics import (
+    ALARMS,
+    BINNED,
+    BY_NAME,
+    MAX_MESSAGE_BYTES,
+    PERCEIVE,
+    PREDICTIONS,
+    REJECTED,
+    STATIC,
+    SWEEPS,
+)
+from stream.transform import Transform
 from tests.kafka.broker import LocalBroker
-from tests.kafka.harness import read, wait_for_rest
+from tests.kafka.harness import fresh_topics, read, wait_for_rest
 from tests.kafka.kill_test import RUNS
 from tests.kafka.scenes import EXIT_FAILED, PARTITIONS, REST_SECONDS, scene
+from tests.kafka.test_probe import BY_COMMAND, ask, url_in_log
+from tests.kafka.test_repair import forget
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -194,7 +210,99 @@ def test_of_two_workers_with_one_name_the_first_ends_and_says_why(
             first.wait()
 
 
+@pytest.mark.fault(13)
+@pytest.mark.long
+def test_what_retention_deleted_while_a_worker_was_away_is_told_and_counted(
+    local_kafka: LocalBroker, tmp_path: Path
+) -> None:
+    with scene(local_kafka, tmp_path, "perceive-0", launcher=("-c", BY_COMMAND)) as here:
+        workers, settings = here.workers, here.settings
+        here.robots.drive(2)
+        wait_for_rest(workers, settings, [PERCEIVE], REST_SECONDS)
+        assert workers.terminate("perceive-0") == 0
+        here.robots.drive(3)
+        unread = next(lag for lag in perceive_lags(settings) if lag.left)
+        forget(settings, *unread.place)
+        [lag] = [lag for lag in perceive_lags(settings) if lag.place == unread.place]
+        assert (lag.lost, lag.left, lag.committed) == (3, 0, unread.committed)
+        workers.start("perceive-0")
+        here.robots.drive(1)
+        wait_for_rest(workers, settings, [PERCEIVE], REST_SECONDS)
+        topic, partition = unread.place
+        gap = {"agent": PERCEIVE, "topic": topic, "partition": partition, "from": lag.committed}
+        [told] = [event for event in read(settings, ALARMS) if event.kind == "gap"]
+        assert told.fields == gap | {"to": lag.first}
+        labels = f'agent="{PERCEIVE}",partition="{partition}",topic="{topic}"'
+        assert (
+            f"octastream_messages_lost_total{{{labels}}} 3.0"
+            in ask(f"{url_in_log(workers, 'perceive-0')}/metrics")[1]
+        )
+        assert len(read(settings, PREDICTIONS)) == 3 * (2 + 3 + 1) - 3
+        assert workers.ended() == {}
+
+
+def perceive_lags(settings: KafkaSettings) -> list[Lag]:
+    """How far Perceive is with the sweeps."""
+    found = asyncio.run(lags(settings))
+    return [lag for lag in found if lag.agent == PERCEIVE and lag.place[0] == SWEEPS]
+
+
+@pytest.mark.fault(24)
+def test_what_is_above_eight_mebibytes_is_refused_at_the_producer_and_nothing_is_sent(
+    local_kafka: LocalBroker, tmp_path: Path
+) -> None:
+    """Sweeps are cut before they are as large; a transform is not."""
+    settings = KafkaSettings(bootstrap=local_kafka.bootstrap, partitions=1, folder=tmp_path)
+    fresh_topics(settings)
+    large = Transform(
+        robot_id="ant", stamp_ns=7, parent="base", child="x" * (MAX_MESSAGE_BYTES + 1),
+        translation=(0.0, 0.0, 0.0), rotation=(0.0, 0.0, 0.0, 1.0), static=True,
+    )  # fmt: skip
+
+    async def append() -> None:
+        async with KafkaLog(settings) as log:
+            await log.append(STATIC, bytes(MAX_MESSAGE_BYTES + 1))
+
+    for attempt in (produce([large], settings, speed=None), append()):
+        with pytest.raises(MessageSizeTooLargeError, match=r"message is 83\d{5} bytes .* larger than"):
+            asyncio.run(attempt)
+    assert read(settings, STATIC) == []
+
+
 # ---- kills ---------------------------------------------------------------------------------------------
+
+
+FETCHED = """
+import os, signal, sys
+from pathlib import Path
+from agents.kafka.driver import Driver
+from stream.topics import SWEEPS
+from tests.kafka import launch
+whole, once = Driver.offer, Path(ONCE)
+def offer(self, message):
+    whole(self, message)
+    if message.place[0] == SWEEPS and self.queued_of(message.place) and not once.exists():
+        once.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+Driver.offer = offer
+launch.main(*sys.argv[1:])
+"""
+"""A worker that is killed when it has fetched a sweep, and nothing else has been done with it."""
+
+
+@pytest.mark.long
+@pytest.mark.fault(1)
+def test_a_worker_that_was_killed_after_fetching_is_followed_by_one_that_says_the_same(
+    local_kafka: LocalBroker, tmp_path: Path
+) -> None:
+    launcher = ("-c", FETCHED.replace("ONCE", repr(str(tmp_path / "once"))))
+    with scene(local_kafka, tmp_path, "perceive-0", "judge-0", launcher=launcher) as here:
+        workers = here.workers
+        here.robots.drive(8)
+        here.wait(lambda: workers.ended() == {"perceive-0": -signal.SIGKILL}, "perceive-0 is killed")
+        workers.start("perceive-0")
+        here.assert_complete()
+        assert workers.ended() == {}
 
 
 @pytest.mark.long

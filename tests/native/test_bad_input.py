@@ -144,6 +144,16 @@ def test_odd_points_are_counted_and_dropped() -> None:
     assert len(FreeCellFinder(GRID, 0, 10.0).run(ODD, matrix_of(), ODD).cell_id) > 0
 
 
+@pytest.mark.fault(21)
+def test_odd_intensities_are_brought_within_0_and_1_and_counted() -> None:
+    odd = np.array([np.nan, np.inf, -np.inf, 1e30, -1.0, 1e-42, 0.5], np.float32)
+    points = np.full((len(odd), 3), 5.0, np.float32)  # all in one cell
+    bins = Binner(GRID).run(points, odd, matrix_of())
+    assert (bins.binned, bins.intensity_clamped) == (7, 5)
+    share, square = bins.sums[0, 9:].tolist()
+    assert (share, square) == (4096 + 4096 + 2048, 4096 + 4096 + 1024)  # of inf, of 1e30, of 0.5
+
+
 def test_empty_arrays_are_taken() -> None:
     none, ids = np.empty((0, 3), np.float32), np.empty(0, np.uint64)
     bins = Binner(GRID).run(none, np.empty(0, np.float32), matrix_of())
