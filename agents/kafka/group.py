@@ -23,7 +23,7 @@ from agents.kafka.settings import KafkaSettings
 from stream.topics import INPUTS, group_of
 
 STABLE = "Stable"
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 30.0
 RETRY_SECONDS = 0.25
 
 T = TypeVar("T")

@@ -17,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from agents.web.access import PROTOCOL
 from agents.web.cell_story import CellStory
@@ -176,7 +176,7 @@ class _Session:
                 await self._send(message.content)
 
     async def _listen(self) -> None:
-        while True:
+        while self._socket.application_state == WebSocketState.CONNECTED:  # else it had gone when it was told
             text = await self._socket.receive_text()
             try:
                 asked = ASKED.validate_json(text)

@@ -240,7 +240,7 @@ BROKEN: dict[str, Callable[[Path], Broken]] = {
     "las cut": cut_in_half("las", "cut off: "),
     "las wrong magic": lone("a.las", b"LAZY" * 99, "not a LAS file: it does not begin with LASF"),
     "las NaN stamp": nan_gps_time,
-    "laz cut": cut_in_half("laz", "cannot be read: "),
+    "laz cut": cut_in_half("laz", "its layers end at byte "),
     "ply cut": cut_in_half("ply", "early end-of-file"),
     "ply wrong magic": lone("a.ply", b"PLY\0" * 9, "not a PLY file: it does not begin with ply"),
     "ply wrong field": lone("a.ply", PLY.replace("float x", "list uchar float x"), "a.ply: "),

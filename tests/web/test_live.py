@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 import pytest
 from starlette.testclient import TestClient, WebSocketTestSession
-from starlette.websockets import WebSocketDisconnect
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from agents.web.cells import CellTable
 from agents.web.frame import decode_frame
 from agents.web.live import live_of
 from agents.web.page_options import PageOptions
+from agents.web.routes_live import _Session
 from native.index64 import to_text
 from stream.records import Event, Prediction
 from tests.web.played import Played, Still, client_of
@@ -345,3 +346,29 @@ def test_an_event_of_odd_fields_is_shown_as_any_other(city: Played, fields: dict
     with opened(city.client()) as page:
         found = page.text("news")["events"][-1]
     assert (found["event"], found["stamp_ns"], found["alarm"]) == ("drift_odd", "6", True)
+
+
+def test_a_page_that_goes_before_it_is_listened_to_is_no_error(city: Played) -> None:
+    """Found under load: the server logged what it could not read any more."""
+    sent = list[str]()
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+        if len(sent) > 2:  # it was accepted and greeted
+            raise OSError("gone")
+
+    async def receive() -> dict[str, str]:
+        assert not sent
+        return {"type": "websocket.connect"}
+
+    async def watch() -> None:
+        service = city.service()
+        page = WebSocket({"type": "websocket", "subprotocols": []}, receive, send)
+        await page.accept()
+        viewer = service.live.join()
+        assert viewer is not None
+        service.live._statuses = (1, "{}")
+        await _Session(page, service, viewer).run()
+
+    asyncio.run(asyncio.wait_for(watch(), 20))
+    assert sent == ["websocket.accept", *["websocket.send"] * 2]
