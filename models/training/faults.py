@@ -87,4 +87,5 @@ def remedies(rows: int, accumulation: int) -> Iterator[None]:
 
 
 def first_line(error: BaseException) -> str:
+    """What an error says first, or its class where it says nothing."""
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
