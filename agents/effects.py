@@ -49,13 +49,13 @@ class Trainer:
         prior: Prior | None = None,
     ) -> None:
         from models.export import export_graph, weights_of, with_weights  # needs the extra "learn"
-        from models.training.faults import first_line, is_out_of_memory
+        from models.training.faults import memory_fault
         from models.training.online import OnlineTrainer, TrainingDiverged
         from models.training.standard import normalisers_of
         from models.training.symmetry import symmetries
 
         self._diverged = TrainingDiverged
-        self._is_out_of_memory, self._first_line = is_out_of_memory, first_line
+        self._memory_fault = memory_fault
         self._trainer: OnlineTrainer = OnlineTrainer(
             network,
             config.learn,
@@ -92,9 +92,9 @@ class Trainer:
         except self._diverged as error:
             return TrainingFailed(lineage=request.lineage, stamp_ns=request.stamp_ns, reason=str(error))
         except (MemoryError, RuntimeError) as error:  # Learn goes on from the weights before
-            if not self._is_out_of_memory(error):
+            if (said := self._memory_fault(error)) is None:
                 raise
-            reason = f"out of memory: {self._first_line(error)}"
+            reason = f"out of memory: {said}"
             return TrainingFailed(lineage=request.lineage, stamp_ns=request.stamp_ns, reason=reason)
         if report.steps == 0:
             return None

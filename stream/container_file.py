@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.ipc as ipc
 
+from stream.files import is_of_system
 from stream.records import Binned
 from stream.tables import TableError, binned_from_batch, check_binned_schema
 
@@ -44,7 +45,7 @@ def read_containers(path: Path) -> Iterator[Binned]:
     except TableError:
         raise
     except (ValueError, TypeError, pa.ArrowException, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        if is_of_system(error):
             raise
         raise TableError(f"{path}: damaged: {' '.join(str(error).split())}") from error
 

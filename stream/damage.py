@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stream.container_file import read_containers
+from stream.files import is_of_system
 from stream.tables import TableError
 
 
@@ -27,7 +28,7 @@ def damage_of(path: Path) -> str:
     except TableError as error:
         return str(error).removeprefix(f"{path}: ")
     except (pa.ArrowException, ValueError, TypeError, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        if is_of_system(error):
             raise
         return f"damaged: {' '.join(str(error).split())}"
     return ""

@@ -46,6 +46,11 @@ def append_lines(path: Path, text: str) -> None:
             raise
 
 
+def is_of_system(error: BaseException) -> bool:
+    """Whether a file could not be reached, as on a full disk. Arrow's error for damage has no errno."""
+    return isinstance(error, OSError) and error.errno is not None
+
+
 def numbered(paths: Iterable[Path]) -> list[Path]:
     """Chunks by their number: part-100000 comes after part-99999."""
     return sorted(paths, key=lambda path: (len(path.name), path.name))

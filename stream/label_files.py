@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from native.errors import OctaError
 from native.index64 import decode, from_text
+from stream.files import is_of_system
 from stream.records import LabelGiven
 
 NEEDED = ("cell_id", "label")
@@ -129,14 +130,14 @@ def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
         else:
             raise LabelFileError(f"{path}: is not read; give a file that ends in {READERS}")
         _require(path, table.column_names)
-        rows = table.to_pylist()
+        for batch in table.to_batches():
+            yield from batch.to_pylist()
     except LabelFileError:
         raise
     except (pa.ArrowException, ValueError, OSError) as error:  # ValueError: a text that is no UTF-8
-        if isinstance(error, OSError) and error.errno is not None:
+        if is_of_system(error):
             raise
         raise LabelFileError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
-    yield from rows
 
 
 def _json_rows(path: Path) -> Iterator[Mapping[str, Any]]:

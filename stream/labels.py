@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from stream.cell_rows import locate
+from stream.files import is_of_system
 from stream.tables import LABEL_SCHEMA, TableError
 
 
@@ -116,7 +117,7 @@ def read_words(run: Path) -> pa.Table:
         try:
             tables.append(pq.read_table(path).select(LABEL_SCHEMA.names).cast(LABEL_SCHEMA))
         except (pa.ArrowException, KeyError, ValueError, OSError) as error:
-            if isinstance(error, OSError) and error.errno is not None:
+            if is_of_system(error):
                 raise
             raise TableError(f"{path}: not a file of labels: {' '.join(str(error).split())}") from error
     return pa.concat_tables(tables)

@@ -123,14 +123,12 @@ def encode_entry(entry: Order | Claim) -> bytes:
 
 def decode_entry(data: bytes) -> Order | Claim:
     """The inverse. Raises StateError for what is no journal entry"""
-    try:
+    with _refusing("journal entry"):
         values = json.loads(data)
         if "process" in values:
             return Claim(values["process"])
         inputs = tuple(((topic, partition), offset) for topic, partition, offset in values["inputs"])
         return Order(values["claim"], inputs)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise StateError(f"journal entry: {error}") from error
 
 
 # ---- answers -------------------------------------------------------------------------------------------
@@ -164,9 +162,8 @@ def decode_answer(data: bytes, load: Callable[[LoadModel], ModelLoaded], make: M
         tree = unpack(data)
         request, kind, values = tree["request"], tree["kind"], dict(tree["values"])
         refused = values.pop("refused", True)
-        trained = bytes(values["data"]) if kind == "Trained" else b""
         if kind == "Trained":
-            values["model"] = make(model_id_of(trained), trained)
+            values["model"] = make(model_id_of(values["data"]), values["data"])
         record = _ANSWERS[kind](**values) if kind else None
     if isinstance(record, ModelLoaded) and not refused:
         record = load(
@@ -192,7 +189,7 @@ def _refusing(what: str) -> Iterator[None]:
         yield
     except (StateError, ModelRefused):
         raise
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise StateError(f"{what}: damaged, or of another version: {error}") from error
 
 

@@ -19,6 +19,7 @@ from models.datasets.window import Window, grid_of_lattice, lattice_of, require_
 from models.graphs.columns import require_keys
 from native.grid import Grid
 from native.schema import MismatchError
+from stream.files import is_of_system
 
 PARTS = "parts.json"
 VERSION = 1
@@ -136,7 +137,7 @@ def _readable(file: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        if is_of_system(error):
             raise
         raise StoredError(f"{file}: damaged, or no Arrow file: {' '.join(str(error).split())}") from error
 

@@ -60,9 +60,11 @@ def first_gradient_fault(model: nn.Module) -> str:
     return "the norm of all gradients is not finite"
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether it is what torch or Python raise where memory is out."""
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or CPU_ALLOCATOR in str(error)
+def memory_fault(error: BaseException) -> str | None:
+    """What is said first by what torch or Python raise where memory is out; None for any other error."""
+    if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and CPU_ALLOCATOR not in str(error):
+        return None
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 @contextmanager
@@ -74,7 +76,7 @@ def remedies(rows: int, accumulation: int) -> Iterator[None]:
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
+        if (said := memory_fault(error)) is None:
             raise
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -82,10 +84,5 @@ def remedies(rows: int, accumulation: int) -> Iterator[None]:
         raise OutOfMemory(
             f"out of memory in a step of {accumulation} x {rows} rows. Ways out: batches of {half} rows with "
             f"accumulation={2 * accumulation} train the same; gradient_checkpointing=True keeps less; "
-            f"mixed_precision=True halves states; a smaller hidden_dim. torch said: {first_line(error)}"
+            f"mixed_precision=True halves states; a smaller hidden_dim. torch said: {said}"
         ) from error
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says first, or its class where it says nothing."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from models.training_sets.manifest import NEXT, Part, TrainingSetError, read_manifest
+from stream.files import is_of_system
 
 BATCH_ROWS = 2**14
 
@@ -91,6 +92,6 @@ def readable(path: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise TrainingSetError(f"{path}: is missing; octastream dataset verify lists all") from error
     except (pa.ArrowException, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        if is_of_system(error):
             raise
         raise TrainingSetError(f"{path}: damaged: {' '.join(str(error).split())}") from error

@@ -166,21 +166,28 @@ def wait_until_played(served: Served, city: Played) -> None:
         time.sleep(0.05)
 
 
-@pytest.fixture(scope="module")
-def served(city: Played, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    log = tmp_path_factory.mktemp("served") / "log"
-    limits = ["--timeout", str(TIMEOUT), "--max-body", "1", "--max-connections", str(CONNECTIONS)]
-    found = serve(city.folder, log, *limits)
+@contextlib.contextmanager
+def until_told(found: Served, log: Path) -> Iterator[None]:
+    """It ends well when it is told to, and has said nothing but where it serves."""
     try:
-        wait_until_ready(found)
-        wait_until_played(found, city)
-        yield found
+        yield
         found.process.send_signal(signal.SIGTERM)
         assert found.process.wait(30) == 0, log.read_text()
         assert len(log.read_text().splitlines()) == 1, log.read_text()
     finally:
         found.process.kill()
         found.process.wait()
+
+
+@pytest.fixture(scope="module")
+def served(city: Played, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    log = tmp_path_factory.mktemp("served") / "log"
+    limits = ["--timeout", str(TIMEOUT), "--max-body", "1", "--max-connections", str(CONNECTIONS)]
+    found = serve(city.folder, log, *limits)
+    with until_told(found, log):
+        wait_until_ready(found)
+        wait_until_played(found, city)
+        yield found
 
 
 def test_it_answers_what_it_was_played(served: Served, city: Played) -> None:
@@ -372,15 +379,9 @@ def secured(
         city.folder, log, "--tls-cert", str(cert), "--tls-key", str(key), "--timeout", str(TIMEOUT),
         "--max-connections", str(SECURE_CONNECTIONS), tls=ssl.create_default_context(cafile=str(cert)),
     )  # fmt: skip
-    try:
+    with until_told(found, log):
         wait_until_ready(found)
         yield found
-        found.process.send_signal(signal.SIGTERM)
-        assert found.process.wait(30) == 0, log.read_text()
-        assert len(log.read_text().splitlines()) == 1, log.read_text()
-    finally:
-        found.process.kill()
-        found.process.wait()
 
 
 def test_silent_connections_count_before_their_handshake_which_has_a_bound(secured: Served) -> None:
