@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from agents.newest import Newest
 from agents.protocol import Agent, Step, StepBuilder, WriteEvent, WriteTable
-from stream.codecs.state import from_dict, to_dict, unpack_fields
+from stream.codecs.state import Pieces, from_dict, to_dict, unpack_fields
 from stream.features import digest_arrays
 from stream.records import (
     HOLDS,
@@ -239,8 +239,8 @@ class Archive(Agent):
             "held": dict(self._held),
             "dead_letters": dict(self.dead_letters),
             "digest": None if self.digest is None else self.digest.state(),
-            "batches": [table_to_bytes(pa.Table.from_batches([batch])) for batch in self._batches],
-            "tables": {name: table_to_bytes(pa.concat_tables(t)) for name, t in self._tables.items()},
+            "batches": [table_pieces(pa.Table.from_batches([batch])) for batch in self._batches],
+            "tables": {name: table_pieces(pa.concat_tables(t)) for name, t in self._tables.items()},
             "predictions": [to_dict(record) for record in self._predictions],
             "latency": list(self._latency.items()),
         }
@@ -298,12 +298,26 @@ def event_of(record: Event | ModelActivated | ModelPublished | SweepRejected) ->
     return event | record.fields
 
 
-def table_to_bytes(table: pa.Table) -> bytes:
-    """A table as its snapshot keeps it."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table.combine_chunks())
-    return bytes(sink.getvalue())
+class _Collected:
+    """A file that keeps what is written to it, uncopied."""
+
+    closed = False
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes | memoryview] = []
+
+    def write(self, data: bytes | pa.Buffer) -> None:
+        self.pieces.append(data if isinstance(data, bytes) else memoryview(data))
+
+
+def table_pieces(table: pa.Table) -> Pieces:
+    """A table as its snapshot keeps it; its columns, a hundred megabytes in an open chunk, are not copied."""
+    file = _Collected()
+    with pa.ipc.new_stream(pa.PythonFile(file, mode="w"), table.schema) as writer:
+        for batch in table.to_batches():
+            if batch.num_rows:  # else a restored archive would differ from one that never ended
+                writer.write_batch(batch)
+    return Pieces(file.pieces)
 
 
 def table_from_bytes(data: bytes) -> pa.Table:

@@ -7,6 +7,9 @@ import socket
 
 from stream.config import ConfigError
 
+BACKLOG = 2048
+"""Connections that the system holds until they are accepted; it takes less where its own bound is lower."""
+
 
 def listen(host: str, port: int, option: str = "--http") -> socket.socket:
     """A socket that listens, so that a port that cannot be had is told before anything else begins.
@@ -16,7 +19,7 @@ def listen(host: str, port: int, option: str = "--http") -> socket.socket:
     """
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family)
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         why = error.strerror or str(error)
         if error.errno == errno.EADDRINUSE:

@@ -36,8 +36,9 @@ class LogOptions:
     robot: Annotated[str, typer.Option(help="Name of the robot: first half of stream ids.")] = "robot"
 
     def to_source_options(self) -> SourceOptions:
-        """The same as the sources take it; raises ConfigError for a rate that is not positive, or poses that
-        come from two places."""
+        """The same as the sources take it; raises ConfigError for a rate that is not positive, poses that
+        come from two places, or a name that no robot can have."""
+        from stream.codecs.names import require_robot_id
         from stream.config import ConfigError
         from stream.sources.base import SourceOptions
 
@@ -45,6 +46,10 @@ class LogOptions:
             raise ConfigError(f"--rate-hz {self.rate_hz:g}: must be above 0, for example --rate-hz 10")
         if self.odometry and self.poses is not None:
             raise ConfigError(f"--poses {self.poses}: --odometry makes poses, too; leave one of them out")
+        try:
+            require_robot_id(self.robot)
+        except ValueError as error:
+            raise ConfigError(f"--robot: {error}") from error
         return SourceOptions(
             robot_id=self.robot,
             topic=self.topic,

@@ -161,25 +161,24 @@ def load_activated(
     configuration, or not the one that was activated (sha256)
     """
     registries: dict[str, ModelRegistry] = {}
+    sha256 = {BUILTIN: BUILTIN_SHA256}
 
     @lru_cache(maxsize=HELD_MODELS)
     def load(model_id: str) -> Model:
-        return registries[model_id].load(model_id, requirements)
+        return registries[model_id].load_published(model_id, sha256[model_id], requirements)[0]
 
-    def sha256(model_id: str, folder: Path) -> str:
-        if model_id == BUILTIN:
-            return BUILTIN_SHA256
-        if model_id not in registries:
-            registries[model_id] = _open(folder)
+    def check(record: ModelActivated, folder: Path) -> None:
+        model_id = record.model_id
+        if model_id not in sha256:
+            registries[model_id], sha256[model_id] = _open(folder), record.sha256
             load(model_id)
-        return registries[model_id].manifest(model_id).sha256
+        if sha256[model_id] != record.sha256:
+            raise ModelRefused(f"its sha256 is {sha256[model_id]}, the activation says {record.sha256}")
 
     for log in logs:
         for record in sorted(log.activated, key=lambda record: record.first_stamp_ns):
             try:
-                found = sha256(record.model_id, models or log.models)
-                if found != record.sha256:
-                    raise ModelRefused(f"its sha256 is {found}, the activation says {record.sha256}")
+                check(record, models or log.models)
             except ModelRefused as error:
                 raise ActivationsError(
                     f"{log.path}: model {record.model_id}, activated for {record.stream_id} at stamp "

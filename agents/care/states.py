@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from agents.archive import robot_of_name, table_from_bytes, table_to_bytes
+from agents.archive import robot_of_name, table_from_bytes, table_pieces
 from agents.operations import Memory, Snapshot, digest_of
 from agents.protocol import Key, Train
 from stream.codecs.state import pack, unpack
@@ -111,9 +111,9 @@ def _archive_without(tree: dict[str, Any], robot_id: str) -> None:
         tree["digest"] = [row for row in tree["digest"] if robot_of(row[1]) != robot_id]
     tree["predictions"] = [item for item in tree["predictions"] if item["robot_id"] != robot_id]
     batches = [table_from_bytes(data) for data in tree["batches"]]
-    tree["batches"] = [table_to_bytes(batch) for batch in batches if batch["robot_id"][0].as_py() != robot_id]
+    tree["batches"] = [table_pieces(batch) for batch in batches if batch["robot_id"][0].as_py() != robot_id]
     tables = {name: _rows_without(table_from_bytes(data), robot_id) for name, data in tree["tables"].items()}
-    tree["tables"] = {name: table_to_bytes(table) for name, table in tables.items() if len(table)}
+    tree["tables"] = {name: table_pieces(table) for name, table in tables.items() if len(table)}
 
 
 def _rows_without(table: pa.Table, robot_id: str) -> pa.Table:

@@ -16,6 +16,7 @@ from agents.kafka.admin import ClusterError
 from agents.kafka.produce import Message, Producer, messages_of
 from agents.kafka.settings import KafkaSettings
 from stream.addresses import shown
+from stream.codecs.names import require_robot_id
 from stream.config import ConfigError
 from stream.sources.base import SourceError
 from stream.sources.live import Live
@@ -51,10 +52,10 @@ def open_live(location: str, options: LiveOptions, say: Say) -> Live:
     """
     from stream.sources.foxglove_live import PREFIXES, FoxgloveLive
 
-    if not options.robot_id or "/" in options.robot_id:
-        raise ConfigError(
-            f"--robot {options.robot_id!r}: must be a name without a slash, which ends it in ids"
-        )
+    try:
+        require_robot_id(options.robot_id)
+    except ValueError as error:
+        raise ConfigError(f"--robot: {error}") from error
     if location == ROS2:
         from agents.kafka.ros import RosLive
 

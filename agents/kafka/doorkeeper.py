@@ -5,19 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-
 
 class Doorkeeper:
     """Makes the protocol of each connection, around the one that ``protocol`` makes.
 
-    connections : that are open at one time; one more is answered 503
+    connections : that are open at one time; for one more the oldest is cut off, so whoever holds all of them
+        and says nothing keeps nobody out
     patience_s : after which a connection is cut off, whatever it waits for
     """
 
     def __init__(self, protocol: Callable[[], asyncio.Protocol], connections: int, patience_s: float) -> None:
         self.protocol, self.connections, self.patience_s = protocol, connections, patience_s
-        self.inside: set[asyncio.Protocol] = set()
+        self.inside: dict[asyncio.Protocol, asyncio.Transport] = {}  # oldest first
 
     def __call__(self) -> asyncio.Protocol:
         return _Visitor(self)
@@ -34,16 +33,15 @@ class _Visitor(asyncio.Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         keeper = self._keeper
         if len(keeper.inside) >= keeper.connections:
-            transport.write(TOO_MANY)
-            transport.close()
-            return
-        keeper.inside.add(self)
+            oldest = next(iter(keeper.inside))
+            keeper.inside.pop(oldest).abort()
+        keeper.inside[self] = transport
         self._late = asyncio.get_running_loop().call_later(keeper.patience_s, transport.abort)
         self._inner = keeper.protocol()
         self._inner.connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._keeper.inside.discard(self)
+        self._keeper.inside.pop(self, None)
         if self._late is not None:
             self._late.cancel()
         if self._inner is not None:

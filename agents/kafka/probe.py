@@ -24,8 +24,8 @@ class Probe:
     """Serves GET /health, /ready and /metrics while it is entered.
 
     The worker's own loop is not asked: where that hangs, /health says so instead of hanging, too.
-    One request a connection, within PATIENCE_SECONDS, and CONNECTIONS at most: whoever asks has no key, and a
-    worker without file descriptors could not go on.
+    One request a connection, within PATIENCE_SECONDS, and the newest CONNECTIONS of them: whoever asks has no
+    key, and a worker without file descriptors could not go on.
     """
 
     def __init__(self, listener: socket.socket, vitals: Vitals, metrics: Metrics) -> None:

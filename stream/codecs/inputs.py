@@ -21,7 +21,7 @@ import numpy as np
 from stream.codecs import foxglove, pointcloud2, tf
 from stream.codecs.cdr import CodecError
 from stream.codecs.content_type import CDR, ContentType
-from stream.codecs.names import clipped, require_name
+from stream.codecs.names import clipped, require_name, require_robot_id
 from stream.codecs.pointcloud2 import Columns
 from stream.codecs.state import to_dict
 from stream.codecs.wire import CONTENT_TYPE, WireError, decode, decode_all
@@ -240,11 +240,10 @@ def _robot_of(key: bytes | None) -> str:
         robot_id = key.decode()
     except UnicodeDecodeError as error:
         raise WireError("bad_key", f"the key {key[:40]!r} is not UTF-8; the robot id is expected") from error
-    if "/" in robot_id:
-        raise WireError(
-            "bad_key", f"the robot id {robot_id[:40]!r} holds a slash, which ends it in stream ids"
-        )
-    _require_names("bad_key", robot_id=robot_id)
+    try:
+        require_robot_id(robot_id)
+    except ValueError as error:
+        raise WireError("bad_key", f"robot_id: {error}") from error
     return robot_id
 
 

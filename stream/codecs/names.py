@@ -25,6 +25,13 @@ def require_name(name: str) -> None:
         raise ValueError(f"{name[:40]!r} holds what cannot be printed; letters, digits and signs are taken")
 
 
+def require_robot_id(name: str) -> None:
+    """Raises ValueError for a name that cannot be a robot's: in ids of streams a slash ends it."""
+    if not name or "/" in name:
+        raise ValueError(f"{name[:40]!r} must be a name without a slash, which ends it in ids")
+    require_name(name)
+
+
 def clipped(text: str) -> str:
     """A text that may be of a stranger, short enough to be repeated."""
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}... ({len(text)} characters)"

@@ -46,15 +46,23 @@ class Frozen:
         return b"".join(self.chunks())
 
 
-def chunks_of(data: bytes | Frozen) -> tuple[bytes | memoryview, ...]:
+class Pieces(tuple[bytes | memoryview, ...]):
+    """Bytes in pieces, which a tree holds as if they were put together; nothing may write to them."""
+
+    __slots__ = ()
+
+
+def chunks_of(data: bytes | Frozen | Pieces) -> tuple[bytes | memoryview, ...]:
     """Bytes in pieces, of what is packed or will be."""
-    return data.chunks() if isinstance(data, Frozen) else (data,)
+    if isinstance(data, bytes):
+        return (data,)
+    return data.chunks() if isinstance(data, Frozen) else data
 
 
 def pack(value: Any) -> bytes:
     """Encode a tree of dict (string keys), list, tuple, str, int, float, bool, None, bytes and arrays.
 
-    Deterministic: equal trees give equal bytes. Tuples come back as lists.
+    Deterministic: equal trees give equal bytes. Tuples come back as lists, pieces as bytes.
     Raises TypeError for anything else.
     """
     return Frozen(value).pack()
@@ -130,7 +138,7 @@ def _bytes_of(array: np.ndarray[Any, Any]) -> bytes | memoryview:
 def _encode(value: Any, buffers: _Buffers) -> Any:
     if value is None or isinstance(value, str | bool | int | float):
         return value
-    if isinstance(value, bytes | Frozen):
+    if isinstance(value, bytes | Frozen | Pieces):
         return {"$bytes": buffers.append(*chunks_of(value))}
     if isinstance(value, np.ndarray):
         return {"$array": buffers.append(_bytes_of(value)), "dtype": value.dtype.str, "shape": value.shape}

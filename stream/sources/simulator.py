@@ -22,6 +22,7 @@ from urllib.parse import parse_qsl
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.codecs.names import require_robot_id
 from stream.sources.base import Item, Source, SourceError, SourceInfo, SourceOptions
 from stream.sources.simulation import events as ev
 from stream.sources.simulation.events import Echoes
@@ -87,8 +88,10 @@ class SimulatorConfig:
             raise SourceError(f"world: {self.world!r} is not known; use one of {', '.join(WORLDS)}")
         if self.beams not in (32, 64):
             raise SourceError(f"beams: {self.beams} is not simulated; use 32 or 64")
-        if not self.robot_id or "/" in self.robot_id:
-            raise SourceError(f"robot_id: {self.robot_id!r} must be a name without a slash")
+        try:
+            require_robot_id(self.robot_id)
+        except ValueError as error:
+            raise SourceError(f"robot_id: {error}") from error
         for name, (low, high) in _LIMITS.items():
             value = getattr(self, name)
             if not low <= value <= high:

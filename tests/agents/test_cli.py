@@ -86,6 +86,16 @@ def test_version_is_plain_and_imports_nothing_heavy() -> None:
         (["replay", CITY, "--out", "a", "--set", "lod"], 1, "expected key=value"),
         (["replay", CITY, "--out", "a", "--config", "no.yaml"], 1, "no.yaml"),
         (["replay", CITY, "--out", "a", "--rate-hz", "0"], 1, "--rate-hz 0: must be above 0"),
+        (
+            ["replay", CITY, "--out", "a", "--robot", "a/b"],
+            1,
+            "--robot: 'a/b' must be a name without a slash",
+        ),
+        (
+            ["replay", CITY, "--out", "a", "--robot", "a\nb"],
+            1,
+            "--robot: 'a\\nb' holds what cannot be printed",
+        ),
         (["replay", CITY, "--out", "text.log"], 1, "text.log: is a file"),
         (["replay", CITY, "--out", "old"], 1, "old: already holds a run"),
         (["replay", CITY, "--out", "other"], 1, "other: is not empty"),

@@ -23,7 +23,7 @@ from agents.recorded_models import (
     load_activated,
     read_activations,
 )
-from models.manifest import ModelRequirements
+from models.manifest import ModelRefused, ModelRequirements
 from models.model import Model
 from models.registry import ModelRegistry
 from models.runtime import ModelFailed
@@ -338,14 +338,33 @@ def test_a_model_that_cannot_serve_is_named_with_stream_and_stamp(
     elif harm == "no folder":
         shutil.rmtree(run / "models")
         bad, words = activated[0], "there is no folder"
+    elif harm == "another sha256":
+        bad = dataclasses.replace(bad, sha256="ab" * 32)
+        words = f"sha256 of model.onnx is .*{bad.sha256} was published"
     else:
-        other = {"another sha256": bad.model_id, "builtin": "frequency"}[harm]
-        bad = dataclasses.replace(bad, model_id=other, sha256="ab" * 32)
-        words = f"its sha256 is .*the activation says {bad.sha256}"
+        bad = dataclasses.replace(bad, model_id="frequency", sha256="ab" * 32)
+        words = f"its sha256 is builtin, the activation says {bad.sha256}"
     log = log_of(run, activated[2], bad, activated[0])
     where = f"model {bad.model_id}, activated for {STREAM} at stamp {bad.first_stamp_ns}, cannot serve"
     with pytest.raises(ActivationsError, match=f"{where}: .*{words}.*--models DIR"):
         load_activated([log], None, needed)
+
+
+@pytest.mark.learn
+def test_a_model_that_another_one_replaced_since_does_not_serve(
+    stored: Stored, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agents.recorded_models.HELD_MODELS", 1)
+    run, activated = tmp_path / "run", stored[1]
+    shutil.copytree(stored[0], run)
+    load = load_activated([log_of(run, *activated)], None, requirements())
+    load(activated[1].model_id)
+    place, other = (run / "models" / record.model_id for record in activated[:2])
+    shutil.copy(other / "model.onnx", place)
+    told = (place / "manifest.json").read_text().replace(activated[0].sha256, activated[1].sha256)
+    (place / "manifest.json").write_text(told)
+    with pytest.raises(ModelRefused, match=f"sha256 .*{activated[0].sha256} was published"):
+        load(activated[0].model_id)
 
 
 @pytest.mark.learn

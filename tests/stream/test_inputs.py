@@ -300,7 +300,7 @@ CLOUD = encode_pointcloud2(sweep())
         (None, "bad_key: the message has no key; the robot id is expected"),
         (b"", "bad_key: the message has no key; the robot id is expected"),
         (b"\xff", r"bad_key: the key b'\xff' is not UTF-8; the robot id is expected"),
-        (b"a/b", "bad_key: the robot id 'a/b' holds a slash, which ends it in stream ids"),
+        (b"a/b", "bad_key: robot_id: 'a/b' must be a name without a slash, which ends it in ids"),
     ],
 )
 def test_keys_that_name_no_robot(key: bytes | None, message: str) -> None:

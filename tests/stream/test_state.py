@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.codecs.state import MAGIC, Frozen, StateError, from_dict, pack, to_dict, unpack
+from stream.codecs.state import MAGIC, Frozen, Pieces, StateError, from_dict, pack, to_dict, unpack
 from stream.sweep import Sweep
 
 DTYPES = ("u1", "i1", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", "?")
@@ -200,6 +200,15 @@ def test_freezing_does_not_copy_what_is_read_only() -> None:
     tracemalloc.stop()
     assert held < 100_000
     assert len(frozen.pack()) > 4 * array.nbytes
+
+
+def test_pieces_stand_for_their_bytes_and_are_not_copied() -> None:
+    large = np.arange(1000).view(np.uint8).data
+    frozen = Frozen({"name": "a", "data": Pieces((b"12", large)), "next": b"3"})
+    assert any(chunk is large for chunk in frozen.chunks())
+    whole = {"name": "a", "data": b"12" + large.tobytes(), "next": b"3"}
+    assert unpack(frozen.pack()) == whole
+    assert frozen.pack() == pack(whole)
 
 
 def test_a_frozen_tree_within_another_stands_for_its_bytes() -> None:
