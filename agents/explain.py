@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow.dataset as ds
-import yaml
 from numpy.typing import NDArray
 
 from agents.care.receipt import FOLDER, WHY, deleted_by
@@ -17,7 +16,7 @@ from agents.in_order import epoch_of
 from agents.sweep_ends import SweepEnd, with_ends
 from native.errors import OctaError
 from native.window import CellFeatures
-from stream.config import Config, ConfigError, parse_config
+from stream.config import Config, ConfigError, parse_config, read_values
 from stream.container import RollingContainer
 from stream.features import FeatureSchema, digest, schema_of
 from stream.records import Binned, robot_of
@@ -68,11 +67,11 @@ class Explanation:
 
 
 def run_config(folder: RunFolder) -> Config:
-    """The configuration of a run; raises ConfigError when the folder holds none."""
+    """The configuration of a run; raises ConfigError when the folder holds none that can be read."""
     path = folder.path / "config.yaml"
     if not path.exists():
         raise ConfigError(f"{folder.path}: not a run folder (no config.yaml)")
-    values: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    values = read_values(path)
     values.pop("logs", None)
     values.pop("versions", None)
     return parse_config(values)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from stream.config_sections import (
@@ -26,6 +25,7 @@ from stream.config_sections import (
     require,
 )
 from stream.config_triggers import DUMMIES, DriftConfig, TriggerConfig
+from stream.plain_yaml import YamlError, read_yaml
 
 __all__ = [
     "ArchiveConfig",
@@ -131,8 +131,8 @@ def _nest(overrides: list[str]) -> dict[str, Any]:
             if not isinstance(inner, dict):
                 raise ConfigError(_one_line(f"--set {text}: {name} is a value already, and has no {last}"))
         try:
-            inner[last] = yaml.safe_load(value)
-        except (yaml.YAMLError, ValueError) as error:
+            inner[last] = read_yaml(value)
+        except YamlError as error:
             raise ConfigError(_one_line(f"--set {text}: {error}")) from error
     return nested
 
@@ -154,15 +154,19 @@ def load_config(path: Path | None = None, overrides: list[str] | None = None) ->
 
     Raises ConfigError with one line that names the field, the value and what is allowed.
     """
-    values: dict[str, Any] = {}
-    if path is not None:
-        try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        except (OSError, yaml.YAMLError, ValueError) as error:
-            raise ConfigError(f"{path}: not a readable YAML file: {_one_line(str(error))}") from error
-        if not isinstance(values, dict):
-            raise ConfigError(f"{path}: expected a mapping of configuration keys")
+    values = {} if path is None else read_values(path)
     return parse_config(_merge(to_dict(Config()), _merge(values, _nest(overrides or []))))
+
+
+def read_values(path: Path) -> dict[str, Any]:
+    """The keys and values of a YAML file, not checked; raises ConfigError for what is none."""
+    try:
+        values = read_yaml(path.read_text(encoding="utf-8")) or {}
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: not a readable YAML file: {_one_line(str(error))}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected a mapping of configuration keys")
+    return values
 
 
 def with_overrides(config: Config, overrides: list[str]) -> Config:

@@ -7,17 +7,15 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 
 from agents.care.repair import beside
 from agents.explain import run_config
 from agents.recorded_models import ActivationsError
 from agents.replay import ReplayOptions, replay
-from stream.config import Config, ConfigError
+from stream.config import Config, ConfigError, read_values
 from stream.files import replacing
 from stream.progress import Progress
 from stream.run_folder import RunFolder
@@ -87,7 +85,7 @@ def _dataset(name: str) -> str:
 
 def _unrepeatable(folder: RunFolder, config: Config) -> str:
     """Why learning of the run cannot be done again; empty where it can."""
-    versions: dict[str, Any] = yaml.safe_load((folder.path / "config.yaml").read_text("utf-8"))["versions"]
+    versions = read_values(folder.path / "config.yaml")["versions"]
     if config.learn.enabled and config.learn.budget_ms is not None:
         return "learning had a budget of time (learn.budget_ms), so it cannot be repeated"
     other = [name for name in ("pin", "freeze_after", "activations") if name in versions]

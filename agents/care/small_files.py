@@ -13,6 +13,7 @@ import yaml
 from agents.care.receipt import Receipt
 from agents.care.subject import Subject
 from agents.report import build_report
+from stream.plain_yaml import read_yaml
 from stream.records import robot_of
 from stream.run_folder import RunFolder
 
@@ -92,7 +93,7 @@ def config_without(run: Path, subject: Subject) -> str | None:
     if not subject.whole_robot or not path.is_file():
         return None
     text = path.read_text(encoding="utf-8")
-    values = yaml.safe_load(text)
+    values = read_yaml(text)
     if not isinstance(values, dict):
         return None
     name = re.compile(rf"(?<![\w-]){re.escape(subject.robot_id or '')}(?![\w-])")

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import yaml
 from numpy.typing import NDArray
 
 from agents.explain import run_config
 from agents.labels.queue import LabelError
 from agents.report.source import read_run
 from native.index64 import COORDINATE_MAX, COORDINATE_MIN, encode
-from stream.config import Config
+from stream.config import Config, read_values
 from stream.progress import Progress
 from stream.records import LabelGiven
 from stream.run_folder import RunFolder
@@ -43,7 +42,7 @@ def truth_of(run: Path, every: int, progress: Progress) -> pa.Table:
 
 
 def _simulator(run: Path) -> Simulator:
-    values = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    values = read_values(run / "config.yaml")
     logs = [str(log) for log in values.get("logs", [])]
     if len(logs) != 1 or not logs[0].startswith("sim:"):
         raise LabelError(

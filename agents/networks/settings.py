@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from models.training.course import Course, CourseError
+from stream.plain_yaml import YamlError, read_yaml
 
 
 def course_of(container: Path, settings: Sequence[str]) -> Course:
@@ -18,7 +17,10 @@ def course_of(container: Path, settings: Sequence[str]) -> Course:
         key, equals, value = text.partition("=")
         if not equals:
             raise CourseError(f"--set {text}: expected key=value")
-        values[key] = yaml.safe_load(value)
+        try:
+            values[key] = read_yaml(value)
+        except YamlError as error:
+            raise CourseError(f"--set {text}: {error}") from error
     if isinstance(values.get("track"), list):
         values["track"] = tuple(values["track"])
     return Course(container=container).changed(values)

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import yaml
 from numpy.typing import NDArray
 
+from stream.plain_yaml import YamlError, read_yaml
 from stream.sweep_rows import read_sweeps, sweep_files
 
 DEFAULT_REGION_LEVELS = 4
@@ -158,8 +158,8 @@ def _read_config(path: Path, missing: list[str]) -> tuple[dict[str, Any], str]:
         return {}, ""
     text = path.read_text(encoding="utf-8", errors="replace")
     try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError:
+        values = read_yaml(text)
+    except YamlError:
         missing.append("config.yaml is not valid YAML: defaults are assumed for horizons and grid.")
         return {}, text
     return (values if isinstance(values, dict) else {}), text

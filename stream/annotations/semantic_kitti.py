@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from stream.annotations.base import AnnotationError
 from stream.annotations.cell_labels import NO_CLASS
+from stream.plain_yaml import read_yaml
 from stream.sources.sweep_files import list_files
 
 SUFFIX = ".label"
@@ -82,8 +82,8 @@ def read_names(path: Path) -> dict[int, str]:
     Raises AnnotationError for other content, OSError
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, or no such day
+        values = read_yaml(path.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise AnnotationError(f"{path}: no YAML: {' '.join(str(error).split())}") from error
     labels = values.get("labels") if isinstance(values, dict) else None
     if not isinstance(labels, dict):

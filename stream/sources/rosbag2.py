@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import yaml
 import zstandard
 
+from stream.plain_yaml import read_yaml
 from stream.sources.base import Damage, SourceError, SourceOptions, one_line
 from stream.sources.logged_message import LoggedMessage
 from stream.sources.mcap import McapLog
@@ -245,8 +246,8 @@ def _check_magic(path: Path) -> None:
 def _read_metadata(folder: Path) -> dict[str, Any]:
     path = folder / METADATA_NAME
     try:
-        content = yaml.safe_load(path.read_text("utf8"))
-    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        content = read_yaml(path.read_text("utf8"))
+    except ValueError as error:
         raise SourceError(f"{path}: not the metadata of a bag: {one_line(error)}") from error
     found = content.get(_METADATA_KEY) if isinstance(content, dict) else None
     if not isinstance(found, dict):

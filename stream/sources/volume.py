@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from stream.codecs.cdr import CodecError
+from stream.plain_yaml import read_yaml
 from stream.sources.base import SourceOptions, one_line
 from stream.sources.hit_files import HitFiles, open_hit_files
 from stream.sources.pcd import MAX_POINTS
@@ -103,8 +103,8 @@ def _read_npy(path: Path) -> Mapping[str, Any]:
             f"no {GEOMETRY_NAME} beside it; write origin: [x, y, z] and resolution: 0.2 there, in m"
         )
     try:
-        values = yaml.safe_load(geometry.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        values = read_yaml(geometry.read_text())
+    except ValueError as error:
         raise CodecError(f"{GEOMETRY_NAME}: {one_line(error)}") from error
     if not isinstance(values, dict):
         raise CodecError(f"{GEOMETRY_NAME}: expected origin: [x, y, z] and resolution: 0.2")
