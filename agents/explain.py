@@ -72,6 +72,8 @@ def run_config(folder: RunFolder) -> Config:
     if not path.exists():
         raise ConfigError(f"{folder.path}: not a run folder (no config.yaml)")
     values = read_values(path)
+    if not values:
+        raise ConfigError(f"{path}: is empty; put back the configuration that the run was made with")
     values.pop("logs", None)
     values.pop("versions", None)
     return parse_config(values)

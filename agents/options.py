@@ -38,7 +38,6 @@ class LogOptions:
     def to_source_options(self) -> SourceOptions:
         """The same as the sources take it; raises ConfigError for a rate that is not positive, poses that
         come from two places, or a name that no robot can have."""
-        from stream.codecs.names import require_robot_id
         from stream.config import ConfigError
         from stream.sources.base import SourceOptions
 
@@ -46,10 +45,7 @@ class LogOptions:
             raise ConfigError(f"--rate-hz {self.rate_hz:g}: must be above 0, for example --rate-hz 10")
         if self.odometry and self.poses is not None:
             raise ConfigError(f"--poses {self.poses}: --odometry makes poses, too; leave one of them out")
-        try:
-            require_robot_id(self.robot)
-        except ValueError as error:
-            raise ConfigError(f"--robot: {error}") from error
+        check_robot(self.robot)
         return SourceOptions(
             robot_id=self.robot,
             topic=self.topic,
@@ -199,6 +195,17 @@ class ReplayFlags:
         for path in [*self.activations, *filter(None, (self.models, self.pin))]:
             if out.resolve() in (path.resolve(), *path.resolve().parents):
                 raise ConfigError(f"--out {out}: holds {path}, which is to be followed; name another folder")
+
+
+def check_robot(name: str) -> None:
+    """Raises ConfigError for a --robot that no robot can have."""
+    from stream.codecs.names import require_robot_id
+    from stream.config import ConfigError
+
+    try:
+        require_robot_id(name)
+    except ValueError as error:
+        raise ConfigError(f"--robot: {error}") from error
 
 
 def spread(command: Callable[..., None]) -> Callable[..., None]:

@@ -85,7 +85,7 @@ class ModelRegistry:
         if sha256 not in (None, manifest.sha256):
             raise ModelRefused(
                 f"{model_id}: sha256 of {MODEL_FILE} is {manifest.sha256}, {sha256:.64} was published; "
-                "put back the model that was published, or publish another"
+                "put back the model that was published"
             )
         return data, manifest
 

@@ -159,11 +159,13 @@ def load_config(path: Path | None = None, overrides: list[str] | None = None) ->
 
 
 def read_values(path: Path) -> dict[str, Any]:
-    """The keys and values of a YAML file, not checked; raises ConfigError for what is none."""
+    """The keys and values of a YAML file, not checked; none of an empty one. Raises ConfigError"""
     try:
-        values = read_yaml(path.read_text(encoding="utf-8")) or {}
+        values = read_yaml(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: not a readable YAML file: {_one_line(str(error))}") from error
+    if values is None:
+        return {}
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected a mapping of configuration keys")
     return values

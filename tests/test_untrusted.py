@@ -17,7 +17,7 @@ ALLOWED = {("stream/annotations/tracklets.py", "xml.etree.ElementTree")}
 SAFE = {"torch.load": "weights_only=True"}
 REFUSED = {
     "eval", "exec", "os.system", "numpy.load",
-    "yaml.load", "yaml.unsafe_load", "yaml.full_load", "yaml.safe_load",
+    "yaml.load", "yaml.unsafe_load", "yaml.full_load", "yaml.safe_load", "yaml.safe_load_all",
 }  # fmt: skip
 """numpy does without pickle unless told otherwise; read_yaml bounds what becomes of a text."""
 

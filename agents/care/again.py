@@ -85,7 +85,7 @@ def _dataset(name: str) -> str:
 
 def _unrepeatable(folder: RunFolder, config: Config) -> str:
     """Why learning of the run cannot be done again; empty where it can."""
-    versions = read_values(folder.path / "config.yaml")["versions"]
+    versions = read_values(folder.path / "config.yaml").get("versions", {})
     if config.learn.enabled and config.learn.budget_ms is not None:
         return "learning had a budget of time (learn.budget_ms), so it cannot be repeated"
     other = [name for name in ("pin", "freeze_after", "activations") if name in versions]

@@ -13,7 +13,7 @@ import yaml
 from agents.care.receipt import Receipt
 from agents.care.subject import Subject
 from agents.report import build_report
-from stream.plain_yaml import read_yaml
+from stream.config import read_values
 from stream.records import robot_of
 from stream.run_folder import RunFolder
 
@@ -88,14 +88,14 @@ def event_of(receipt: Receipt) -> dict[str, Any]:
 
 
 def config_without(run: Path, subject: Subject) -> str | None:
-    """config.yaml without a robot's name among logs and files; None where nothing changes."""
+    """config.yaml without a robot's name among logs and files; None where nothing changes.
+
+    Raises ConfigError where it cannot be read, so that what it holds is not left in it unseen
+    """
     path = run / CONFIG
     if not subject.whole_robot or not path.is_file():
         return None
-    text = path.read_text(encoding="utf-8")
-    values = read_yaml(text)
-    if not isinstance(values, dict):
-        return None
+    values = read_values(path)
     name = re.compile(rf"(?<![\w-]){re.escape(subject.robot_id or '')}(?![\w-])")
     named = {key: _withhold(value, name) if key in NAMED_IN else value for key, value in values.items()}
     return None if named == values else yaml.safe_dump(named, sort_keys=False)

@@ -15,8 +15,8 @@ from aiokafka.errors import KafkaTimeoutError
 from agents.kafka.admin import ClusterError
 from agents.kafka.produce import Message, Producer, messages_of
 from agents.kafka.settings import KafkaSettings
+from agents.options import check_robot
 from stream.addresses import shown
-from stream.codecs.names import require_robot_id
 from stream.config import ConfigError
 from stream.sources.base import SourceError
 from stream.sources.live import Live
@@ -52,10 +52,7 @@ def open_live(location: str, options: LiveOptions, say: Say) -> Live:
     """
     from stream.sources.foxglove_live import PREFIXES, FoxgloveLive
 
-    try:
-        require_robot_id(options.robot_id)
-    except ValueError as error:
-        raise ConfigError(f"--robot: {error}") from error
+    check_robot(options.robot_id)
     if location == ROS2:
         from agents.kafka.ros import RosLive
 

@@ -13,6 +13,7 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from agents.kafka.doorkeeper import Doorkeeper
 from agents.kafka.metrics import Metrics
 from agents.kafka.vitals import Vitals
+from agents.listener import BACKLOG
 
 UNAVAILABLE = 503
 CONNECTIONS = 32
@@ -55,7 +56,7 @@ class Probe:
         handler = self._runner.server
         assert handler is not None  # as it was set up
         doorkeeper = Doorkeeper(handler, CONNECTIONS, PATIENCE_SECONDS)
-        self._server = await self._loop.create_server(doorkeeper, sock=self._listener)
+        self._server = await self._loop.create_server(doorkeeper, sock=self._listener, backlog=BACKLOG)
 
     async def _end(self) -> None:
         self._server.close()

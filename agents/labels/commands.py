@@ -9,7 +9,7 @@ import typer
 
 from agents.cluster_options import ClusterOptions
 from agents.failure import EXIT_DAMAGED
-from agents.options import ConfigOptions, LogOptions, spread
+from agents.options import ConfigOptions, LogOptions, check_robot, spread
 
 label = typer.Typer(
     no_args_is_help=True, help="Which regions are worth labelling; take labels that people give."
@@ -127,6 +127,7 @@ def send(
     from stream.label_files import read_label_file
 
     settings = cluster.to_settings()
+    check_robot(robot)
     stamp_ns = None if stamp is None else parse_time("--stamp", stamp)
     words, empty = read_label_file(file, defaults_for(file, robot, author, stamp_ns), None)
     sent = run_now(send_records(settings, words))

@@ -88,14 +88,15 @@ class SimulatorConfig:
             raise SourceError(f"world: {self.world!r} is not known; use one of {', '.join(WORLDS)}")
         if self.beams not in (32, 64):
             raise SourceError(f"beams: {self.beams} is not simulated; use 32 or 64")
-        try:
-            require_robot_id(self.robot_id)
-        except ValueError as error:
-            raise SourceError(f"robot_id: {error}") from error
         for name, (low, high) in _LIMITS.items():
             value = getattr(self, name)
             if not low <= value <= high:
                 raise SourceError(f"{_public(name)}: {value} must be {low}..{high}")
+        for robot_id in (self.robot_id, *self.robot_ids):
+            try:
+                require_robot_id(robot_id)
+            except ValueError as error:
+                raise SourceError(f"robot_id: {error}") from error
         late = next((event for event in self.events if event.start >= self.sweeps), None)
         if late is not None:
             raise SourceError(f"events: {late} would come after the last sweep, {self.sweeps - 1}")

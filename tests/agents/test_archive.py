@@ -272,6 +272,27 @@ def test_a_restart_after_an_outcome_without_rows_leaves_no_trace(loop: Loop) -> 
     assert restored.snapshot() == whole.snapshot()
 
 
+def test_a_snapshot_holds_the_open_chunk_uncopied(loop: Loop) -> None:
+    archive = Archive()
+    for record in some(loop)[:20]:
+        archive.handle(record)
+    tables = [pa.Table.from_batches([batch]) for batch in archive._batches]
+    columns = {
+        buffer.address
+        for table in tables
+        for column in table.columns
+        for chunk in column.chunks
+        for buffer in chunk.buffers()
+        if buffer is not None
+    }
+    pieces = [piece for table in archive.state()["batches"] for piece in table]
+    large = [
+        np.frombuffer(piece, np.uint8) for piece in pieces if len(piece) > 100 and type(piece) is not bytes
+    ]
+    assert len(large) > len(tables)
+    assert {piece.ctypes.data for piece in large} <= columns
+
+
 def test_what_comes_again_is_archived_and_counted_once(loop: Loop) -> None:
     records = some(loop)
     once, twice = Archive(2), Archive(2)

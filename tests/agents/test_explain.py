@@ -112,6 +112,14 @@ def test_a_prediction_that_is_not_there_is_one_line(loop: Loop, name: str) -> No
 def test_a_folder_that_is_no_run_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"not a run folder \(no config\.yaml\)"):
         explain(tmp_path, f"{STREAM}/1")
+    for text, words in (
+        ("", "is empty; put back"),
+        ("[]", "expected a mapping"),
+        ("!!int ''", "not a readable"),
+    ):
+        (tmp_path / "config.yaml").write_text(text)
+        with pytest.raises(ConfigError, match=rf"config\.yaml: {words}"):
+            explain(tmp_path, f"{STREAM}/1")
 
 
 def test_a_runs_configuration_is_read_without_what_is_said_beside_it(loop: Loop) -> None:

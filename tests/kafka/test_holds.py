@@ -138,7 +138,7 @@ def test_a_pinned_model_serves_on_a_worker_that_starts_long_after(
     with Workers(settings, tmp_path, SETTINGS) as workers:
         workers.start("perceive-0")
         workers.wait_until_running(["perceive-0"])
-        send(settings, [open_source(LOG)], 1.0)
+        send(settings, [open_source(LOG)], 0.5)  # so that the model is loaded long before the end
         wait_for_rest(workers, settings, ["perceive"], 120)
         assert workers.ended() == {}
         made = [record for record in read(settings, PREDICTIONS) if isinstance(record, Prediction)]

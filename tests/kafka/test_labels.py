@@ -49,6 +49,8 @@ def test_labels_of_a_file_go_to_their_topic(cluster: KafkaSettings, tmp_path: Pa
     lines = [f"{to_text(int(cell))},{label}" for cell, label in zip(cells, ("car", "tree"), strict=True)]
     path = tmp_path / "labels.csv"
     path.write_text("\n".join(["cell_id,label", *lines]) + "\n")
+    assert main(["label", "send", str(path), "--robot", "a/b"]) == 1
+    assert "--robot: 'a/b' must be a name without a slash" in capsys.readouterr().err
     assert main(["label", "send", str(path), "--robot", "ant", "--author", "ann"]) == 0
     assert "2 words sent in 2 messages" in capsys.readouterr().out
     found = run(records(cluster, LABELS_GIVEN))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.config import ConfigError, load_config
-from stream.plain_yaml import MAX_VALUES, YamlError, read_yaml
+from stream.plain_yaml import MAX_CHARACTERS, MAX_VALUES, YamlError, read_yaml
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -41,13 +41,13 @@ def test_aliases_are_read() -> None:
 
 @pytest.mark.parametrize("form", ["[{}]", "{{<<: [{}]}}"], ids=["lists", "merges"])
 def test_aliases_of_aliases_are_refused_before_they_become_something(form: str) -> None:
-    with pytest.raises(YamlError, match=f"stand for more than {MAX_VALUES:,} values"):
+    with pytest.raises(YamlError, match=f"stands for more than {MAX_VALUES:,} values"):
         read_yaml(bomb(30, form))
 
 
 @pytest.mark.parametrize("text", ["&a [*a]", "&a {b: *a}", "a: &a [1, [*a]]"])
 def test_a_value_within_itself_is_refused(text: str) -> None:
-    with pytest.raises(YamlError, match="stand for more than"):
+    with pytest.raises(YamlError, match="stands for more than"):
         read_yaml(text)
 
 
@@ -62,7 +62,19 @@ def test_a_value_within_itself_is_refused(text: str) -> None:
         ("a: *b", "undefined alias"),
         ("{[1]: 2}", "unhashable key"),
         ("a: \x00", "special characters are not allowed"),
-        ("a: " + "9" * 5000, "4300 digits"),
+        ("a: " + "9" * 401, r"9{20}\.\.\. has 401 characters, a number 400"),
+        ("a: 0x" + "f" * 400, "has 402 characters"),
+        ("a: 1" + ":1" * 80_000, "has 160,001 characters"),
+        ("a: 1" + ":1" * 190 + ".5", "too large"),
+        ("!!int ''", "out of range"),
+        ("!!int '-'", "out of range"),
+        ("!!float ''", "out of range"),
+        ("!!bool x", "'x'"),
+        ("!!timestamp x", "groupdict"),
+        ('"\\UFFFFFFFF"', "too large"),
+        ("a: *" + "b" * 5000, r"characters\)$"),
+        ("a" * (MAX_CHARACTERS + 1), "has 1,048,577 characters, 1,048,576 are read"),
+        ("a: &s '" + "x" * 100_000 + "'\nb: [" + ", ".join(["*s"] * 1000) + "]", "stands for more than"),
     ],
 )
 def test_what_is_no_yaml_is_said_in_one_line(text: str, words: str) -> None:
@@ -74,5 +86,5 @@ def test_what_is_no_yaml_is_said_in_one_line(text: str, words: str) -> None:
 def test_a_configuration_that_stands_for_too_much_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(bomb(30))
-    with pytest.raises(ConfigError, match=rf"{path}: not a readable YAML file: its aliases stand for"):
+    with pytest.raises(ConfigError, match=rf"{path}: not a readable YAML file: it stands for more"):
         load_config(path)

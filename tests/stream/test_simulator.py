@@ -129,6 +129,9 @@ def test_bad_options_are_source_errors() -> None:
     for options in (SourceOptions(robot_id="a/b"), SourceOptions(first_stamp_ns=5)):
         with pytest.raises(SourceError):
             open_simulator("sim:city", options)
+    open_simulator("sim:city", SourceOptions(robot_id="a" * 256))
+    with pytest.raises(SourceError, match=r"robot_id: .* has 258 bytes, a name has 256 at most"):
+        open_simulator("sim:city?robots=2", SourceOptions(robot_id="a" * 256))
 
 
 @given(

@@ -136,7 +136,7 @@ def test_arrays_that_are_no_volume(tmp_path: Path, changed: dict[str, Any], mess
         ("origin: [1, 2", "volume.yaml: while parsing"),
         ("resolution: 0.2\n", "origin: expected 3 finite numbers in metres, got None"),
         ("origin: [0, 0, 0]\nresolution: {}\n", "resolution: expected numbers in metres, got {}"),
-        ("origin: [0, 0, 0]\nresolution: 1" + 400 * "0", "resolution: expected numbers in metres, got 1000"),
+        ("origin: [0, 0, 0]\nresolution: 1" + 399 * "0", "resolution: expected numbers in metres, got 1000"),
         (
             "a: &a [0, 0]\nb: &b [*a, *a]\nc: &c [*b, *b]\norigin: [*c, *c, *c]\nresolution: 1\n",
             "origin: expected numbers in metres, got ",

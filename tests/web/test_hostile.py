@@ -28,7 +28,8 @@ from tests.data import ROOT
 from tests.web.played import Played
 
 PROGRAM = [sys.executable, "-c", "import sys; from agents.cli import main; sys.exit(main())"]
-TIMEOUT = 2.0
+TIMEOUT = 4.0
+"""Of all requests here, so a busy machine is given time for the good ones."""
 BODY_BYTES = 1 << 20
 CONNECTIONS = 24
 GROWTH_BYTES = 150 << 20
@@ -238,8 +239,8 @@ def test_slow_clients_are_let_go(served: Served) -> None:
         connections[name].sendall(data)
     assert served.healthy()
     answers = {name: drain(connection) for name, connection in connections.items()}
-    assert "the head of a request took longer than 2 s" in problem_of(answers["head"], 408)
-    assert "the request took longer than 2 s" in problem_of(answers["body"], 408)
+    assert f"the head of a request took longer than {TIMEOUT:g} s" in problem_of(answers["head"], 408)
+    assert f"the request took longer than {TIMEOUT:g} s" in problem_of(answers["body"], 408)
     assert "the head of a request took longer" in problem_of(answers["silence"], 408)
     for connection in connections.values():
         connection.close()
