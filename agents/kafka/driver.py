@@ -236,9 +236,13 @@ class Driver:
         return len(self._queues[place])
 
     async def _choose(self) -> Entry | None:
-        """The head appended first, once no partition can hold one that was appended long before it."""
+        """The head appended first, once no partition can hold one that was appended long before it.
+
+        While too many requests wait, an answer: so messages wait in the log, and not what became of them here
+        """
         self._held_up = False
-        heads = [queue[0] for queue in self._queues.values() if queue]
+        places = [self.task.identity.answers] if self._host.requests.full else list(self._queues)
+        heads = [queue[0] for place in places if (queue := self._queues[place])]
         if not heads:
             return None
         head = min(heads, key=lambda message: message.appended_ms)

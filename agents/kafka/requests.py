@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -14,6 +15,9 @@ from agents.protocol import Request, Restore, Train
 REQUEST_SECONDS = 600.0
 """A request that takes longer hangs: a thread cannot be ended, so the process is, and begins again."""
 
+WAITING_SWEEPS = 32
+"""Of one lineage, that wait for a training: a megabyte or two each, in memory and in every snapshot."""
+
 Answered = Callable[[str, Any], Awaitable[None]]
 """Takes the name of a request and what came of it."""
 
@@ -23,11 +27,12 @@ class Requests:
 
     failed : told of an exception that no answer stands for, and of a request that hangs; the process cannot
         go on then
-    on_answer : called after each answer, so that it is folded
+    on_answer : called after each answer, so that it is folded, and when more may be asked for again
 
     Trainings of a lineage that wait for one that is under way are merged: their examples and labels all
     count, but steps are taken once, the most that one of them asks for. So a learner that cannot follow
-    publishes less often, and never falls behind.
+    publishes less often. Whoever asks folds nothing more while too much waits (``full``): a learner that
+    catches up folds many times faster than it trains, most of all where others need the processor.
     """
 
     def __init__(self, failed: Callable[[BaseException], None], on_answer: Callable[[], None]) -> None:
@@ -37,6 +42,14 @@ class Requests:
         self._waiting: list[tuple[str, Train, LocalEffects, Answered]] = []
         self._training: asyncio.Task[None] | None = None
         self._loads: set[asyncio.Task[None]] = set()
+
+    @property
+    def full(self) -> bool:
+        """Whether so much waits for a training that no more should be asked for."""
+        waiting: Counter[str] = Counter()
+        for _, train, *_ in self._waiting:
+            waiting[train.lineage] += len(train.examples)
+        return max(waiting.values(), default=0) >= WAITING_SWEEPS
 
     def start(self, request: str, effect: Request, effects: LocalEffects, answered: Answered) -> None:
         """Start on a request."""
@@ -72,6 +85,7 @@ class Requests:
             name = self._waiting[0][1].lineage
             batch = [item for item in self._waiting if item[1].lineage == name]
             self._waiting = [item for item in self._waiting if item[1].lineage != name]
+            self._on_answer()
             request, last, effects, answered = batch[-1]
             merged = dataclasses.replace(
                 last,

@@ -549,6 +549,39 @@ def test_a_dead_letter_that_could_not_be_sent_keeps_its_message(
     assert bench.agent.seen == [2]
 
 
+# ---- requests ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.fault(41)
+def test_messages_wait_and_answers_do_not_while_too_many_requests_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = [True]
+    monkeypatch.setattr(Requests, "full", property(lambda _: full[0]))
+    bench = Bench(tmp_path)
+    bench.send(range(10, 20))
+
+    async def run() -> None:
+        crashes = Crashes(tmp_path, "process")
+        driver, host = bench.driver(crashes)
+        assert await driver.recover()
+        for message in bench.log.messages[PLACE]:
+            driver.offer(message)
+        await driver._answer("perceive-0/1/0", None)
+        await bench._pump(driver)
+        assert (driver.queued_of(PLACE), driver.queued_of(IDENTITY.answers)) == (10, 0)
+        assert bench.agent.seen == []
+        full[0] = False
+        await bench._pump(driver)
+        assert driver.queued_of(PLACE) == 0
+        host.requests.close()
+        crashes.close()
+
+    asyncio.run(run())
+    assert bench.agent.seen == list(range(10, 20))
+    assert bench.done[PLACE] == 10
+
+
 # ---- holes ---------------------------------------------------------------------------------------------
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from agents.kafka import requests
 from agents.kafka.requests import Requests
-from agents.protocol import Labels, LoadModel, Request, Restore, Train
+from agents.protocol import Example, Labels, LoadModel, Request, Restore, Train
 
 
 @pytest.mark.fault(35)
@@ -115,6 +115,54 @@ def test_trainings_of_two_lineages_that_take_turns_are_merged() -> None:
     given = [[labels.prediction_id for labels in train.labels] for train in done]
     assert given == [["0"], ["1", "3", "5", "7"], ["2", "4", "6", "8"]]
     assert {request: record for request, record in answers if record} == {"0": "a", "7": "b", "8": "a"}
+
+
+@pytest.mark.fault(41)
+def test_what_waits_for_a_training_is_bounded_and_told_of_when_more_may_come() -> None:
+    """A learner that caught up on a busy machine held ten gigabytes of sweeps that waited for the trainer."""
+    effects, done, first = _Effects(), list[Train](), threading.Event()
+    told: list[bool] = []
+
+    def perform(effect: Train) -> None:
+        assert first.wait(10)
+        done.append(effect)
+
+    async def answered(request: str, record: Any) -> None:
+        """No one asks."""
+
+    def training(number: int, lineage: str) -> Train:
+        empty = np.zeros((0, 14), np.float32)
+        example = Example(
+            prediction_id=str(number), stamp_ns=number, x=empty, neighbor_index=empty.astype(np.int32),
+            azimuth=empty[:, 0],
+        )  # fmt: skip
+        return Train(lineage=lineage, stamp_ns=number, examples=(example,), labels=(), steps=1)
+
+    async def run() -> None:
+        asked = Requests(pytest.fail, lambda: told.append(asked.full))
+        asked.start("0", training(0, "a"), cast(Any, effects), answered)
+        while not told:
+            await asyncio.sleep(0)  # until it is under way
+        number = 0
+        while not asked.full:
+            number += 1
+            asked.start(str(number), training(number, "ab"[number % 2]), cast(Any, effects), answered)
+        assert number == 2 * requests.WAITING_SWEEPS - 1  # the other lineage has one less
+        told.clear()
+        first.set()
+        while len(done) < 3:
+            await asyncio.sleep(0.01)
+        assert not asked.full
+        asked.close()
+
+    effects.perform = perform
+    asyncio.run(run())
+    assert [len(train.examples) for train in done] == [
+        1,
+        requests.WAITING_SWEEPS,
+        requests.WAITING_SWEEPS - 1,
+    ]
+    assert told[:2] == [True, False]  # of the first one's end, and of the begin of the next
 
 
 class _Effects:
