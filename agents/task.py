@@ -6,7 +6,8 @@ is the log, the store and its snapshots.
 
 1. Inputs are folded in any order that keeps each partition's own, but no record is folded that was appended
    more than ``MAX_SKEW_MS`` after one that lies waiting in another partition. Appended, not stamped: a wrong
-   clock must not hold up a partition. Whoever drives the task sees to that (``Next``).
+   clock must not hold up a partition. Whoever drives the task sees to that (``Next``), and that answers to
+   its requests (4) are folded before any input: what was asked for is held until then.
 2. The order is itself written down: before anything of a step becomes visible, the inputs folded since the
    last entry are appended to the task's journal, with the number of the claim that they were folded under.
    Where a newer claim lies before an entry, another process has taken over: the entry is void, and its

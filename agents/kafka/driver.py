@@ -236,13 +236,18 @@ class Driver:
         return len(self._queues[place])
 
     async def _choose(self) -> Entry | None:
-        """The head appended first, once no partition can hold one that was appended long before it.
+        """An answer; else the head appended first, once no partition can hold one appended long before it.
 
-        While too many requests wait, an answer: so messages wait in the log, and not what became of them here
+        Answers first, as a task that catches up would hold what it has asked for until it has caught up; and
+        nothing else while too many requests wait: so messages wait in the log, not what became of them here.
         """
         self._held_up = False
-        places = [self.task.identity.answers] if self._host.requests.full else list(self._queues)
-        heads = [queue[0] for place in places if (queue := self._queues[place])]
+        if answers := self._queues[self.task.identity.answers]:
+            heads = [answers[0]]
+        elif self._host.requests.full:
+            heads = []
+        else:
+            heads = [queue[0] for queue in self._queues.values() if queue]
         if not heads:
             return None
         head = min(heads, key=lambda message: message.appended_ms)

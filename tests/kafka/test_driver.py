@@ -24,7 +24,7 @@ from aiokafka.errors import (
 from agents.journal import Order, Place
 from agents.kafka import driver as driver_module
 from agents.kafka import partitions
-from agents.kafka.driver import FILLED, Driver
+from agents.kafka.driver import FILLED, Driver, journal_entries
 from agents.kafka.host import Failpoint, FoldThread, Host
 from agents.kafka.log import KafkaLog, LogError, LogLost, Outgoing
 from agents.kafka.messages import Message, encode_entry
@@ -580,6 +580,31 @@ def test_messages_wait_and_answers_do_not_while_too_many_requests_wait(
     asyncio.run(run())
     assert bench.agent.seen == list(range(10, 20))
     assert bench.done[PLACE] == 10
+
+
+@pytest.mark.fault(41)
+def test_answers_are_folded_before_inputs_that_have_waited_for_longer(tmp_path: Path) -> None:
+    """A task that catches up held every sweep that it had asked a training for until it had caught up."""
+    bench = Bench(tmp_path)
+    bench.send(range(10, 20))
+
+    async def run() -> None:
+        crashes = Crashes(tmp_path, "process")
+        driver, host = bench.driver(crashes)
+        assert await driver.recover()
+        for message in bench.log.messages[PLACE]:
+            driver.offer(message)
+        await driver._answer("perceive-0/1/0", None)
+        await bench._pump(driver)
+        host.requests.close()
+        crashes.close()
+
+    asyncio.run(run())
+    orders = journal_entries(bench.log.messages[IDENTITY.journal])
+    inputs = [
+        place for entry in orders if isinstance(entry.record, Order) for place, _ in entry.record.inputs
+    ]
+    assert inputs == [IDENTITY.answers, *[PLACE] * 10]
 
 
 # ---- holes ---------------------------------------------------------------------------------------------
