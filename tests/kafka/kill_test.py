@@ -33,9 +33,9 @@ from stream.config import Config, load_config
 from stream.records import Binned, Outcome, Prediction, SweepRejected
 from stream.sources.base import Item
 from stream.sweep import Sweep
-from stream.topics import ACTIVATED, ARCHIVE, BINNED, OUTCOMES, PREDICTIONS, REJECTED, SWEEPS
+from stream.topics import ACTIVATED, ARCHIVE, BINNED, LEARN, OUTCOMES, PERCEIVE, PREDICTIONS, REJECTED, SWEEPS
 from tests.kafka.archived import read_archived
-from tests.kafka.audit import Report, compare_archives
+from tests.kafka.audit import Report, compare_archives, compare_shadows
 from tests.kafka.broker import LocalBroker
 from tests.kafka.harness import (
     Workers,
@@ -76,9 +76,10 @@ STALLED_SECONDS = 300
 """Longer than any recovery takes on a machine that has other work, too."""
 EARLY = 0.15
 """Share of workers that may be killed before they run; the others have a while to work."""
-REST_SECONDS = 240
-BACKLOG = 60
-"""Sweeps that wait at most: robots must not drive far ahead of workers that are killed all the time."""
+REST_SECONDS = 600
+BACKLOG = {(PERCEIVE, SWEEPS): 60, (LEARN, PREDICTIONS): 180}
+"""Sweeps that wait at most: robots must not drive far ahead of workers that are killed all the time. Learn
+needs several times as long for one as Perceive."""
 RUNS = "runs on partitions"
 WRONG = ("lost", "duplicates", "unexpected", "out_of_order", "wrong_states", "wrong_archive", "wrong")
 """What must be nothing, of all that is found."""
@@ -255,7 +256,7 @@ def run(kills: int, seed: int, folder: Path, learn: bool) -> dict[str, Any]:
                 workers.kill(name)
                 killer.start(name, calm=True)
             robots.drive(3)
-            wait_for_rest(workers, settings, AGENTS, REST_SECONDS)
+            wait_for_rest(workers, settings, (*AGENTS, LEARN) if learn else AGENTS, REST_SECONDS)
             codes = workers.stop()
         found = {topic: read(settings, topic) for topic in KINDS}
         states = snapshot_digests(settings, AGENTS)
@@ -266,7 +267,7 @@ def run(kills: int, seed: int, folder: Path, learn: bool) -> dict[str, Any]:
         ]
         expected = uninterrupted(config, robots.logs(), recorded_models(config, settings) if learn else None)
         models = {record.model_id for record in read(settings, ACTIVATED)}
-        archive = archive_report(settings, config)
+        archive = archive_report(settings, config, learn)
     return {
         "kills": dict(killer.kills),
         "killed": dict(killer.killed),
@@ -287,9 +288,11 @@ def run(kills: int, seed: int, folder: Path, learn: bool) -> dict[str, Any]:
     }
 
 
-def archive_report(settings: KafkaSettings, config: Config) -> Report:
-    """What lies in the archive beside what lies in the topics."""
+def archive_report(settings: KafkaSettings, config: Config, learn: bool) -> Report:
+    """What lies in the archive beside what lies in the topics; with Learn, shadows beside predictions."""
     report, ledgers = Report(), read_ledgers(settings, config)
+    if learn:
+        compare_shadows(report, ledgers)
     compare_archives(report, ledgers, [read_archived(settings, ledger.partition) for ledger in ledgers])
     return report
 
@@ -300,7 +303,7 @@ def _drive(kills: int, robots: Robots, killer: Killer) -> None:
         killer.start(name)
     last, progressed = 0, time.monotonic()
     while (last < kills or killer.left) and not killer.wrong:
-        if backlog(robots.settings) < BACKLOG:
+        if not is_behind(robots.settings, [name.partition("-")[0] for name in killer.names]):
             robots.drive(1)
         killer.look()
         done = sum(killer.kills.values())
@@ -313,9 +316,12 @@ def _drive(kills: int, robots: Robots, killer: Killer) -> None:
     print(file=sys.stderr)
 
 
-def backlog(settings: KafkaSettings) -> int:
-    """Sweeps that no Perceive worker has acknowledged."""
-    return sum(lag.left for lag in asyncio.run(lags(settings)) if lag.place[0] == SWEEPS)
+def is_behind(settings: KafkaSettings, agents: Sequence[str]) -> bool:
+    """Whether one of these agents has too many sweeps, or their predictions, left to acknowledge."""
+    left = Counter[tuple[str, str]]()
+    for lag in asyncio.run(lags(settings)):
+        left[lag.agent, lag.place[0]] += lag.left if lag.agent in agents else 0
+    return any(left[what] >= most for what, most in BACKLOG.items())
 
 
 def main() -> int:
