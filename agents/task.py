@@ -4,10 +4,10 @@ A task is one agent on one partition. It does no I/O: it yields what has to be d
 it, and goes on; so the simulated cluster and the Kafka workers drive the same code. Its only durable memory
 is the log, the store and its snapshots.
 
-1. Inputs are folded in any order that keeps each partition's own, but no record is folded that was appended
-   more than ``MAX_SKEW_MS`` after one that lies waiting in another partition. Appended, not stamped: a wrong
-   clock must not hold up a partition. Whoever drives the task sees to that (``Next``), and that answers to
-   its requests (4) are folded before any input: what was asked for is held until then.
+1. Inputs are folded in any order that keeps each partition's own, but none is folded that was appended more
+   than ``MAX_SKEW_MS`` after one that lies waiting in another partition. Appended, not stamped: a wrong clock
+   must not hold up a partition. Whoever drives the task sees to that (``Next``). Answers to its requests (4)
+   may be folded at any time; workers fold them before any input, as what was asked for is held until then.
 2. The order is itself written down: before anything of a step becomes visible, the inputs folded since the
    last entry are appended to the task's journal, with the number of the claim that they were folded under.
    Where a newer claim lies before an entry, another process has taken over: the entry is void, and its

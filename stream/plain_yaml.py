@@ -19,7 +19,9 @@ CHARACTERS_A_VALUE = 64
 
 _REFUSED = (yaml.YAMLError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError)
 """What PyYAML raises for a text that it cannot read: !!int '' is an IndexError, !!bool x a KeyError."""
-_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_TAG = "tag:yaml.org,2002:"
+_NUMBERS = tuple(_TAG + kind for kind in ("int", "float"))
+_SCALARS = tuple(_TAG + kind for kind in ("int", "float", "null", "bool", "binary", "timestamp", "str"))
 
 
 class YamlError(ValueError):
@@ -52,6 +54,8 @@ def _values(node: yaml.Node, known: dict[int, int]) -> int:
         if node.tag in _NUMBERS and len(node.value) > MAX_NUMBER:
             raise YamlError(f"{node.value[:20]}... has {len(node.value):,} characters, a number {MAX_NUMBER}")
         return 1 + len(node.value) // CHARACTERS_A_VALUE
+    if node.tag in _SCALARS:  # PyYAML would take the value of a mapping's key `=`, whatever it is
+        raise YamlError(f"!!{node.tag.removeprefix(_TAG)} goes with one value, not with a list or a mapping")
     if id(node) not in known:
         known[id(node)] = MAX_VALUES + 1  # until it is known: what holds itself has no end
         inner = node.value

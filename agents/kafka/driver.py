@@ -435,6 +435,10 @@ class Driver:
         loaded: ModelLoaded = await self._host.run(self._load, LoadModel(model_id=op.model_id, stamp_ns=0))
         return loaded
 
+    def end(self) -> None:
+        """Ask for nothing more: a successor asks again for what is open."""
+        self._host.requests.forget(self._effects)
+
     # ---- snapshots -------------------------------------------------------------------------------------
 
     async def leave(self) -> None:

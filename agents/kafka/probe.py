@@ -56,7 +56,9 @@ class Probe:
         handler = self._runner.server
         assert handler is not None  # as it was set up
         doorkeeper = Doorkeeper(handler, CONNECTIONS, PATIENCE_SECONDS)
-        self._server = await self._loop.create_server(doorkeeper, sock=self._listener, backlog=BACKLOG)
+        # asyncio accepts as many at a time as it is told may wait, before the doorkeeper sees one of them.
+        self._server = await self._loop.create_server(doorkeeper, sock=self._listener, backlog=CONNECTIONS)
+        self._listener.listen(BACKLOG)
 
     async def _end(self) -> None:
         self._server.close()

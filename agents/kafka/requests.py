@@ -31,8 +31,9 @@ class Requests:
 
     Trainings of a lineage that wait for one that is under way are merged: their examples and labels all
     count, but steps are taken once, the most that one of them asks for. So a learner that cannot follow
-    publishes less often. Whoever asks folds nothing more while too much waits (``full``): a learner that
-    catches up folds many times faster than it trains, most of all where others need the processor.
+    publishes less often, down to once in WAITING_SWEEPS. Whoever asks folds nothing more while too much waits
+    (``full``): a learner that catches up folds many times faster than it trains, most of all where others
+    need the processor.
     """
 
     def __init__(self, failed: Callable[[BaseException], None], on_answer: Callable[[], None]) -> None:
@@ -66,6 +67,10 @@ class Requests:
         """Have a trainer take other weights, between two trainings: it is of one thread."""
         loop = asyncio.get_running_loop()
         loop.run_in_executor(self._trainer, effects.perform, effect).add_done_callback(self._ended)
+
+    def forget(self, effects: LocalEffects) -> None:
+        """Begin no training that waits and was asked for with these effects: whoever asked has ended."""
+        self._waiting = [item for item in self._waiting if item[2] is not effects]
 
     def _spawn(self, work: Any) -> asyncio.Task[None]:
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)

@@ -419,6 +419,7 @@ class Worker:
 
     def _end(self, running: Running) -> None:
         running.ended = True
+        running.driver.end()
         running.wake.set()
         if running.follower is not None:
             running.follower.cancel()

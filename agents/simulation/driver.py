@@ -109,16 +109,17 @@ class Driver:
     # ---- what comes next -------------------------------------------------------------------------------
 
     def heads(self) -> list[Entry]:
-        """Next records that may be folded now."""
+        """Next records that may be folded now; answers at any time."""
         host, positions, heads = self.host, self.task.positions, []
-        oldest = math.inf
+        answers, oldest = self.task.identity.answers, math.inf
         for place in positions:
             entry = host.log.at(place, positions[place])
             if entry is not None:
-                oldest = min(oldest, entry.at_ms)
+                if place != answers:
+                    oldest = min(oldest, entry.at_ms)
                 if self._stalled.get(place, 0.0) <= host.now:
                     heads.append(entry)
-        return [entry for entry in heads if entry.at_ms <= oldest + MAX_SKEW_MS]
+        return [entry for entry in heads if entry.place == answers or entry.at_ms <= oldest + MAX_SKEW_MS]
 
     def _choose(self) -> Entry | None:
         heads = self.heads()

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import re
+import resource
 import selectors
 import socket
 import time
@@ -250,6 +251,28 @@ def test_who_holds_all_connections_keeps_nobody_out(tmp_path: Path, monkeypatch:
             stack.enter_context(socket.create_connection(listener.getsockname()))
         for _ in range(3):
             assert ask_json(f"{url_of(listener)}/health") == (200, {"healthy": True})
+
+
+def test_who_comes_before_the_probe_begins_takes_no_descriptors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """asyncio accepts all that wait, up to its own bound, before anyone can cut off one of them."""
+    monkeypatch.setattr(probe, "PATIENCE_SECONDS", 600.0)
+    metrics, vitals, listener = Metrics("perceive"), Vitals(tmp_path, a_broker), listen("127.0.0.1", 0)
+    usual = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.ExitStack() as stack:
+        waiting = [
+            stack.enter_context(socket.create_connection(listener.getsockname()))
+            for _ in range(14 * probe.CONNECTIONS)
+        ]
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, usual)
+        # Four turns of the loop lie between a connection's acceptance and the end of the one it drives out.
+        room = max(item.fileno() for item in waiting) + 8 * probe.CONNECTIONS
+        resource.setrlimit(resource.RLIMIT_NOFILE, (room, usual[1]))
+        with Probe(listener, vitals, metrics):
+            numbers_of_ended(waiting, len(waiting) - probe.CONNECTIONS)
+            assert ask_json(f"{url_of(listener)}/health") == (200, {"healthy": True})
+    assert not caplog.records
 
 
 def test_a_connection_is_for_one_request(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def test_a_trainer_is_given_weights_by_the_thread_that_trains_it_and_not_while_i
 
 
 def test_trainings_of_two_lineages_that_take_turns_are_merged() -> None:
-    """A learner that cannot follow publishes less often; it must not fall behind for ever."""
+    """A learner that cannot follow publishes less often, so that it does not fall behind for ever."""
     effects, done, first = _Effects(), list[Train](), threading.Event()
     answers: list[tuple[str, Any]] = []
 
@@ -163,6 +163,47 @@ def test_what_waits_for_a_training_is_bounded_and_told_of_when_more_may_come() -
         requests.WAITING_SWEEPS - 1,
     ]
     assert told[:2] == [True, False]  # of the first one's end, and of the begin of the next
+
+
+@pytest.mark.fault(14)
+def test_who_has_ended_is_trained_for_no_more_and_his_successor_has_his_answer() -> None:
+    """Both ask under one name: an answer to one closed the request of the other, whose model was dropped."""
+    ended, begun, first = _Effects(), _Effects(), threading.Event()
+    done, answers = list[str](), list[tuple[str, str, Any]]()
+
+    def performing(name: str) -> Any:
+        def perform(effect: Train) -> str:
+            assert first.wait(10)
+            done.append(f"{name} {effect.stamp_ns}")
+            return f"model of {name}"
+
+        return perform
+
+    def answering(name: str) -> Any:
+        async def answered(request: str, record: Any) -> None:
+            answers.append((name, request, record))
+
+        return answered
+
+    def training(number: int) -> Train:
+        return Train(lineage="network", stamp_ns=number, examples=(), labels=(), steps=1)
+
+    async def run() -> None:
+        asked = Requests(pytest.fail, lambda: None)
+        for number in range(3):
+            asked.start(str(number), training(number), cast(Any, ended), answering("ended"))
+            await asyncio.sleep(0)  # the first is under way
+        asked.forget(cast(Any, ended))
+        asked.start("2", training(2), cast(Any, begun), answering("begun"))
+        first.set()
+        while len(answers) < 2:
+            await asyncio.sleep(0.01)
+        asked.close()
+
+    ended.perform, begun.perform = performing("ended"), performing("begun")
+    asyncio.run(run())
+    assert done == ["ended 0", "begun 2"]
+    assert answers == [("ended", "0", "model of ended"), ("begun", "2", "model of begun")]
 
 
 class _Effects:

@@ -330,6 +330,19 @@ def test_no_partition_runs_ahead_of_one_that_has_records_waiting() -> None:
     assert [entry.record for entry in driver.heads()] == ["new"]
 
 
+@pytest.mark.fault(41)
+def test_an_answer_may_be_folded_however_long_before_it_inputs_wait() -> None:
+    """Workers fold answers first, so seeds must try that order as well."""
+    bench = Bench()
+    driver = bench.driver()
+    bench.log.append((SWEEPS, 0), sweep_of(0), 9 * MAX_SKEW_MS)
+    bench.log.append(bench.identity.answers, Answer("no one's", None), 99 * MAX_SKEW_MS)
+    assert {entry.place for entry in driver.heads()} == {(SWEEPS, 0), bench.identity.answers}
+    driver.task.positions[SWEEPS, 0] = 1
+    bench.log.append((SWEEPS, 0), sweep_of(1), 999 * MAX_SKEW_MS)
+    assert {entry.place for entry in driver.heads()} == {(SWEEPS, 0), bench.identity.answers}
+
+
 @pytest.mark.fault(31)
 def test_the_outside_loads_no_other_model_than_was_published() -> None:
     outside = Bench().outside
