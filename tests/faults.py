@@ -94,11 +94,7 @@ FAULTS: dict[int, Fault] = {
     ),
     22: Fault("no points, far too many points", "a valid empty sweep; dead letter `too_many`"),
     23: Fault("a payload is cut off, or bits are turned over", "dead letter `corrupt`; no read past the end"),
-    24: Fault(
-        "a message above 8 MiB",
-        "refused at the producer with its size, nothing sent",
-        missing="the error does not say of which topic or robot",
-    ),
+    24: Fault("a message above 8 MiB", "refused at the producer with its topic and size, nothing sent"),
     25: Fault("an unknown schema, a message without value", "dead letter `schema` or `corrupt`"),
     26: Fault("10,000 robots and streams that nobody knows", "bounded state, the longest silent forgotten"),
     27: Fault("an allocation of the C core fails, each in turn", "an error code, handles intact, no leak"),

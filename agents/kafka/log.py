@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Any
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaTimeoutError
 
 from agents.journal import Place, Receipt
-from agents.kafka.messages import Headers, Message, message_of
+from agents.kafka.messages import Headers, Message, message_of, named
 from agents.kafka.metadata import require_partitions
 from agents.kafka.partitions import POLL_MS, WAIT_MS, new_reader
 from agents.kafka.settings import KafkaSettings
@@ -111,13 +112,15 @@ class KafkaLog:
         """
         for topic in dict.fromkeys(item.topic for item in messages):
             await require_partitions(self._producer, topic, self._settings.partitions)
-        sent = [
-            await self._producer.send(
+        sent = [await self._send(item) for item in messages]
+        return [int(found.offset) for found in await asyncio.gather(*sent)]
+
+    async def _send(self, item: Outgoing) -> asyncio.Future[Any]:
+        with named(item.topic, item.key):
+            sent: asyncio.Future[Any] = await self._producer.send(
                 item.topic, item.value, key=item.key, partition=item.partition, headers=list(item.headers)
             )
-            for item in messages
-        ]
-        return [int(found.offset) for found in await asyncio.gather(*sent)]
+        return sent
 
     async def end(self, places: Sequence[Place]) -> dict[Place, int]:
         """The offset that the next message of each partition will have."""

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from aiokafka.errors import MessageSizeTooLargeError
+
 from agents.journal import Claim, Order, Place
 from agents.kafka.settings import KafkaSettings
 from agents.operations import Memory, Snapshot, digest_of
@@ -18,6 +20,7 @@ from models.manifest import ModelRefused, model_id_of
 from models.model import Model
 from stream.codecs.content_type import CDR
 from stream.codecs.inputs import dead_letter, decode_sweep, decode_transforms
+from stream.codecs.names import clipped
 from stream.codecs.state import Frozen, StateError, from_dict, pack, to_dict, unpack
 from stream.codecs.wire import WireError, decode
 from stream.records import SweepRejected
@@ -48,6 +51,19 @@ class Message:
     headers: Headers
     appended_ms: int
     content_type: str = CDR
+
+
+@contextmanager
+def named(topic: str, key: bytes | None) -> Iterator[None]:
+    """Where a client refuses a message as too large, say whose it is; the client does not.
+
+    Raises MessageSizeTooLargeError
+    """
+    try:
+        yield
+    except MessageSizeTooLargeError as error:
+        whose = f" of {clipped(key.decode(errors='replace'))}" if key else ""
+        raise MessageSizeTooLargeError(f"{topic}{whose}: {error.args[0]}") from error
 
 
 def message_of(record: Any, settings: KafkaSettings) -> Message:

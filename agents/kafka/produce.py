@@ -12,6 +12,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 
 from agents.journal import Place
+from agents.kafka.messages import named
 from agents.kafka.metadata import is_led, unhurried
 from agents.kafka.settings import KafkaSettings
 from agents.tempo import Tempo
@@ -137,7 +138,8 @@ class Producer:
     async def send(self, message: Message) -> None:
         """Send one message.  Raises KafkaError of any that was sent before and is refused"""
         topic, key, value, headers = message
-        sent = await self._producer.send(topic, value, key=key, headers=headers)
+        with named(topic, key):
+            sent = await self._producer.send(topic, value, key=key, headers=headers)
         self._sent.add(sent)
         if len(self._sent) >= 64:
             await self.confirmed()
