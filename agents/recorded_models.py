@@ -182,8 +182,8 @@ def load_activated(
             except ModelRefused as error:
                 raise ActivationsError(
                     f"{log.path}: model {record.model_id}, activated for {record.stream_id} at stamp "
-                    f"{record.first_stamp_ns}, cannot serve: {error}; name the registry that holds it with "
-                    "--models DIR, and replay with the configuration of the run"
+                    f"{record.first_stamp_ns}, cannot serve: {error}; octastream replay takes the registry "
+                    "that holds it by --models DIR, with the configuration of the run"
                 ) from error
     return load
 

@@ -323,6 +323,8 @@ class LearnConfig:
         for name in ("steps_per_sweep", "standard_sweeps", "learning_rate", "buffer_bytes", "guard_sweeps",
                      "gate_sweeps"):  # fmt: skip
             require(getattr(self, name) > 0, f"learn.{name}", getattr(self, name), "must be > 0")
+        for name in ("weight_decay", "warmup_steps", "auxiliary_weight", "guard_margin"):
+            require(getattr(self, name) >= 0, f"learn.{name}", getattr(self, name), "must be >= 0")
         require(self.budget_ms is None or self.budget_ms > 0, "learn.budget_ms", self.budget_ms,
                  "must be > 0, or null for all steps")  # fmt: skip
         for name in ("newest_share", "hard_share", "averaging"):

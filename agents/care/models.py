@@ -67,7 +67,8 @@ def treat_models(folder: Path, receipt: Receipt, mode: Mode) -> tuple[dict[str, 
     left = Left(
         what=f"{len(kept)} models in {folder.name}/ that may have learnt from the data",
         why="weights cannot forget a part of what they were trained on, and manifests name whose that was; "
-        "--registry remove takes all but the serving one away, and learning from scratch replaces that",
+        "--registry remove takes those away that neither serve nor are held, and learning from scratch "
+        "replaces the others",
     )
     return treated, [left]
 
@@ -78,9 +79,9 @@ def _treat(registry: ModelRegistry, folder: Path, model_id: str, receipt: Receip
     if mode == "remove":
         try:
             registry.remove(model_id)
-        except ModelRefused:  # it is the champion, or held by a person
+        except ModelRefused as error:  # it has an alias, or a person holds it
             _mark(folder / model_id, receipt)
-            return "marked: it serves"
+            return f"marked: {str(error).removeprefix(f'{model_id}: ')}"
         return "removed"
     _mark(folder / model_id, receipt)
     return "marked"

@@ -373,7 +373,7 @@ def test_models_that_may_have_learnt_from_the_data_are_found(mode: Any, again: b
         receipt = delete(run, Subject(robot_id=GONE), NOW_NS, mode)
 
     done = {"list": "listed", "mark": "marked", "remove": "removed"}[mode]
-    serving = "marked: it serves" if mode == "remove" else done
+    serving = "marked: serves; set another champion first" if mode == "remove" else done
     assert receipt.models == {saw: done, child: done, champion: serving}
     whole = {early, champion} if mode == "remove" else {early, saw, child, champion}
     assert set(ModelRegistry(run / "models").list()) == whole
@@ -389,7 +389,7 @@ def test_a_model_that_a_person_holds_is_marked_where_others_are_removed(run: Pat
     held = put_model(registry, "held", stamps[0], stamps[1])
     registry.keep(held)
     receipt = delete(run, Subject(robot_id=GONE), NOW_NS, "remove")
-    assert receipt.models[held] == "marked: it serves"
+    assert receipt.models[held] == "marked: a person holds it; release it first"
     assert held in ModelRegistry(run / "models").list()
 
 
