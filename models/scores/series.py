@@ -28,11 +28,13 @@ class ScoreSeries:
         self._cap = cap
         self._stride = 1
         self._seen = 0
-        self._stamps: list[int] = []
-        self._rows: list[NDArray[np.float64]] = []
+        self._length = 0
+        # All of it at once and touched: a process that grows for its first hours reads like a leak.
+        self._stamps = np.full(cap, -1, np.int64)
+        self._rows = np.full((cap, len(self._names), len(METRICS)), np.nan)
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return self._length
 
     @property
     def stride(self) -> int:
@@ -45,38 +47,42 @@ class ScoreSeries:
         self._seen += 1
         if not keep:
             return
-        if len(self._rows) == self._cap:
+        if self._length == self._cap:
             self._thin()
             if (self._seen - 1) % self._stride:
                 return
-        self._stamps.append(stamp_ns)
-        self._rows.append(np.array([_values(scores.get(name)) for name in self._names], dtype=np.float64))
+        self._stamps[self._length] = stamp_ns
+        self._rows[self._length] = [_values(scores.get(name)) for name in self._names]
+        self._length += 1
 
     def _thin(self) -> None:
-        self._stamps = self._stamps[::2]
-        self._rows = self._rows[::2]
+        self._length = (self._length + 1) // 2
+        for kept in (self._stamps, self._rows):
+            kept[: self._length] = kept[::2].copy()
         self._stride *= 2
 
     def arrays(self) -> dict[str, Any]:
         """``stamp_ns`` int64 (S,) and, by name, a dict of float64 (S,): NaN where unsupported."""
-        table = self._table()
-        series: dict[str, Any] = {"stamp_ns": np.array(self._stamps, dtype=np.int64)}
+        stamps, table = self._kept()
+        series: dict[str, Any] = {"stamp_ns": stamps}
         for column, name in enumerate(self._names):
             series[name] = {metric: table[:, column, place] for place, metric in enumerate(METRICS)}
         return series
 
-    def _table(self) -> NDArray[np.float64]:
-        return np.array(self._rows, dtype=np.float64).reshape(-1, len(self._names), len(METRICS))
+    def _kept(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Copies of stamps and rows."""
+        return self._stamps[: self._length].copy(), self._rows[: self._length].copy()
 
     def state(self) -> dict[str, Any]:
         """Plain values; ``from_state`` is the exact inverse."""
+        stamps, rows = self._kept()
         return {
             "names": list(self._names),
             "cap": self._cap,
             "stride": self._stride,
             "seen": self._seen,
-            "stamp_ns": np.array(self._stamps, dtype=np.int64),
-            "rows": self._table(),
+            "stamp_ns": stamps,
+            "rows": rows,
         }
 
     @classmethod
@@ -85,8 +91,9 @@ class ScoreSeries:
         series = cls(state["names"], int(state["cap"]))
         series._stride = int(state["stride"])
         series._seen = int(state["seen"])
-        series._stamps = [int(stamp) for stamp in state["stamp_ns"]]
-        series._rows = list(np.array(state["rows"], dtype=np.float64))
+        series._length = len(state["stamp_ns"])
+        series._stamps[: series._length] = state["stamp_ns"]
+        series._rows[: series._length] = state["rows"]
         return series
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -331,6 +332,20 @@ def test_series_stays_bounded_and_evenly_spaced(cap):
     assert np.array_equal(again.arrays()["stamp_ns"], series.arrays()["stamp_ns"])
     with pytest.raises(ValueError, match="cap"):
         ScoreSeries((), 1)
+
+
+def test_series_takes_no_memory_with_its_sweeps():
+    series = ScoreSeries(("online",), cap=1024)
+    score = {"online": SweepScore(n=1, average_precision=None, log_loss=0.5, brier=0.0)}
+    tracemalloc.start()
+    try:
+        series.add(0, score)
+        before = tracemalloc.get_traced_memory()[0]
+        for stamp in range(1, 3000):
+            series.add(stamp, score)
+        assert tracemalloc.get_traced_memory()[0] - before < 1024
+    finally:
+        tracemalloc.stop()
 
 
 def test_sweep_score_without_rows():
