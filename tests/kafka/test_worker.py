@@ -57,6 +57,9 @@ class Noting:
         self._leave()
         await asyncio.sleep(0)
 
+    def end(self) -> None:
+        self.noted.append("asks no more")
+
     def queued_of(self, place: object) -> int:
         return self.queued
 
@@ -123,7 +126,7 @@ def test_what_comes_while_the_last_snapshot_is_written_is_left_to_the_next_proce
         await bench.worker._leave()
         bench.worker._answered()
         await pump
-        assert driver.noted == ["folds", "last snapshot"]
+        assert driver.noted == ["folds", "asks no more", "last snapshot"]
         assert bench.codes == []
 
     on_bench(tmp_path, check)
@@ -137,7 +140,7 @@ def test_partitions_that_come_while_last_snapshots_are_written_do_not_keep_them_
         drivers = [Noting(lambda: running.setdefault(3, late)) for _ in range(2)]
         running.update({number: driver.running() for number, driver in enumerate(drivers)})
         await bench.worker._leave()
-        assert [driver.noted for driver in drivers] == [["last snapshot"]] * 2
+        assert [driver.noted for driver in drivers] == [["asks no more", "last snapshot"]] * 2
 
     on_bench(tmp_path, check)
 
