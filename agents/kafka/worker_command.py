@@ -16,6 +16,7 @@ from agents import logs
 from agents.cluster_options import KafkaOptions, ProbeOptions
 from agents.failure import require_learning
 from agents.options import LIVE_BUDGET_MS, ConfigOptions, spread
+from native.memory import keep_large_apart
 
 if TYPE_CHECKING:
     from agents.kafka.settings import KafkaSettings
@@ -44,6 +45,8 @@ def worker(
         _run_all(kafka, settings, probe, instance)
     if agent == "learn":
         _stand_back()
+    if agent in ("judge", "archive"):  # they hold; Perceive and Learn take and leave such blocks all the time
+        keep_large_apart()
     address = probe.address()
     from agents.listener import listen
 
