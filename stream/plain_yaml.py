@@ -21,7 +21,7 @@ _REFUSED = (yaml.YAMLError, ValueError, ArithmeticError, LookupError, AttributeE
 """What PyYAML raises for a text that it cannot read: !!int '' is an IndexError, !!bool x a KeyError."""
 _TAG = "tag:yaml.org,2002:"
 _NUMBERS = tuple(_TAG + kind for kind in ("int", "float"))
-_SCALARS = tuple(_TAG + kind for kind in ("int", "float", "null", "bool", "binary", "timestamp", "str"))
+_SCALARS = (*_NUMBERS, *(_TAG + kind for kind in ("null", "bool", "binary", "timestamp", "str")))
 
 
 class YamlError(ValueError):
